@@ -1,0 +1,119 @@
+"""The contract of an attention method, and the place in a model where one is opened.
+
+q, k, v and the output are (batch, heads, tokens, head_dim) everywhere; a method whose kernel wants another
+layout transposes inside `attend`, so that the cost is timed. Scores are scaled once, by 1/sqrt(head_dim),
+inside `attend`; q arrives unscaled.
+
+A new method is one new file: the paper in the first line, the formula, the cost, then a frozen dataclass
+whose fields are its settings.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from ditbench.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+    Project = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of q, k and v. batch counts rows of a forward: guidance doubles it."""
+
+    batch: int
+    heads: int
+    tokens: int
+    head_dim: int
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place in a model where attention happens: which block (from 0), and how tokens lie in 2-D."""
+
+    block: int
+    depth: int
+    heads: int
+    head_dim: int
+    grid: tuple[int, int]
+
+
+class Layer(Protocol):
+    """An opened method at one site, for one sampling run."""
+
+    def __call__(self, x: torch.Tensor, project: Project, step: int) -> torch.Tensor:
+        """(batch, heads, tokens, head_dim) from the block's input x (batch, tokens, dim).
+
+        `project(x)` gives q, k, v; a layer that need not project does not call it.
+        """
+        ...
+
+
+class AttentionMethod(ABC):
+    """One way to compute attention.
+
+    name: as suites say it. exact: equals softmax up to rounding. kernels: for an exact method, the kinds of
+    kernel of which one must be seen running ("flash", "efficient", "cudnn", "math", "xformers"); empty
+    means any.
+    paper, cost: one line each for people.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    cost: ClassVar[str]
+    exact: ClassVar[bool] = False
+
+    @property
+    def kernels(self) -> frozenset[str]:
+        """The kernels of which one must be seen running; empty where any will do."""
+        return frozenset()
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether these settings give softmax up to rounding; most methods say so of all settings."""
+        return self.exact
+
+    @abstractmethod
+    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """The core: (batch, heads, tokens, head_dim) from three of the same shape, in their dtype."""
+
+    @abstractmethod
+    def macs(self, shape: Shape) -> int:
+        """Multiply-adds of one `attend`, matrix products only."""
+
+    def unsupported(self, shape: Shape, dtype: str, device: str) -> list[str]:  # noqa: ARG002 (most methods run anywhere)
+        """Why this cannot run there, every reason; empty means it can. dtype: "float32"; device: "cpu", "cuda"."""
+        return []
+
+    @classmethod
+    def unavailable(cls) -> list[str]:
+        """What is missing on this machine whatever the shape, each with the command that installs it."""
+        return []
+
+    def open(self, site: Site) -> Layer:  # noqa: ARG002 (stateless methods need no site)
+        """A layer for one site and one sampling run; methods with memory return a fresh one each time."""
+        return CoreLayer(self)
+
+
+@dataclass(frozen=True)
+class CoreLayer:
+    """A layer without memory."""
+
+    method: AttentionMethod
+
+    def __call__(self, x: torch.Tensor, project: Project, step: int) -> torch.Tensor:  # noqa: ARG002 (no memory)
+        """Project, attend."""
+        return self.method.attend(*project(x))
+
+
+METHODS: Registry[type[AttentionMethod]] = Registry(
+    "attention method", "ditbench.attention", "ditbench.attention"
+)
+register = METHODS.register

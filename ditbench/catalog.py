@@ -1,0 +1,73 @@
+"""What a suite may name: plug-ins and their settings, as plain data.
+
+The plug-ins themselves import torch, so a process apart opens them and hands this to the parent, which
+checks suites, plans and reports without torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ditbench.records import Scalar
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value that YAML may give to a plug-in. kind: int, float, bool or str."""
+
+    name: str
+    kind: str
+    default: Scalar
+    least: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Method:
+    """An attention method as its page describes it."""
+
+    name: str
+    settings: tuple[Setting, ...]
+    exact: bool
+    summary: str
+    paper: str
+    cost: str
+    unavailable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model: a registered name with its architecture fixed, or `dit`, whose settings are free.
+
+    architecture: every architecture value by name, as resolved (for `dit`, the defaults).
+    """
+
+    name: str
+    settings: tuple[Setting, ...]
+    architecture: tuple[tuple[str, Scalar], ...]
+    embedded: bool
+    hub: str
+    summary: str
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All methods and models by name, and the words that sampling understands."""
+
+    methods: dict[str, Method]
+    models: dict[str, Model]
+    samplers: tuple[str, ...] = ("ddim", "dpmsolver++")
+    dtypes: tuple[str, ...] = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a cell would cost and why it may not run, found without running it."""
+
+    key: str
+    reasons: tuple[str, ...] = ()
+    macs: float = 0.0
+    core_macs: float = 0.0
+    parameters: int = 0

@@ -1,0 +1,60 @@
+"""What the parent asks of a worker process, and what the worker answers: plain frozen data, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ditbench.records import Cell, Stage, Status, Values
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How often: calls thrown away, calls kept, fresh processes, and the limit for one process."""
+
+    warmup: int = 3
+    repeats: int = 20
+    processes: int = 3
+    timeout_s: float = 1800.0
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How many pictures, against what, and the fixed number of them in one forward."""
+
+    samples: int = 0
+    reference: tuple[str, ...] = ("softmax", "dataset")
+    micro_batch: int = 16
+
+
+@dataclass(frozen=True)
+class Job:
+    """One process's work on one cell.
+
+    device: "cpu", or the UUID of a GPU or MIG slice, to which the worker pins itself. reference: the
+    softmax cell whose pictures those of this cell are judged against (stage quality only). pictures: the
+    run's folder of generated pictures, one `<quality key>.npz` each.
+    """
+
+    cell: Cell
+    stage: Stage
+    replicate: int
+    timing: Timing
+    quality: Quality
+    metrics: tuple[str, ...]
+    device: str
+    pictures: Path
+    reference: Cell | None = None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A worker's answer: the part of a record that only it can know."""
+
+    status: Status = Status.OK
+    reason: str = ""
+    metrics: Mapping[str, Values] = field(default_factory=dict)
+    warmups: Mapping[str, Values] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,94 @@
+"""The metrics: name, unit, direction, and the stage that measures each. A new one is a row here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from ditbench.records import Stage
+
+Unit = Literal["s", "B", "MAC", "FLOP", "images/s", "dB", "ratio", "distance"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """better: which way is good; `none` for what may only be equal.
+
+    floor: the absolute change below which nothing is said, in the metric's unit.
+    derived: computed when read, never stored.
+    """
+
+    name: str
+    unit: Unit
+    better: Literal["lower", "higher", "none"]
+    stage: Stage
+    summary: str
+    floor: float = 0.0
+    derived: bool = False
+
+
+_TABLE = (
+    Metric(
+        "first_call",
+        "s",
+        "lower",
+        Stage.TIME,
+        "the first batch of a fresh process, compilation included",
+        0.05,
+    ),
+    Metric("latency", "s", "lower", Stage.TIME, "one batch through all steps, warm", 1e-3),
+    Metric("step_latency", "s", "lower", Stage.TIME, "one step of one batch, warm", 1e-4),
+    Metric("throughput", "images/s", "higher", Stage.TIME, "batch size / latency", derived=True),
+    Metric("macs", "MAC", "none", Stage.GATE, "multiply-adds of one step, guidance rows included"),
+    Metric("core_macs", "MAC", "none", Stage.GATE, "of which the attention core, over all blocks"),
+    Metric(
+        "macs_shared_embedder",
+        "MAC",
+        "none",
+        Stage.GATE,
+        "`macs` less the embedders that diffusers repeats in every block",
+    ),
+    Metric("flops", "FLOP", "none", Stage.GATE, "2 x macs", derived=True),
+    Metric(
+        "peak_allocated",
+        "B",
+        "lower",
+        Stage.TIME,
+        "peak of torch's allocator, weights included",
+        16 * 2**20,
+    ),
+    Metric("peak_reserved", "B", "lower", Stage.TIME, "peak held by torch's allocator", 16 * 2**20),
+    Metric("device_used", "B", "lower", Stage.TIME, "what NVML sees on the device", 16 * 2**20),
+    Metric(
+        "peak_resident",
+        "B",
+        "lower",
+        Stage.TIME,
+        "peak resident memory of the process above the fork server's own, weights included",
+        16 * 2**20,
+    ),
+    Metric(
+        "latent_drift",
+        "ratio",
+        "lower",
+        Stage.QUALITY,
+        "relative L2 distance of the final latents from softmax's, per image",
+    ),
+    Metric("psnr", "dB", "higher", Stage.QUALITY, "of each picture against softmax's"),
+)
+METRICS = {metric.name: metric for metric in _TABLE}
+_FRECHET = re.compile(r"fd_(?P<extractor>[a-z0-9_]+)_(?P<count>\d+)@(?P<against>dataset|softmax)")
+
+
+def metric(name: str) -> Metric:
+    """The metric of that name. Raises KeyError.
+
+    `fd_<extractor>_<n>@dataset|softmax` is a Frechet distance: extractor, sample count and reference are
+    part of the name, because values that differ in one of them must never stand in one column.
+    """
+    if match := _FRECHET.fullmatch(name):
+        against = {"dataset": "real pictures", "softmax": "softmax's pictures"}[match["against"]]
+        summary = f"Frechet distance to {against} in {match['extractor']} features, {match['count']} samples"
+        return Metric(name, "distance", "lower", Stage.QUALITY, summary)
+    return METRICS[name]

@@ -1,0 +1,1 @@
+"""Models: architectures that diffusers builds, their weights, and the seam where attention goes in."""

@@ -1,0 +1,246 @@
+"""What travels between the stages: frozen, raw, and readable as one JSON line each.
+
+Only raw values are stored, in base units (seconds, bytes, multiply-adds) and in the order in which they
+were taken; means, speed-ups and verdicts are computed when read.
+
+Schema history:
+1  the first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCHEMA = 1
+
+Scalar = bool | int | float | str
+Values = tuple[float, ...]
+
+
+class Status(StrEnum):
+    """How a cell ended; every kind but `ok` carries a reason."""
+
+    OK = "ok"
+    UNSUPPORTED = "unsupported"
+    EXCLUDED = "excluded"
+    FAILED_GATE = "failed gate"
+    OUT_OF_MEMORY = "out of memory"
+    NOT_FINITE = "not finite"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+
+    @property
+    def known_before(self) -> bool:
+        """Whether the plan said so before anything ran; such a cell is not a failure."""
+        return self in {Status.UNSUPPORTED, Status.EXCLUDED}
+
+
+class Stage(StrEnum):
+    """What a record's process did."""
+
+    PLAN = "plan"
+    GATE = "gate"
+    TIME = "time"
+    QUALITY = "quality"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A plug-in by name with all its settings resolved; `label` shows those that differ from the default."""
+
+    name: str
+    settings: tuple[tuple[str, Scalar], ...] = ()
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", tuple(sorted(tuple(pair) for pair in self.settings)))
+        object.__setattr__(self, "label", self.label or self.name)
+
+    def __getitem__(self, setting: str) -> Scalar:
+        return dict(self.settings)[setting]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What counts for a key: the label does not."""
+        return {"name": self.name, "settings": dict(self.settings)}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How latents are made into pictures, but for the number of steps, which is an axis of its own."""
+
+    sampler: str = "ddim"
+    guidance_scale: float = 1.5
+    dtype: str = "float32"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the matrix: what is measured, and nothing of how often or where.
+
+    `blocks` is the resolved list, numbered from 0; `blocks_label` is how the suite said it.
+    """
+
+    model: Choice
+    attention: Choice
+    weights: str = "random"
+    blocks: tuple[int, ...] = ()
+    blocks_label: str = "all"
+    compile: bool = False
+    batch_size: int = 1
+    steps: int = 20
+    sampling: Sampling = Sampling()
+
+    @cached_property
+    def key(self) -> str:
+        """16 hex digits: equal exactly when the same thing is measured, wherever it stands in a suite."""
+        return digest(self._picture | {"compile": self.compile, "batch_size": self.batch_size})
+
+    @cached_property
+    def quality_key(self) -> str:
+        """The key of the pictures: without batch size and compilation, shared by all cells that have it."""
+        return digest(self._picture)
+
+    @property
+    def _picture(self) -> dict[str, Any]:
+        return {
+            "model": self.model.identity,
+            "weights": self.weights,
+            "attention": self.attention.identity,
+            "blocks": list(self.blocks),
+            "steps": self.steps,
+            "sampling": dataclasses.asdict(self.sampling),
+        }
+
+    @property
+    def axes(self) -> dict[str, str]:
+        """Each axis as a person writes it, in the order of the rendered id."""
+        return {
+            "model": self.model.label,
+            "weights": self.weights,
+            "attention": self.attention.label,
+            "blocks": self.blocks_label,
+            "compile": "on" if self.compile else "off",
+            "batch_size": str(self.batch_size),
+            "steps": str(self.steps),
+            "sampler": self.sampling.sampler,
+            "guidance_scale": f"{self.sampling.guidance_scale:g}",
+            "dtype": self.sampling.dtype,
+            "seed": str(self.sampling.seed),
+        }
+
+    @property
+    def id(self) -> str:
+        """The cell on one line; `-k REGEX` searches this."""
+        return " ".join(f"{axis}={value}" for axis, value in self.axes.items())
+
+    @property
+    def rows(self) -> int:
+        """Rows of one forward: guidance above 1 doubles the batch."""
+        return self.batch_size * (2 if self.sampling.guidance_scale > 1 else 1)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one process found out about one cell.
+
+    metrics: raw values by metric name, in order of time. warmups: likewise, thrown away but kept.
+    facts: evidence that is not a number to compare (kernel, call counts, resolved threads, doubts).
+    """
+
+    cell: Cell
+    stage: Stage
+    status: Status
+    replicate: int = 0
+    reason: str = ""
+    metrics: Mapping[str, Values] = field(default_factory=dict)
+    warmups: Mapping[str, Values] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    started: str = ""
+    seconds: float = 0.0
+    environment: str = ""
+    code: str = ""
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        if (self.status is Status.OK) == bool(self.reason):
+            message = f"status {self.status} with reason {self.reason!r}"
+            raise ValueError(message)
+
+    @property
+    def key(self) -> str:
+        """The cell's key, or its quality key where the record is about pictures."""
+        return self.cell.quality_key if self.stage is Stage.QUALITY else self.cell.key
+
+
+def digest(value: object) -> str:
+    """16 hex digits of sha256 over canonical JSON."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys and no spaces; NaN and infinity are refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def cell_to_json(cell: Cell) -> dict[str, Any]:
+    """A cell as plain data, with its key beside it for people who grep."""
+    plain = dataclasses.asdict(cell)
+    for part in ("model", "attention"):
+        plain[part]["settings"] = dict(plain[part]["settings"])
+    return {"key": cell.key, **plain}
+
+
+def cell_from_json(plain: Mapping[str, Any]) -> Cell:
+    """The inverse of `cell_to_json`. Raises KeyError or TypeError where fields are missing or unknown."""
+    fields = {name: value for name, value in plain.items() if name != "key"}
+    for part in ("model", "attention"):
+        choice = dict(fields[part])
+        fields[part] = Choice(**(choice | {"settings": tuple(choice["settings"].items())}))
+    return Cell(
+        **(fields | {"blocks": tuple(fields["blocks"]), "sampling": Sampling(**fields["sampling"])})
+    )
+
+
+def record_to_json(record: Record) -> dict[str, Any]:
+    """A record as plain data; non-finite values become the strings "nan", "inf", "-inf"."""
+    plain = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
+    plain["cell"] = cell_to_json(record.cell)
+    for part in ("metrics", "warmups"):
+        plain[part] = {
+            name: [_finite_or_text(v) for v in values] for name, values in plain[part].items()
+        }
+    return plain
+
+
+def record_from_json(plain: Mapping[str, Any]) -> Record:
+    """The inverse of `record_to_json`. Raises KeyError, TypeError or ValueError on anything else."""
+    fields = dict(plain)
+    for part in ("metrics", "warmups"):
+        fields[part] = {
+            name: tuple(float(value) for value in values) for name, values in fields[part].items()
+        }
+    return Record(
+        **(
+            fields
+            | {
+                "cell": cell_from_json(fields["cell"]),
+                "stage": Stage(fields["stage"]),
+                "status": Status(fields["status"]),
+            }
+        )
+    )
+
+
+def _finite_or_text(value: float) -> float | str:
+    return value if abs(value) < float("inf") else str(value)

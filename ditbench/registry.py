@@ -1,0 +1,115 @@
+"""Plug-ins by name: a decorator to register one, a look-up that knows what was meant, typed settings.
+
+A plug-in is a frozen dataclass. Its fields are exactly the settings that YAML may give; `setting` adds
+what a value must satisfy. Discovery is a function and never happens at import.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import pkgutil
+import typing
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from ditbench.catalog import Setting
+from ditbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ditbench.records import Scalar
+
+T = TypeVar("T", bound=type[Any])
+
+
+def setting(
+    default: Any,  # noqa: ANN401 (any scalar; the field's annotation says which)
+    *,
+    least: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:  # noqa: ANN401 (what dataclasses.field returns)
+    """A dataclass field that is a setting, with the least value or the only values it may take."""
+    return dataclasses.field(default=default, metadata={"least": least, "choices": choices})
+
+
+class Registry(Generic[T]):
+    """Names to plug-in classes of one kind, from a package of ours and an entry-point group."""
+
+    def __init__(self, kind: str, package: str, group: str) -> None:
+        self.kind = kind
+        self._package = package
+        self._group = group
+        self._found: dict[str, T] = {}
+        self._discovered = False
+
+    def register(self, plugin: T) -> T:
+        """Class decorator: add a plug-in under its own `name`."""
+        if plugin.name in self._found:
+            message = f"two {self.kind}s are called {plugin.name!r}"
+            raise ValueError(message)
+        self._found[plugin.name] = plugin
+        return plugin
+
+    def discover(self) -> dict[str, T]:
+        """Import every module of the package and every entry point, once; all plug-ins by name."""
+        if not self._discovered:
+            self._discovered = True
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self._package}.{module.name}")
+            for point in entry_points(group=self._group):
+                plugin = point.load()
+                self._found.setdefault(plugin.name, plugin)
+        return dict(sorted(self._found.items()))
+
+    def get(self, name: str) -> T:
+        """The plug-in of that name, or of `module:Class`. Raises UsageError with the nearest name."""
+        if ":" in name:
+            return self._outside(name)
+        plugins = self.discover()
+        if name not in plugins:
+            message = f"unknown {self.kind} {name!r}{did_you_mean(name, plugins)}"
+            raise UsageError(message)
+        return plugins[name]
+
+    def _outside(self, name: str) -> T:
+        module, _, attribute = name.partition(":")
+        try:
+            return typing.cast("T", getattr(importlib.import_module(module), attribute))
+        except (ImportError, AttributeError) as error:
+            message = f"{self.kind} {name!r} cannot be imported: {error}"
+            raise UsageError(message) from error
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """ " (did you mean 'block_size'?)", or nothing."""
+    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def settings_of(plugin: type[Any]) -> tuple[Setting, ...]:
+    """What a plug-in may be told, read off its dataclass fields."""
+    hints = typing.get_type_hints(plugin)
+    return tuple(
+        Setting(
+            name=field.name,
+            kind=_kind(hints[field.name]),
+            default=typing.cast("Scalar", field.default),
+            least=field.metadata.get("least"),
+            choices=tuple(field.metadata.get("choices", ()) or _literals(hints[field.name])),
+        )
+        for field in dataclasses.fields(plugin)
+    )
+
+
+def _literals(hint: object) -> tuple[str, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+
+
+def _kind(hint: object) -> str:
+    if _literals(hint):
+        return "str"
+    return typing.cast("Callable[..., Any]", hint).__name__

@@ -1,0 +1,1 @@
+"""A suite: one YAML file that says what to measure."""

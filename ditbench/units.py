@@ -1,0 +1,48 @@
+"""How numbers look to a person: base units inside, a prefix and three digits outside."""
+
+from __future__ import annotations
+
+import math
+
+_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+_SMALL = ((1.0, "s"), (1e-3, "ms"), (1e-6, "\N{MICRO SIGN}s"), (1e-9, "ns"))
+_BINARY = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
+
+
+def digits(value: float, significant: int = 3) -> str:
+    """A number with so many significant digits and no exponent where it can be helped."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0:
+        return "0"
+    places = significant - 1 - math.floor(math.log10(abs(value)))
+    return f"{value:.{max(0, places)}f}" if -3 <= -places <= 6 or places < 8 else f"{value:.2e}"
+
+
+def count(value: float, unit: str = "") -> str:
+    """3.44e9, "MAC" -> "3.44 GMAC"."""
+    size = abs(value)
+    factor, prefix = next(((f, p) for f, p in _PREFIXES if size >= f), (1.0, ""))
+    return f"{digits(value / factor)} {prefix}{unit}".rstrip()
+
+
+def seconds(value: float) -> str:
+    """0.0123 -> "12.3 ms"; from two minutes on, "3 min 20 s"."""
+    if abs(value) >= 120:
+        minutes, rest = divmod(round(value), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+    factor, unit = next(((f, u) for f, u in _SMALL if abs(value) >= f), _SMALL[-1])
+    return f"{digits(value / factor)} {unit}"
+
+
+def size(value: float) -> str:
+    """Bytes in powers of 1024: 5242880 -> "5.00 MiB"."""
+    factor, unit = next(((f, u) for f, u in _BINARY if abs(value) >= f), (1, "B"))
+    return f"{digits(value / factor)} {unit}"
+
+
+def percent(share: float, *, signed: bool = False) -> str:
+    """0.0213 -> "2.13 %"; signed: "+2.13 %"."""
+    sign = "+" if signed and share > 0 else ""
+    return f"{sign}{digits(100 * share)} %"
