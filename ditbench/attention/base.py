@@ -89,7 +89,10 @@ class AttentionMethod(ABC):
         """Multiply-adds of one `attend`, matrix products only."""
 
     def unsupported(self, shape: Shape, dtype: str, device: str) -> list[str]:  # noqa: ARG002 (most methods run anywhere)
-        """Why this cannot run there, every reason; empty means it can. dtype: "float32"; device: "cpu", "cuda"."""
+        """Why this cannot run there, every reason; empty means it can.
+
+        dtype: "float32", "bfloat16", "float16". device: "cpu" or "cuda".
+        """
         return []
 
     @classmethod

@@ -12,8 +12,10 @@ from ditbench.records import Cell, Choice, Sampling, Scalar
 
 @dataclass(frozen=True)
 class Exclusion:
-    """Cells that shall not run. `where` maps an axis (a key of `Cell.axes`, or a method's setting as
-    `attention.block_size`) to the value it must have; all must hold. `because` is shown to people.
+    """Cells that shall not run.
+
+    where: maps an axis (a key of `Cell.axes`, or a method's setting as `attention.block_size`) to the
+    value it must have; all must hold. because: shown to people.
     """
 
     where: Mapping[str, Scalar]
@@ -65,8 +67,8 @@ class Suite:
     steps: tuple[int, ...] = (20,)
     compiles: tuple[bool, ...] = (False,)
     samplings: tuple[Sampling, ...] = (Sampling(),)
-    timing: Timing = Timing()
-    quality: Quality = Quality()
+    timing: Timing = field(default_factory=Timing)
+    quality: Quality = field(default_factory=Quality)
     metrics: tuple[str, ...] = ("latency", "macs", "latent_drift")
     exclude: tuple[Exclusion, ...] = ()
     gate: Mapping[str, float] = field(default_factory=dict)
