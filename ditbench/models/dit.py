@@ -2,35 +2,40 @@
 
 tokens N = (size / patch)^2; one block costs 12 N D^2 + 2 N^2 D + 6 D^2 multiply-adds, of which the
 attention core is 2 N^2 D. diffusers gives every block its own timestep and label embedder (77.8 M
-parameters in XL); the paper's network has one.
+parameters in XL), and its output layer calls block 0's once more; the paper's network has one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import ClassVar, Literal
 
 import torch
 from diffusers import DiTTransformer2DModel
+from diffusers.models.attention_processor import Attention
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from diffusers.models.attention_processor import Attention
+from ditbench.registry import setting
 
 
 @dataclass(frozen=True)
 class DiT:
-    """The architecture and the diffusion process it predicts; every field may stand in YAML."""
+    """The architecture and the diffusion process it predicts; every field may stand in YAML.
 
-    hidden: int = 384
-    depth: int = 12
-    heads: int = 6
-    patch: int = 2
-    size: int = 32
-    channels: int = 4
-    out_channels: int = 8
-    classes: int = 1000
+    size, channels: of the latent. out_channels: twice the channels where the network also learns a
+    variance, which our samplers do not use.
+    """
+
+    name: ClassVar[str] = "dit"
+
+    hidden: int = setting(384, least=8)
+    depth: int = setting(12, least=1)
+    heads: int = setting(6, least=1)
+    patch: int = setting(2, least=1)
+    size: int = setting(32, least=2)
+    channels: int = setting(4, least=1)
+    out_channels: int = setting(8, least=1)
+    classes: int = setting(1000, least=1)
     prediction: Literal["epsilon", "v_prediction"] = "epsilon"
     betas: Literal["linear", "squaredcos_cap_v2"] = "linear"
 
@@ -58,8 +63,7 @@ class DiT:
             found.append(f"size {self.size} is not a multiple of patch {self.patch}")
         if self.out_channels not in {self.channels, 2 * self.channels}:
             found.append(
-                f"out_channels {self.out_channels} is neither channels nor twice channels "
-                f"({self.channels})"
+                f"out_channels {self.out_channels} is neither channels nor twice channels ({self.channels})"
             )
         return found
 
@@ -79,14 +83,9 @@ class DiT:
             patch_size=self.patch,
             num_embeds_ada_norm=self.classes,
         )
-        disable_label_dropout(network)
+        for block in network.transformer_blocks:
+            block.norm1.emb.class_embedder.dropout_prob = 0.0
         return network.eval()
-
-
-def disable_label_dropout(network: DiTTransformer2DModel) -> None:
-    """Set the dropout of every block's label embedder to 0; the null row of the table stays."""
-    for block in network.transformer_blocks:
-        block.norm1.emb.class_embedder.dropout_prob = 0.0
 
 
 def attentions(network: DiTTransformer2DModel) -> Iterator[Attention]:
@@ -96,11 +95,10 @@ def attentions(network: DiTTransformer2DModel) -> Iterator[Attention]:
 
 
 @torch.no_grad()
-def zero_gates(network: DiTTransformer2DModel) -> None:
+def close_gates(network: DiTTransformer2DModel) -> None:
     """adaLN-Zero (arXiv 2212.09748, section 3.2): blocks start as the identity. For training only.
 
-    Under zero gates every attention method gives the same picture, so no gate may run on such a
-    network.
+    Under closed gates every attention method gives the same picture.
     """
     for block in network.transformer_blocks:
         torch.nn.init.zeros_(block.norm1.linear.weight)
@@ -108,3 +106,15 @@ def zero_gates(network: DiTTransformer2DModel) -> None:
     for layer in (network.proj_out_1, network.proj_out_2):
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
+
+
+@torch.no_grad()
+def open_gates(network: DiTTransformer2DModel) -> None:
+    """Give random weights gates of about one, so that attention shows in the output.
+
+    diffusers' own initialisation leaves them at a few per cent, where bfloat16 would hide a wrong
+    method. Of the six chunks that adaLN makes, the third and the sixth are gates.
+    """
+    for block in network.transformer_blocks:
+        for chunk in (2, 5):
+            block.norm1.linear.bias.chunk(6)[chunk].fill_(1.0)

@@ -26,7 +26,7 @@ from torch import nn
 
 from ditbench import pictures, sampling
 from ditbench.models import idx
-from ditbench.models.dit import DiT, zero_gates
+from ditbench.models.dit import DiT, close_gates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,7 +134,7 @@ def sample_grid(training: Training, network: DiTTransformer2DModel) -> NDArray[n
 def _start(training: Training) -> _State:
     torch.manual_seed(training.seed)
     network = training.model.build()
-    zero_gates(network)
+    close_gates(network)
     optimizer = torch.optim.AdamW(
         network.parameters(),
         lr=training.learning_rate,

@@ -1,0 +1,20 @@
+"""What a worker does with one cell: gates, then instruments. Everything here runs in a fresh process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ditbench.jobs import Findings, Job
+from ditbench.measure import gates, quality, timing
+from ditbench.records import Stage
+
+_STAGES = {
+    Stage.GATE: gates.run,
+    Stage.TIME: timing.run,
+    Stage.QUALITY: quality.run,
+}
+
+
+def measure(job: Job, say: Callable[[str], None]) -> Findings:
+    """Do the job's stage; `say` tells the parent the phase. Exceptions are the worker's to name."""
+    return _STAGES[job.stage](job, say)

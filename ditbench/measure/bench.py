@@ -1,0 +1,89 @@
+"""A cell set up on its device: the network, the method, the inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ditbench import sampling
+from ditbench.attention.base import METHODS, AttentionMethod, Layer, Site
+from ditbench.models import weights
+from ditbench.models.seam import Denoiser, placed
+from ditbench.records import Cell, Choice
+
+# What the blocks outside a cell's selection run: the model's own fused attention.
+_REST = Choice("sdpa", (("backend", "auto"),))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All that the stages share. `method` is not installed yet; `layers` opens it."""
+
+    cell: Cell
+    device: torch.device
+    denoiser: Denoiser
+    method: AttentionMethod
+    weights: str
+
+    @property
+    def layers(self) -> Callable[[Site], Layer]:
+        """The cell's placement: its method in its blocks, fused softmax in the others."""
+        return placed(self.method, make(_REST), self.cell.blocks)
+
+    def everywhere(self, method: str) -> Callable[[Site], Layer]:
+        """A placement of one method, with its default settings, in the cell's blocks."""
+        return placed(make(Choice(method)), make(_REST), self.cell.blocks)
+
+    def inputs(self, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Initial latents and labels of these samples, on the device in the cell's dtype."""
+        process, seed = self.denoiser.spec, self.cell.sampling.seed
+        latents = sampling.noise(process, seed, indices)
+        labels = sampling.labels(process, seed, indices)
+        return latents.to(self.device, dtype_of(self.cell)), labels.to(self.device)
+
+    def sample(
+        self,
+        inputs: tuple[torch.Tensor, torch.Tensor],
+        steps: int | None = None,
+        on_step: Callable[[int], None] = lambda _step: None,
+    ) -> torch.Tensor:
+        """Final latents by the cell's protocol, with whatever is installed now."""
+
+        def at(step: int) -> None:
+            self.denoiser.at_step(step)
+            on_step(step)
+
+        with torch.inference_mode():
+            return sampling.sample(
+                self.denoiser,
+                self.denoiser.spec,
+                *inputs,
+                sampler=self.cell.sampling.sampler,
+                steps=steps or self.cell.steps,
+                guidance_scale=self.cell.sampling.guidance_scale,
+                on_step=at,
+            )
+
+
+def make(choice: Choice) -> AttentionMethod:
+    """The method with its settings."""
+    return METHODS.get(choice.name)(**dict(choice.settings))
+
+
+def dtype_of(cell: Cell) -> torch.dtype:
+    """The torch dtype that the cell names."""
+    dtype: torch.dtype = getattr(torch, cell.sampling.dtype)
+    return dtype
+
+
+def set_up(cell: Cell, device: str) -> Bench:
+    """Load a cell's model. device: "cpu" or a GPU's UUID, which the worker has made the only one."""
+    where = torch.device("cpu" if device == "cpu" else "cuda")
+    # TF32 would make float32 cells on a GPU something else than what the record says.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    loaded = weights.load(cell.model, cell.weights, dtype_of(cell), where)
+    denoiser = Denoiser(loaded.network, loaded.spec)
+    return Bench(cell, where, denoiser, make(cell.attention), loaded.identity)

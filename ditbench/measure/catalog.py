@@ -1,0 +1,86 @@
+"""What suites may name and what cells would cost, told to a parent that does not import torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable
+
+import torch
+
+from ditbench import sampling
+from ditbench.attention.base import METHODS, AttentionMethod
+from ditbench.catalog import Catalog, Inspection, Method, Model
+from ditbench.measure.bench import make
+from ditbench.measure.cost import parameters, step_macs
+from ditbench.models.dit import DiT
+from ditbench.models.presets import Preset, presets
+from ditbench.models.seam import shape_of
+from ditbench.records import Cell
+from ditbench.registry import settings_of
+
+
+def catalog(outside: Iterable[str] = ()) -> Catalog:
+    """Everything registered, and the methods of other packages that a suite names as `module:Class`."""
+    methods = METHODS.discover() | {name: METHODS.get(name) for name in outside}
+    models = {name: _model(name, preset) for name, preset in presets().items()}
+    models["dit"] = dataclasses.replace(
+        _model("dit", Preset(DiT(), "any architecture: every setting may be given")),
+        settings=settings_of(DiT),
+    )
+    return Catalog(
+        methods={name: _method(name, plugin) for name, plugin in methods.items()},
+        models=models,
+        samplers=sampling.SAMPLERS,
+    )
+
+
+def inspect(cells: Iterable[Cell], device: str) -> list[Inspection]:
+    """Why each cell may not run on a device of this kind ("cpu", "cuda"), and what a step would cost."""
+    return [_inspect(cell, device) for cell in cells]
+
+
+def macs_per_second() -> float:
+    """What this CPU reaches in a plain matrix product: the yardstick of a plan's guess at its time."""
+    side = 768
+    left = torch.rand(side, side)
+    torch.mm(left, left)
+    started, done = time.perf_counter(), 0
+    while time.perf_counter() - started < 0.2:
+        torch.mm(left, left)
+        done += 1
+    return done * side**3 / (time.perf_counter() - started)
+
+
+def _inspect(cell: Cell, device: str) -> Inspection:
+    spec = DiT(**dict(cell.model.settings))  # type: ignore[arg-type]  # checked by the suite
+    if problems := spec.problems():
+        return Inspection(cell.key, tuple(problems))
+    method = make(cell.attention)
+    shape = shape_of(spec, cell.rows)
+    reasons = [*method.unavailable(), *method.unsupported(shape, cell.sampling.dtype, device)]
+    total, core = step_macs(cell)
+    return Inspection(cell.key, tuple(dict.fromkeys(reasons)), total, core, parameters(cell.model))
+
+
+def _method(name: str, plugin: type[AttentionMethod]) -> Method:
+    return Method(
+        name=name,
+        settings=settings_of(plugin),
+        exact=plugin.exact,
+        summary=(plugin.__doc__ or "").strip().splitlines()[0],
+        paper=plugin.paper,
+        cost=plugin.cost,
+        unavailable=tuple(plugin.unavailable()),
+    )
+
+
+def _model(name: str, preset: Preset) -> Model:
+    return Model(
+        name=name,
+        settings=(),
+        architecture=tuple(dataclasses.asdict(preset.model).items()),
+        embedded=preset.embedded,
+        hub=preset.hub,
+        summary=preset.summary,
+    )

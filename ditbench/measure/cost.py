@@ -1,0 +1,186 @@
+"""Multiply-adds of one forward, exactly: the model on `meta` with an opaque core, the core by its formula.
+
+torch's FlopCounterMode counts two operations per multiply-add and gives fused and custom attention zero on
+some devices, so the core is never left to it: the method declares, a count on `meta` checks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+from ditbench.attention.base import AttentionMethod, CoreLayer, Layer, Shape, Site
+from ditbench.measure.bench import make
+from ditbench.models.dit import DiT
+from ditbench.models.seam import Denoiser, placed
+from ditbench.records import Cell, Choice
+
+# Words in the names of operators that multiply matrices; one of them without a formula is told.
+_HEAVY = ("mm", "matmul", "dot", "conv", "attention", "einsum", "linear")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Multiply-adds of one step (one forward of all rows).
+
+    embedders: what diffusers spends on embedders beyond the one that the paper's network has.
+    counted_core: what the counter found in one site's core on `meta`, None where the core cannot run there;
+    declared_core: what the method declares for it. uncounted: heavy operators without a formula.
+    """
+
+    total: float
+    core: float
+    embedders: float
+    parameters: int
+    counted_core: float | None
+    declared_core: float
+    uncounted: tuple[str, ...]
+
+    @property
+    def disagreement(self) -> float:
+        """Relative difference of declared and counted; 0 where nothing could be counted."""
+        if self.counted_core is None or self.counted_core == self.declared_core:
+            return 0.0
+        return abs(self.counted_core - self.declared_core) / max(
+            self.counted_core, self.declared_core
+        )
+
+
+def cost(cell: Cell) -> Cost:
+    """The cost of one step of a cell, from shapes alone; nothing is allocated."""
+    method = make(cell.attention)
+    denoiser = _on_meta(cell.model)
+    shape = denoiser.shape(cell.rows)
+    core = core_macs(cell, method, shape)
+    counted, uncounted = _count_core(method, shape)
+    return Cost(
+        total=_around(cell, method) + core,
+        core=core,
+        embedders=_repeated_embedders(denoiser, cell.rows),
+        parameters=parameters(cell.model),
+        counted_core=counted,
+        declared_core=float(method.macs(shape)),
+        uncounted=uncounted,
+    )
+
+
+def step_macs(cell: Cell) -> tuple[float, float]:
+    """Multiply-adds of one step, whole and core, as declared: what a plan needs, without the checks."""
+    method = make(cell.attention)
+    core = core_macs(cell, method, _on_meta(cell.model).shape(cell.rows))
+    return _around(cell, method) + core, core
+
+
+def parameters(model: Choice) -> int:
+    """Trained numbers of a model."""
+    return sum(parameter.numel() for parameter in _on_meta(model).network.parameters())
+
+
+def core_macs(cell: Cell, method: AttentionMethod, shape: Shape) -> float:
+    """The attention cores of all blocks: the method's in its own, fused softmax's in the others."""
+    inside = len(cell.blocks)
+    outside = int(cell.model["depth"]) - inside
+    return float(inside * method.macs(shape) + outside * make(Choice("sdpa")).macs(shape))
+
+
+@functools.cache
+def _on_meta(model: Choice) -> Denoiser:
+    spec = DiT(**dict(model.settings))  # type: ignore[arg-type]  # checked by the suite
+    with torch.device("meta"):
+        return Denoiser(spec.build(), spec)
+
+
+def _around(cell: Cell, method: AttentionMethod) -> float:
+    """Everything but plain cores; a layer that skips projections still skips them."""
+    site = _on_meta(cell.model).sites()[0]
+    if isinstance(method.open(site), CoreLayer):
+        return _around_plain_cores(cell.model, cell.rows)
+    return _count_around(cell.model, cell.rows, placed(method, make(Choice("sdpa")), cell.blocks))
+
+
+@functools.cache
+def _around_plain_cores(model: Choice, rows: int) -> float:
+    """The same for every method without memory, so a plan of many cells counts it once."""
+    return _count_around(model, rows, make(Choice("identity")).open)
+
+
+def _count_around(model: Choice, rows: int, layer_of: Callable[[Site], Layer]) -> float:
+    denoiser = _on_meta(model)
+    opaque = CoreLayer(make(Choice("identity")))
+
+    def open_at(site: Site) -> Layer:
+        layer = layer_of(site)
+        return opaque if isinstance(layer, CoreLayer) else layer
+
+    spec = denoiser.spec
+    latents = torch.empty(rows, spec.channels, spec.size, spec.size, device="meta")
+    ids = torch.zeros(rows, dtype=torch.long, device="meta")
+    denoiser.install(open_at)
+    counted = _count(lambda: denoiser(latents, ids, ids))
+    denoiser.uninstall()
+    return counted
+
+
+def _repeated_embedders(denoiser: Denoiser, rows: int) -> float:
+    """Each block evaluates an embedder of its own and the output layer block 0's again; one is needed."""
+    embedder = denoiser.network.transformer_blocks[0].norm1.emb
+    ids = torch.zeros(rows, dtype=torch.long, device="meta")
+    one = _count(lambda: embedder(ids, ids, hidden_dtype=torch.float32))
+    return denoiser.spec.depth * one
+
+
+def _count_core(method: AttentionMethod, shape: Shape) -> tuple[float | None, tuple[str, ...]]:
+    q, k, v = (
+        torch.empty(shape.batch, shape.heads, shape.tokens, shape.head_dim, device="meta")
+        for _ in range(3)
+    )
+    operators: set[str] = set()
+    try:
+        with _watching(operators):
+            counted = _count(lambda: method.attend(q, k, v))
+    except (RuntimeError, NotImplementedError, ImportError, AttributeError):
+        # A kernel that exists on one device only cannot run on `meta`: not counted, and said so.
+        return None, ("core not countable on meta",)
+    return counted, tuple(sorted(operators))
+
+
+def _count(work: Callable[[], object]) -> float:
+    """Multiply-adds of what `work` runs. A product with the counter's two operations each."""
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        work()
+    return float(counter.get_total_flops()) / 2
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it so
+    """Notes operators that multiply matrices and have no formula."""
+
+    def __init__(self, found: set[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._found = found
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401 (torch's signature)
+        types: Any,  # noqa: ANN401
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        packet = func.overloadpacket
+        name = str(packet)
+        ours = name.startswith(("aten.", "prims."))
+        if packet not in flop_registry and (not ours or any(word in name for word in _HEAVY)):
+            self._found.add(name)
+        return func(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def _watching(found: set[str]) -> Iterator[None]:
+    with _Watch(found):
+        yield

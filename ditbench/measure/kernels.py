@@ -1,0 +1,36 @@
+"""Which kernel really ran: read off the profiler, in eager and in compiled code alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch.profiler import ProfilerActivity, profile
+
+# Parts of operator names, most telling first; what matches none of them multiplied matrices itself.
+_KINDS = (
+    ("flash_attention", "flash"),
+    ("flash_fwd", "flash"),
+    ("cudnn_attention", "cudnn"),
+    ("efficient_attention", "efficient"),
+    ("fmha", "efficient"),
+    ("flex_attention", "flex"),
+)
+_PRODUCTS = ("bmm", "softmax")
+
+
+def kinds_run(forward: Callable[[], object]) -> tuple[str, ...]:
+    """The kinds of attention kernel seen while `forward` runs once: flash, cudnn, efficient, math."""
+    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as trace:
+        forward()
+    names = {event.key for event in trace.key_averages()}
+    fused = {kind for part, kind in _KINDS if any(part in name for name in names)}
+    explicit = {"math"} if any(part in name for name in names for part in _PRODUCTS) else set()
+    return tuple(sorted(fused | explicit))
+
+
+def refusal(wanted: frozenset[str], seen: tuple[str, ...]) -> str:
+    """Why the kernels that ran are not those that were asked for; empty where they are."""
+    if not wanted or (wanted & set(seen) and not (set(seen) - wanted)):
+        return ""
+    ran = ", ".join(seen) or "none that is known"
+    return f"asked for a {' or '.join(sorted(wanted))} kernel, ran {ran}"

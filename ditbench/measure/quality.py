@@ -1,0 +1,159 @@
+"""Pictures, generated once for each quality key and judged against softmax's and against real ones.
+
+Every method gets the same noise and labels, in micro-batches of one fixed size (the last is padded), so that
+pictures depend on nothing but their key; nothing generated here is ever timed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ditbench import frechet, pictures
+from ditbench.jobs import Findings, Job
+from ditbench.measure.bench import Bench, set_up
+from ditbench.models import fashion_cnn
+from ditbench.records import Cell, Status
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What one quality key made.
+
+    latents (n, channels, size, size) float32; images (n, size, size, channels) uint8, or empty where the
+    latents are not pictures and no decoder is at hand; features (n, d) float32, or empty likewise.
+    """
+
+    latents: NDArray[np.float32]
+    images: NDArray[np.uint8]
+    features: NDArray[np.float32]
+
+
+def run(job: Job, say: Callable[[str], None]) -> Findings:
+    """Generate this cell's pictures, keep them, and compare them with the reference's."""
+    say("loading")
+    bench = set_up(job.cell, job.device)
+    extractor = _extractor_for(bench)
+    latents = _generate(bench, job, say)
+    if not np.isfinite(latents).all():
+        return Findings(Status.NOT_FINITE, "the latents are not finite")
+    images = _pictures(bench, latents)
+    features = extractor.features(images) if extractor else np.zeros((0, 0), np.float32)
+    ours = Generated(latents, images, features)
+    keep(job.pictures / f"{job.cell.quality_key}.npz", ours)
+    reference = ours
+    if job.reference and job.reference.quality_key != job.cell.quality_key:
+        reference = open_kept(kept(job.pictures, job.reference))
+    say("judging")
+    metrics, facts = judge(ours, reference, extractor, job.quality.reference)
+    facts |= {
+        "samples": len(latents),
+        "micro_batch": job.quality.micro_batch,
+        "pictures": f"images/{job.cell.quality_key}.npz" if len(images) else "",
+        "weights": bench.weights,
+    }
+    return Findings(Status.OK, metrics=metrics, facts=facts)
+
+
+def judge(
+    ours: Generated,
+    reference: Generated,
+    extractor: fashion_cnn.Extractor | None,
+    against: tuple[str, ...],
+) -> tuple[dict[str, tuple[float, ...]], dict[str, Any]]:
+    """Metrics by name, raw and per picture where they are, and the evidence beside them."""
+    metrics: dict[str, tuple[float, ...]] = {
+        "latent_drift": _drift(ours.latents, reference.latents)
+    }
+    facts: dict[str, Any] = {
+        # Equal digests of cells that differ in a setting show a knob that is wired to nothing.
+        "knob_digest": hashlib.sha256(ours.latents.tobytes()).hexdigest()[:16]
+    }
+    if len(ours.images):
+        metrics["psnr"] = pictures.psnr(ours.images, reference.images)
+        flat = ours.images.reshape(len(ours.images), -1)
+        facts["constant_share"] = float((flat.min(axis=1) == flat.max(axis=1)).mean())
+    if extractor:
+        facts["extractor"] = {"name": fashion_cnn.NAME, "sha256": extractor.sha256}
+        distances, paired = _frechet(ours, reference, extractor, against)
+        metrics |= distances
+        facts["paired"] = paired
+    return metrics, facts
+
+
+def _frechet(
+    ours: Generated,
+    reference: Generated,
+    extractor: fashion_cnn.Extractor,
+    against: tuple[str, ...],
+) -> tuple[dict[str, tuple[float, ...]], dict[str, Any]]:
+    name = f"fd_{fashion_cnn.NAME}_{len(ours.features)}"
+    distances: dict[str, tuple[float, ...]] = {}
+    paired: dict[str, Any] = {}
+    for which in against:
+        real = extractor.real if which == "dataset" else frechet.moments(reference.features)
+        distances[f"{name}@{which}"] = (frechet.distance(frechet.moments(ours.features), real),)
+        change, error = frechet.paired_change(ours.features, reference.features, real)
+        paired[f"{name}@{which}"] = {"change": change, "error": error}
+    return distances, paired
+
+
+def _generate(bench: Bench, job: Job, say: Callable[[str], None]) -> NDArray[np.float32]:
+    """Final latents of samples 0 to n - 1; the rows that pad the last micro-batch are thrown away."""
+    count, size = job.quality.samples, job.quality.micro_batch
+    parts = []
+    for start in range(0, count, size):
+        say(f"pictures {start} of {count}")
+        bench.denoiser.install(bench.layers)
+        made = bench.sample(bench.inputs(range(start, start + size)))
+        parts.append(made[: count - start].float().cpu())
+    return torch.cat(parts).numpy()
+
+
+def _pictures(bench: Bench, latents: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Pictures where the latents are pixels (one or three channels); no decoder is loaded for others."""
+    if bench.denoiser.spec.channels not in {1, 3}:
+        return np.zeros((0, 0, 0, 0), np.uint8)
+    return pictures.quantise(latents)
+
+
+def _extractor_for(bench: Bench) -> fashion_cnn.Extractor | None:
+    spec = bench.denoiser.spec
+    return fashion_cnn.load() if fashion_cnn.suits(spec.channels, spec.size) else None
+
+
+def _drift(ours: NDArray[np.float32], reference: NDArray[np.float32]) -> tuple[float, ...]:
+    """|ours - reference| / |reference| of each sample's latents, in L2."""
+    flat, true = (x.reshape(len(x), -1).astype(np.float64) for x in (ours, reference))
+    distance = np.linalg.norm(flat - true, axis=1)
+    return tuple((distance / np.linalg.norm(true, axis=1)).tolist())
+
+
+def kept(folder: Path, cell: Cell) -> Path:
+    """The file of a cell's pictures."""
+    return folder / f"{cell.quality_key}.npz"
+
+
+def keep(path: Path, made: Generated) -> None:
+    """Write pictures whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, latents=made.latents, images=made.images, features=made.features)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def open_kept(path: Path) -> Generated:
+    """Read pictures back; nothing is unpickled."""
+    with np.load(path, allow_pickle=False) as file:
+        return Generated(file["latents"], file["images"], file["features"])

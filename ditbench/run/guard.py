@@ -1,0 +1,124 @@
+"""What must be true of the fork server, and how its children find out.
+
+A child inherits whatever the server did: a thread pool that it cannot use, a CUDA context that it must not
+touch. After one matrix product in the server every child hung. So the server marks itself when it has
+imported its modules, counts its threads just before each fork, and every child looks before it works.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ditbench.errors import UnfitError
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass
+class Mark:
+    """The server's own account, inherited by its children.
+
+    server: its process id, 0 before `arm`. failure: the error of an import that did not work. threads and
+    cuda are looked up just before each fork.
+    """
+
+    server: int = 0
+    failure: str = ""
+    threads: int = 0
+    cuda: bool = False
+
+
+MARK = Mark()
+
+
+def arm(*modules: str, single_threaded: tuple[str, ...] = ()) -> None:
+    """Make this process a server fit to fork: import, mark, die with the parent, look before each fork.
+
+    single_threaded: modules to import first, with OpenBLAS told to start no threads of its own. An
+    import that fails is kept as text, because multiprocessing swallows it.
+    """
+    die_with_parent()
+    MARK.server = os.getpid()
+    try:
+        with _no_blas_threads():
+            _import(single_threaded)
+        _import(modules)
+    except Exception as error:  # noqa: BLE001 (a plug-in may raise anything; every child says it)
+        MARK.failure = f"{type(error).__name__}: {error}"
+    gc.freeze()  # so that a child's collector does not copy the server's pages by touching them
+    os.register_at_fork(before=_look)
+
+
+def check(preload: str) -> None:
+    """Refuse, in a child, to work on what was inherited from an unfit server. Raises UnfitError.
+
+    Ends this process where the server is already gone: nobody waits for an answer.
+    """
+    if preload not in sys.modules:
+        raise UnfitError(f"the fork server has not imported {preload}: {_cause(preload)}")
+    if MARK.failure:
+        raise UnfitError(f"the fork server could not import what {preload} names: {MARK.failure}")
+    if MARK.threads != 1:
+        raise UnfitError(
+            f"the fork server had {MARK.threads} threads when it forked, and a child of such a server "
+            f"may hang: something that {preload} imports starts threads"
+        )
+    if MARK.cuda:
+        raise UnfitError(
+            f"the fork server has initialised CUDA, which no child can use: see what {preload} imports"
+        )
+    if os.getppid() != MARK.server:
+        os._exit(1)
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends.
+
+    The chain is ditbench -> server -> worker. multiprocessing alone would not do: each worker holds the
+    pipe by which the server notices that its parent has gone, so a hanging worker keeps both alive.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _look() -> None:
+    MARK.threads = len(list(Path("/proc/self/task").iterdir()))
+    torch = sys.modules.get("torch")
+    MARK.cuda = torch is not None and torch.cuda.is_initialized()
+
+
+def _import(modules: tuple[str, ...]) -> None:
+    for module in modules:
+        importlib.import_module(module)
+
+
+def _cause(preload: str) -> str:
+    try:
+        importlib.import_module(preload)
+    except ImportError as error:
+        return f"{type(error).__name__}: {error}"
+    return "another server was already running in this process"
+
+
+@contextlib.contextmanager
+def _no_blas_threads() -> Iterator[None]:
+    """OPENBLAS_NUM_THREADS=1 for a while: numpy's and scipy's OpenBLAS start threads when loaded.
+
+    Not for longer: on some processors torch's own products go through OpenBLAS too.
+    """
+    before = os.environ.get("OPENBLAS_NUM_THREADS")
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["OPENBLAS_NUM_THREADS"]
+        if before is not None:
+            os.environ["OPENBLAS_NUM_THREADS"] = before

@@ -1,0 +1,129 @@
+"""The process of one job: pinned, confined, its output in a log; whatever happens in it is that cell's result.
+
+No torch is imported here: the server has done it, and the measuring function is named by its dotted path.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import os
+import resource
+import sys
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from ditbench import units
+from ditbench.errors import DitbenchError, UnfitError
+from ditbench.jobs import Findings
+from ditbench.records import Status
+from ditbench.run import guard, lock
+from ditbench.run.wire import Answered, Locked, Order, Question, Refused, Said, plain
+
+# What torch says, in a plain RuntimeError, when memory ends.
+_NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "bad_alloc",
+)
+
+
+def work(connection: Connection, order: Order) -> None:
+    """Run one job and send its findings."""
+    _detach()
+    _redirect(order.log)
+    try:
+        guard.check(order.preload)
+    except UnfitError as error:
+        connection.send(Refused.because(error))
+        return
+    connection.send(Answered(_findings(connection, order)))
+
+
+def answer(connection: Connection, question: Question) -> None:
+    """Call a function and send its result, or the error of ours that it raised."""
+    _detach()
+    try:
+        guard.check(question.preload)
+        connection.send(Answered(_resolve(question.function)(*question.arguments)))
+    except DitbenchError as error:
+        connection.send(Refused.because(error))
+
+
+def _findings(connection: Connection, order: Order) -> Findings:
+    lift = _limit_memory(order.memory_limit)
+    try:
+        _pin(order.job.device)
+        held = lock.take(order.job.device, lambda phase: connection.send(Said(phase)))
+        connection.send(Locked())
+        measure = _resolve(order.measure)
+        findings = plain(measure(order.job, lambda phase: connection.send(Said(phase))))
+        held.close()
+    except Exception as error:  # noqa: BLE001 (a method may raise anything, and it is that cell's result)
+        lift()  # telling needs memory too
+        traceback.print_exc()
+        return _failure(error, order.memory_limit)
+    return findings
+
+
+def _failure(error: Exception, memory_limit: int | None) -> Findings:
+    """An exception as findings: one line for people, the traceback is in the log."""
+    line = next(iter(str(error).splitlines()), "")
+    if not _is_out_of_memory(error):
+        ours = isinstance(error, DitbenchError)
+        text = line if ours else f"{type(error).__name__}: {line}".removesuffix(": ")
+        return Findings(Status.CRASHED, text)
+    allowed = f" (a worker may hold {units.size(memory_limit)})" if memory_limit else ""
+    return Findings(Status.OUT_OF_MEMORY, f"{line or type(error).__name__}{allowed}")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY)
+
+
+def _detach() -> None:
+    """Die with the server; lead a session of our own, so that a Ctrl-C is the parent's alone to handle."""
+    guard.die_with_parent()
+    os.setsid()
+
+
+def _redirect(log: Path) -> None:
+    """Send both outputs to the log at the level of the system, where a crash in C writes too."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    faulthandler.enable()
+
+
+def _pin(device: str) -> None:
+    """Let CUDA see this device only, by UUID, or none at all."""
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    os.environ["CUDA_VISIBLE_DEVICES"] = "" if device == "cpu" else device
+
+
+def _limit_memory(limit: int | None) -> Callable[[], None]:
+    """Bound the private memory of this process; the function that lifts the bound again.
+
+    RLIMIT_DATA, which counts what can be written to, and not RLIMIT_AS, which also counts libraries and
+    address space that is only reserved.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    return lambda: resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _resolve(path: str) -> Callable[..., Any]:
+    module, _, name = path.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function

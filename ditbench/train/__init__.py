@@ -1,0 +1,1 @@
+"""Training of what ships with the package: the small DiT and the small feature network."""
