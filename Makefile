@@ -1,0 +1,53 @@
+# make run    install, measure suites/quickstart.yaml, print where the report is
+# make test   install with the test tools, then every check and test
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+SUITE  ?= suites/quickstart.yaml
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: help run test check fix lint golden gpu clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+run: $(VENV)/.run
+	$(BIN)/ditbench run $(SUITE)
+
+test: lint
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not gpu"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --fail-under 90
+
+# The quick form for before a commit.
+check: lint
+	$(BIN)/pytest -q -m "not gpu and not slow" -x
+
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+fix: $(VENV)/.test
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format --quiet .
+
+gpu: $(VENV)/.test
+	$(BIN)/pytest -m gpu
+
+clean:
+	rm -rf $(VENV) results .coverage*
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("ditbench needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.run

@@ -1,0 +1,98 @@
+"""Methods that each carry one mistake that people have published; the gates must refuse every one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from ditbench.attention.base import AttentionMethod, Shape
+
+
+class Faulty(AttentionMethod):
+    """Exact by its own account, priced as softmax."""
+
+    name: ClassVar[str] = "faulty"
+    paper: ClassVar[str] = "none"
+    cost: ClassVar[str] = "2 N^2 d"
+    exact: ClassVar[bool] = True
+
+    def attend(self, q, k, v):
+        scores = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(-2, -1))
+        return torch.matmul(scores.softmax(dim=-1), v)
+
+    def macs(self, shape: Shape) -> int:
+        return 2 * shape.batch * shape.heads * shape.tokens**2 * shape.head_dim
+
+
+@dataclass(frozen=True)
+class OverHeads(Faulty):
+    """(batch, heads, tokens, d) given to a kernel that wants (batch, tokens, heads, d)."""
+
+    def attend(self, q, k, v):
+        swapped = (x.transpose(1, 2) for x in (q, k, v))
+        return super().attend(*swapped).transpose(1, 2)
+
+    def macs(self, shape: Shape) -> int:
+        return 2 * shape.batch * shape.tokens * shape.heads**2 * shape.head_dim
+
+
+@dataclass(frozen=True)
+class ScaledTwice(Faulty):
+    def attend(self, q, k, v):
+        return super().attend(q * q.shape[-1] ** -0.5, k, v)
+
+
+@dataclass(frozen=True)
+class NotANumber(Faulty):
+    def attend(self, q, k, v):
+        return super().attend(q, k, v) / 0 * 0
+
+
+@dataclass(frozen=True)
+class WrongShape(Faulty):
+    def attend(self, q, k, v):
+        return super().attend(q, k, v)[..., :1]
+
+
+@dataclass(frozen=True)
+class PricedAtZero(Faulty):
+    """What a counter says of a fused kernel that it does not know."""
+
+    def macs(self, shape: Shape) -> int:
+        return 0
+
+
+@dataclass(frozen=True)
+class FusedOnlyByName(Faulty):
+    """Asked for flash, computes the explicit product."""
+
+    @property
+    def kernels(self) -> frozenset[str]:
+        return frozenset({"flash"})
+
+
+@dataclass(frozen=True)
+class Remembers(Faulty):
+    """Mixes in what it saw first, also of an earlier picture."""
+
+    exact: ClassVar[bool] = False
+    seen: ClassVar[dict[tuple[int, ...], torch.Tensor]] = {}
+
+    def attend(self, q, k, v):
+        out = super().attend(q, k, v)
+        first = self.seen.get(tuple(q.shape))
+        if first is None:
+            self.seen[tuple(q.shape)] = out
+            return out
+        return 0.5 * (out + first)
+
+
+@dataclass(frozen=True)
+class Overwrites(Faulty):
+    """Works in place on memory that is not its own: its inputs'."""
+
+    exact: ClassVar[bool] = False
+
+    def attend(self, q, k, v):
+        return super().attend(q, k, v).mul_(0).add_(v)
