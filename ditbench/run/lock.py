@@ -1,4 +1,4 @@
-"""One GPU, one benchmark at a time: a lock per device, held by the worker for its life, freed by its death."""
+"""One GPU, one benchmark at a time: a lock per device, held by a worker until it ends, however it ends."""
 
 from __future__ import annotations
 

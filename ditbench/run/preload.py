@@ -17,6 +17,9 @@ guard.arm(
     "ditbench.sampling",
     "ditbench.measure",
     "ditbench.run.worker",
-    *(f"ditbench.attention.{module.name}" for module in pkgutil.iter_modules(ditbench.attention.__path__)),
+    *(
+        f"ditbench.attention.{module.name}"
+        for module in pkgutil.iter_modules(ditbench.attention.__path__)
+    ),
     single_threaded=("numpy", "scipy.linalg"),
 )

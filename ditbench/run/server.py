@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
@@ -30,6 +30,8 @@ from ditbench.run import memory, worker
 from ditbench.run.wire import Answered, Message, Order, Question, Refused, Said
 
 Hear = Callable[[str], None]
+
+_CONTEXT = multiprocessing.get_context("forkserver")
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,9 @@ class Server:
     measure: str = "ditbench.measure:measure"
     memory_limit: int | None = None
     grace_s: float = 2.0
-    _context: Any = field(default_factory=lambda: multiprocessing.get_context("forkserver"))
 
     def __enter__(self) -> Self:
-        self._context.set_forkserver_preload([self.preload])
+        _CONTEXT.set_forkserver_preload([self.preload])
         multiprocessing.forkserver.ensure_running()
         return self
 
@@ -108,8 +109,8 @@ class Server:
     def _converse(
         self, target: Callable[..., None], order: Order | Question, timeout_s: float, hear: Hear
     ) -> _Conversation:
-        receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=target, args=(sender, order), daemon=True)
+        receiver, sender = _CONTEXT.Pipe(duplex=False)
+        process = _CONTEXT.Process(target=target, args=(sender, order))
         talk = _Conversation(process, receiver)
         try:
             _start(process)
@@ -186,7 +187,9 @@ def _silence(talk: _Conversation, order: Order, *, killed_for_memory: bool) -> F
     how = f"{_exit_text(talk)}, {phase}; {log}"
     code = talk.process.exitcode
     if code == -signal.SIGKILL and killed_for_memory:
-        return Findings(Status.OUT_OF_MEMORY, f"killed by the kernel for want of memory, {phase}; {log}")
+        return Findings(
+            Status.OUT_OF_MEMORY, f"killed by the kernel for want of memory, {phase}; {log}"
+        )
     if code == -signal.SIGABRT and _ran_out_in_c(order.log):
         return Findings(Status.OUT_OF_MEMORY, how)
     return Findings(Status.CRASHED, how)
@@ -209,7 +212,7 @@ def _ran_out_in_c(log: Path) -> bool:
 
 @contextlib.contextmanager
 def _nothing_to_run_again() -> Iterator[None]:
-    """multiprocessing has each child run the parent's script again; our workers need nothing from it.
+    """Python has each child run the parent's script again; our workers need nothing from it.
 
     With a `__main__` that came from no file there is nothing to run.
     """

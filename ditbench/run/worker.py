@@ -1,4 +1,4 @@
-"""The process of one job: pinned, confined, its output in a log; whatever happens in it is that cell's result.
+"""The process of one job: pinned, confined, its output in a log; what happens in it is a result.
 
 No torch is imported here: the server has done it, and the measuring function is named by its dotted path.
 """
@@ -52,6 +52,10 @@ def answer(connection: Connection, question: Question) -> None:
         connection.send(Answered(_resolve(question.function)(*question.arguments)))
     except DitbenchError as error:
         connection.send(Refused.because(error))
+    except Exception as error:  # noqa: BLE001 (a mistake of ours; the parent must not wait for the rest)
+        traceback.print_exc()
+        told = f"{question.function}: {_described(error)}"
+        connection.send(Refused.because(DitbenchError(told)))
 
 
 def _findings(connection: Connection, order: Order) -> Findings:
@@ -72,13 +76,18 @@ def _findings(connection: Connection, order: Order) -> Findings:
 
 def _failure(error: Exception, memory_limit: int | None) -> Findings:
     """An exception as findings: one line for people, the traceback is in the log."""
-    line = next(iter(str(error).splitlines()), "")
     if not _is_out_of_memory(error):
-        ours = isinstance(error, DitbenchError)
-        text = line if ours else f"{type(error).__name__}: {line}".removesuffix(": ")
-        return Findings(Status.CRASHED, text)
+        return Findings(Status.CRASHED, _described(error))
     allowed = f" (a worker may hold {units.size(memory_limit)})" if memory_limit else ""
-    return Findings(Status.OUT_OF_MEMORY, f"{line or type(error).__name__}{allowed}")
+    return Findings(Status.OUT_OF_MEMORY, f"{_described(error)}{allowed}")
+
+
+def _described(error: Exception) -> str:
+    """The type's name and the message's first line; an error of ours needs no name."""
+    line = next(iter(str(error).splitlines()), "")
+    if isinstance(error, DitbenchError):
+        return line
+    return f"{type(error).__name__}: {line}".removesuffix(": ")
 
 
 def _is_out_of_memory(error: Exception) -> bool:

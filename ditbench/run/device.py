@@ -1,0 +1,146 @@
+"""Which device to measure on: the GPU that was asked for, the idle one with most room, or the CPU.
+
+A device is always named by its UUID, because an index means one thing to NVML (the order of the PCI bus)
+and another to CUDA (the fastest first).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ditbench import units
+from ditbench.errors import UnfitError, UsageError
+from ditbench.records import Scalar
+from ditbench.run import lock
+from ditbench.run.nvml import Gpu, Nvml, inventory
+
+# A driver keeps some memory of an idle card for itself: up to about half a GiB on the largest.
+IDLE_MEMORY = 2**30
+IDLE_UTILISATION = 0.05
+_REQUEST = re.compile(r"\d+(:\d+)?|(GPU|MIG)-[0-9A-Za-z/-]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where jobs run; `gpu` is None on the CPU."""
+
+    gpu: Gpu | None = None
+
+    @property
+    def kind(self) -> Literal["cpu", "cuda"]:
+        """As torch calls it."""
+        return "cuda" if self.gpu else "cpu"
+
+    @property
+    def name(self) -> str:
+        """What a job's `device` says: a UUID, or "cpu"."""
+        return self.gpu.uuid if self.gpu else "cpu"
+
+    @property
+    def facts(self) -> Mapping[str, Scalar]:
+        """For the environment's card, of a GPU only; what the device does not say is left out."""
+        if self.gpu is None:
+            return {}
+        facts = {
+            "gpu": self.gpu.name,
+            "gpu_uuid": self.gpu.uuid,
+            "gpu_driver": self.gpu.driver,
+            "gpu_memory": self.gpu.memory_total,
+            "gpu_power_limit": self.gpu.power_limit,
+        }
+        return {name: value for name, value in facts.items() if value is not None}
+
+
+CPU = Device()
+
+
+def choose(wanted: str | None, nvml: Nvml | None, environ: Mapping[str, str]) -> Device:
+    """The device to measure on.
+
+    wanted: None, "cpu", an index in the order of the PCI bus ("1", or "1:0" for a slice), or a UUID or
+    the beginning of one. environ: CUDA_VISIBLE_DEVICES is respected. Raises UnfitError where the device is
+    not there or busy, UsageError for what is neither index nor UUID.
+    """
+    if wanted == "cpu":
+        return CPU
+    gpus = inventory(nvml)
+    if wanted is not None:
+        return _wanted(wanted, gpus, environ)
+    seen = visible(gpus, environ)
+    if not seen:
+        return CPU
+    idle = [gpu for gpu in seen if not busy(gpu)]
+    if not idle:
+        told = "; ".join(f"GPU {gpu.index} ({gpu.name}) {busy(gpu)}" for gpu in seen)
+        raise UnfitError(f"no GPU is idle: {told}. Wait, or measure on the CPU with --gpu cpu")
+    return Device(max(idle, key=_free))
+
+
+def visible(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> tuple[Gpu, ...]:
+    """The GPUs that CUDA_VISIBLE_DEVICES leaves: unset is all, empty or -1 is none.
+
+    Raises UnfitError for one that is not there, UsageError for an index that could mean two GPUs.
+    """
+    setting = environ.get("CUDA_VISIBLE_DEVICES")
+    if setting is None:
+        return tuple(gpus)
+    entries = [entry.strip() for entry in setting.split(",") if entry.strip()]
+    if not gpus or not entries or entries[0] == "-1":
+        return ()
+    by_index = any(entry.isdigit() for entry in entries)
+    in_bus_order = environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+    if by_index and not in_bus_order and len({gpu.name for gpu in gpus}) > 1:
+        raise UsageError(
+            f"CUDA_VISIBLE_DEVICES={setting} counts from the fastest GPU, nvidia-smi from the first on the "
+            "bus, and the GPUs differ: name a UUID, or set CUDA_DEVICE_ORDER=PCI_BUS_ID"
+        )
+    return tuple(_find(entry, gpus, "CUDA_VISIBLE_DEVICES") for entry in entries)
+
+
+def busy(gpu: Gpu) -> str:
+    """What else the GPU is doing, as a clause; empty for nothing.
+
+    Process ids alone would not do: a container may hide them, so memory and utilisation speak too.
+    """
+    if who := lock.holder(gpu.uuid):
+        return f"is held by another ditbench run ({who})"
+    if gpu.processes:
+        return f"is used by process {', '.join(map(str, gpu.processes))}"
+    if (gpu.memory_used or 0) > IDLE_MEMORY:
+        return f"has {units.size(gpu.memory_used or 0)} in use"
+    if (gpu.utilisation or 0) > IDLE_UTILISATION:
+        return f"is {units.percent(gpu.utilisation or 0)} busy"
+    return ""
+
+
+def _wanted(wanted: str, gpus: Sequence[Gpu], environ: Mapping[str, str]) -> Device:
+    if not _REQUEST.fullmatch(wanted):
+        raise UsageError(f"--gpu {wanted}: say an index as nvidia-smi counts, a UUID, or cpu")
+    gpu = _find(wanted, gpus, "--gpu")
+    if gpu not in visible(gpus, environ):
+        setting = environ["CUDA_VISIBLE_DEVICES"]
+        raise UnfitError(f"--gpu {wanted} is outside CUDA_VISIBLE_DEVICES={setting}")
+    if reason := busy(gpu):
+        raise UnfitError(f"--gpu {wanted}: {gpu.name} ({gpu.uuid}) {reason}")
+    return Device(gpu)
+
+
+def _find(entry: str, gpus: Sequence[Gpu], asker: str) -> Gpu:
+    """The one GPU that an index or the beginning of a UUID names."""
+    if entry[0].isdigit():
+        found = [gpu for gpu in gpus if gpu.index == entry]
+    else:
+        found = [gpu for gpu in gpus if gpu.uuid.lower().startswith(entry.lower())]
+    if len(found) > 1:
+        raise UsageError(f"{asker} {entry}: {len(found)} GPUs begin so; write more of the UUID")
+    if not found:
+        there = ", ".join(f"{gpu.index} = {gpu.uuid}" for gpu in gpus) or "no GPU at all"
+        raise UnfitError(f"{asker} {entry}: no such GPU; there is {there}")
+    return found[0]
+
+
+def _free(gpu: Gpu) -> int:
+    return (gpu.memory_total or 0) - (gpu.memory_used or 0)

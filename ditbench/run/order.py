@@ -1,0 +1,97 @@
+"""From cells to jobs, and the order in which jobs run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ditbench.jobs import Job
+from ditbench.metrics import metric
+from ditbench.records import Cell, Choice, Stage
+from ditbench.suite.spec import Suite
+
+
+def jobs_of(cells: Sequence[Cell], suite: Suite, device: str, pictures: Path) -> tuple[Job, ...]:
+    """Every job of a run: a gate per cell, then its replicates, then one set of pictures per quality key.
+
+    cells: those that may run. device: "cpu" or a UUID. pictures: the folder for generated pictures.
+    """
+
+    def job(cell: Cell, stage: Stage, replicate: int = 0, reference: Cell | None = None) -> Job:
+        asked = (suite.timing, suite.quality, suite.metrics)
+        return Job(cell, stage, replicate, *asked, device, pictures, reference)
+
+    stages = {_stage(name) for name in suite.metrics}
+    jobs = [job(cell, Stage.GATE) for cell in cells]
+    if Stage.TIME in stages:
+        rounds = range(suite.timing.processes)
+        jobs += [job(cell, Stage.TIME, replicate) for replicate in rounds for cell in cells]
+    if Stage.QUALITY in stages and suite.quality.samples > 0:
+        jobs += [job(cell, Stage.QUALITY, 0, judge) for cell, judge in _pictured(cells, suite)]
+    return tuple(jobs)
+
+
+def in_order(jobs: Iterable[Job]) -> tuple[Job, ...]:
+    """Gates; then rounds of replicates over all cells, every other round backwards; then pictures.
+
+    So no method always follows the same one, nor always meets a warmer machine. Reference pictures
+    come before those that are judged against them.
+    """
+    jobs = tuple(jobs)
+    timed = [job for job in jobs if job.stage is Stage.TIME]
+    rounds = [
+        [job for job in timed if job.replicate == number][:: -1 if number % 2 else 1]
+        for number in sorted({job.replicate for job in timed})
+    ]
+    return (
+        *(job for job in jobs if job.stage is Stage.GATE),
+        *(job for one in rounds for job in one),
+        *sorted(
+            (job for job in jobs if job.stage is Stage.QUALITY),
+            key=lambda job: job.reference is not None,
+        ),
+    )
+
+
+def key_of(job: Job) -> str:
+    """The key that the job's record will have."""
+    return job.cell.quality_key if job.stage is Stage.QUALITY else job.cell.key
+
+
+def reference_of(cell: Cell) -> Cell:
+    """The softmax cell whose pictures this cell's are judged against."""
+    return dataclasses.replace(
+        cell,
+        attention=Choice("softmax"),
+        blocks=tuple(range(int(cell.model["depth"]))),
+        blocks_label="all",
+        compile=False,
+    )
+
+
+def _stage(name: str) -> Stage:
+    """The stage that measures a metric; `frechet` is a suite's word for all Frechet distances."""
+    return Stage.QUALITY if name == "frechet" else metric(name).stage
+
+
+def _pictured(cells: Sequence[Cell], suite: Suite) -> list[tuple[Cell, Cell | None]]:
+    """One cell per quality key with its reference cell; a reference has none, and is added if missing."""
+    by_key: dict[str, Cell] = {}
+    for cell in sorted(cells, key=lambda cell: cell.compile):
+        by_key.setdefault(cell.quality_key, cell)
+    if not _judged_by_softmax(suite):
+        return [(cell, None) for cell in by_key.values()]
+    references = {cell.quality_key: cell for cell in map(reference_of, by_key.values())}
+    chosen = references | by_key
+    return [
+        (cell, None if key in references else chosen[reference_of(cell).quality_key])
+        for key, cell in chosen.items()
+    ]
+
+
+def _judged_by_softmax(suite: Suite) -> bool:
+    """Whether any metric looks at softmax's pictures: all but distances to a data set do."""
+    pictured = [name for name in suite.metrics if _stage(name) is Stage.QUALITY]
+    own = [name for name in pictured if name != "frechet" and not name.endswith("@dataset")]
+    return "softmax" in suite.quality.reference or bool(own)

@@ -1,0 +1,190 @@
+"""Runs jobs one after another, writes each record as it ends, and leaves out what has become pointless.
+
+A cell that failed its gate has no speed. A cell whose replicate crashed, hung or ran out of memory is not
+tried again, so that a hang costs one time limit and not three. Pictures without softmax's to judge them by
+are a record that says so.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean
+from typing import Protocol
+
+from ditbench.jobs import Findings, Job
+from ditbench.records import Record, Stage, Status
+from ditbench.run.events import Ended, Event, Phase, Progress, Started
+from ditbench.run.interrupts import InterruptedRunError, Interrupts
+from ditbench.run.order import in_order, key_of
+from ditbench.run.server import Answer
+
+Identity = tuple[str, Stage, int]
+
+
+class Runner(Protocol):
+    """What runs one job: the fork server, or a test's own."""
+
+    def run_job(self, job: Job, log: Path, hear: Callable[[str], None]) -> Answer:
+        """The job's findings, whatever became of it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Session:
+    """What all records of a run share.
+
+    logs: the folder for workers' output. environment, code: identities. done: records of the run that
+    is resumed.
+    """
+
+    logs: Path
+    environment: str
+    code: str
+    done: tuple[Record, ...] = ()
+
+
+def execute(
+    jobs: Iterable[Job],
+    server: Runner,
+    session: Session,
+    write: Callable[[Record], None],
+    tell: Callable[[Event], None] = lambda _event: None,
+) -> None:
+    """Run all jobs that are not done yet. Raises InterruptedRunError on Ctrl-C or SIGTERM.
+
+    write: stores one record; never interrupted. tell: hears what happens.
+    """
+    ledger = _Ledger.of(session.done)
+    waiting = [job for job in in_order(jobs) if not ledger.has(job)]
+    pace = _Pace()
+    try:
+        with Interrupts() as interrupts:
+            while waiting := ledger.still_wanted(waiting):
+                job, *waiting = waiting
+                tell(Started(job, pace.progress([job, *waiting])))
+                answer = ledger.refusal(job) or _run(job, server, session, tell)
+                record = _record(job, answer, session, waiting)
+                with interrupts.held():
+                    write(record)
+                ledger.add(record)
+                pace.add(record)
+                tell(Ended(record, pace.progress(ledger.still_wanted(waiting))))
+    except KeyboardInterrupt:
+        raise InterruptedRunError(
+            f"interrupted after {pace.done} jobs; what has ended is saved, and --resume goes on from there"
+        ) from None
+
+
+def _run(job: Job, server: Runner, session: Session, tell: Callable[[Event], None]) -> Answer:
+    log = session.logs / f"{key_of(job)}-{job.stage}-{job.replicate}.log"
+    return server.run_job(job, log, lambda text: tell(Phase(job, text)))
+
+
+def _record(job: Job, answer: Answer, session: Session, waiting: Sequence[Job]) -> Record:
+    """The record of a job; one that ends its cell's timing says how many replicates it took with it."""
+    findings = answer.findings
+    facts = dict(findings.facts)
+    dropped = sum(job.stage is later.stage and later.cell.key == job.cell.key for later in waiting)
+    if dropped and job.stage is Stage.TIME and findings.status is not Status.OK:
+        facts["replicates_skipped"] = dropped
+    return Record(
+        cell=job.cell,
+        stage=job.stage,
+        status=findings.status,
+        replicate=job.replicate,
+        reason=findings.reason,
+        metrics=findings.metrics,
+        warmups=findings.warmups,
+        facts=facts,
+        started=answer.started,
+        seconds=answer.seconds,
+        environment=session.environment,
+        code=session.code,
+    )
+
+
+@dataclass
+class _Ledger:
+    """What has ended so far, and what follows from it."""
+
+    ended: dict[Identity, Record] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)  # keys of cells of which a replicate failed
+    pictures: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> _Ledger:
+        ledger = cls()
+        for record in records:
+            ledger.add(record)
+        return ledger
+
+    def add(self, record: Record) -> None:
+        self.ended[record.key, record.stage, record.replicate] = record
+        if record.stage is Stage.TIME and record.status is not Status.OK:
+            self.broken.add(record.key)
+        if record.stage is Stage.GATE:
+            self.pictures[record.cell.quality_key].append(record)
+
+    def has(self, job: Job) -> bool:
+        return (key_of(job), job.stage, job.replicate) in self.ended
+
+    def still_wanted(self, jobs: Sequence[Job]) -> list[Job]:
+        """Without those that nothing could come of any more."""
+        untried = {job.cell.quality_key for job in jobs if job.stage is Stage.GATE}
+        return [
+            job
+            for job in jobs
+            if not self._pointless(job) or (job.stage is Stage.QUALITY and key_of(job) in untried)
+        ]
+
+    def refusal(self, job: Job) -> Answer | None:
+        """Why pictures cannot be judged, as an answer, or None where they can."""
+        if job.stage is not Stage.QUALITY or job.reference is None:
+            return None
+        key = job.reference.quality_key
+        pictures = self.ended.get((key, Stage.QUALITY, 0))
+        failed = pictures or self._failed_gate(key)
+        if failed is None or failed.status is Status.OK:
+            return None
+        reason = f"no softmax pictures to judge by: {failed.reason}"
+        return Answer(
+            Findings(failed.status, reason), datetime.now(UTC).isoformat(timespec="seconds"), 0.0
+        )
+
+    def _pointless(self, job: Job) -> bool:
+        if job.stage is Stage.TIME:
+            gate = self.ended.get((job.cell.key, Stage.GATE, 0))
+            failed = gate is not None and gate.status is not Status.OK
+            return failed or job.cell.key in self.broken
+        return job.stage is Stage.QUALITY and self._failed_gate(key_of(job)) is not None
+
+    def _failed_gate(self, quality_key: str) -> Record | None:
+        """A failed gate, where no cell that shares these pictures passed its own."""
+        gates = self.pictures.get(quality_key, [])
+        failed = all(gate.status is not Status.OK for gate in gates)
+        return gates[0] if gates and failed else None
+
+
+@dataclass
+class _Pace:
+    """How long jobs of each stage take."""
+
+    done: int = 0
+    seconds: dict[Stage, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, record: Record) -> None:
+        self.done += 1
+        self.seconds[record.stage].append(record.seconds)
+
+    def progress(self, waiting: Sequence[Job]) -> Progress:
+        return Progress(self.done, self.done + len(waiting), self._eta(waiting))
+
+    def _eta(self, waiting: Sequence[Job]) -> float | None:
+        seen = [second for seconds in self.seconds.values() for second in seconds]
+        if not seen:
+            return None
+        return sum(fmean(self.seconds.get(job.stage) or seen) for job in waiting)

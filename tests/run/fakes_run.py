@@ -1,0 +1,254 @@
+"""Fakes: cells and jobs, measuring functions that misbehave, a server without processes, NVML."""
+
+# ruff: noqa: N802 (NVML's own names)
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+from ditbench.errors import SuiteError
+from ditbench.jobs import Findings, Job, Quality, Timing
+from ditbench.records import Cell, Choice, Sampling, Stage, Status
+from ditbench.run.events import Phase
+from ditbench.run.scheduler import Session, execute
+from ditbench.run.server import Answer
+from ditbench.suite.spec import Suite
+
+MODEL = Choice("dit", (("depth", 4), ("hidden", 32)))
+
+
+def cell(attention="softmax", **more):
+    blocks = more.pop("blocks", (0, 1, 2, 3))
+    return Cell(MODEL, Choice(attention), blocks=blocks, sampling=Sampling(), **more)
+
+
+def job(attention="softmax", stage=Stage.TIME, replicate=0, *, timeout_s=60.0, device="cpu"):
+    return Job(
+        cell(attention),
+        stage,
+        replicate,
+        Timing(timeout_s=timeout_s),
+        Quality(),
+        ("latency",),
+        device,
+        Path("images"),
+    )
+
+
+def suite(**more):
+    base = {"name": "s", "path": "s.yaml", "text": "", "models": (MODEL,), "attentions": ()}
+    return Suite(**(base | more))
+
+
+# What a worker may be told to run, as "fakes_run:<name>".
+
+
+def measure(job, say):
+    """Do what the cell's attention is called: one server in a test serves every misbehaviour."""
+    say("loading")
+    return globals()[job.cell.attention.name](job, say)
+
+
+def softmax(job, _say):
+    return Findings(metrics={"latency": (0.25,)}, facts={"device": job.device, "pid": os.getpid()})
+
+
+def hangs(_job, say):
+    say("timing 3/20")
+    time.sleep(600)
+
+
+def tells_who_it_is_and_hangs(_job, say):
+    say(f"{os.getpid()} {os.getppid()}")
+    time.sleep(600)
+
+
+def leaves(_job, _say):
+    os._exit(7)
+
+
+def segfaults(_job, _say):
+    ctypes.string_at(0)
+
+
+def killed_from_outside(_job, _say):
+    os.kill(os.getpid(), 9)
+
+
+def takes_all_memory(_job, _say):
+    hoard = []
+    while True:
+        hoard.append(bytearray(16 * 2**20))
+
+
+def torch_cannot_allocate(_job, _say):
+    raise RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"
+    )
+
+
+def aborts_on_bad_alloc(_job, _say):
+    os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\n")
+    os.abort()
+
+
+def raises(_job, _say):
+    raise ZeroDivisionError("first line\nsecond line")
+
+
+def answers_with_an_object(_job, _say):
+    return Findings(facts={"kernel": object()})
+
+
+def fails_without_reason(_job, _say):
+    return Findings(Status.NOT_FINITE)
+
+
+def not_finite(_job, _say):
+    return Findings(Status.NOT_FINITE, "NaN", metrics={"latency": (float("nan"),)})
+
+
+def floods(_job, _say):
+    for _ in range(20_000):
+        print("a line that nobody wants on the terminal")  # noqa: T201 (the flood)
+    os.write(2, b"and one from C\n")
+    return Findings()
+
+
+def tells_environment(_job, _say):
+    names = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
+    return Findings(
+        facts={name: os.environ.get(name) for name in names}
+        | {"parent": os.getppid(), "session": os.getsid(0), "pid": os.getpid()}
+    )
+
+
+def leaves_a_child(_job, _say):
+    child = os.fork()
+    if not child:
+        time.sleep(600)
+    return Findings(facts={"child": child})
+
+
+def add(one, other):
+    return one + other
+
+
+def refuse():
+    raise SuiteError(["a.yaml:1:1: one", "a.yaml:2:1: two"])
+
+
+def stumble():
+    raise KeyError("nothing there")
+
+
+def sleep():
+    time.sleep(600)
+
+
+def execute_a_hang(server, logs):
+    """Run a job that never ends, printing the worker's id and its parent's."""
+
+    def tell(event):
+        if isinstance(event, Phase) and event.text != "loading":
+            print(event.text, flush=True)  # noqa: T201 (a script's output)
+
+    jobs = [job("tells_who_it_is_and_hangs", Stage.GATE)]
+    execute(jobs, server, Session(logs, "", ""), print, tell)
+
+
+@dataclass
+class FakeServer:
+    """Answers at once with what it was given by (attention, stage), else with success; keeps the order."""
+
+    answers: dict[tuple[str, Stage], Findings] = field(default_factory=dict)
+    seconds: float = 2.0
+    ran: list[tuple[str, Stage, int]] = field(default_factory=list)
+    interrupt_at: int | None = None
+
+    def run_job(self, job, log, hear):  # noqa: ARG002 (no process writes)
+        if len(self.ran) == self.interrupt_at:
+            raise KeyboardInterrupt
+        name = job.cell.attention.name
+        self.ran.append((name, job.stage, job.replicate))
+        hear("timing 1/1")
+        answer = self.answers.get((name, job.stage), Findings(metrics={"latency": (0.5,)}))
+        return Answer(answer, "2030-01-01T00:00:00+00:00", self.seconds)
+
+
+class NvmlError(Exception):
+    """What this NVML raises."""
+
+
+@dataclass
+class FakeGpu:
+    """Numbers as NVML gives them: bytes, per cent, milliwatts. None: the device does not say."""
+
+    uuid: str
+    name: str = "NVIDIA H200"
+    total: int | None = 140 * 2**30
+    used: int = 2**20
+    utilisation: int | None = 0
+    watts: int | None = 700
+    pids: tuple[int, ...] = ()
+    slices: tuple[FakeGpu, ...] = ()
+
+
+@dataclass
+class FakeNvml:
+    """NVML over a list of fake GPUs."""
+
+    gpus: list[FakeGpu]
+    NVMLError: type[Exception] = NvmlError
+
+    def nvmlInit(self):
+        pass
+
+    def nvmlSystemGetDriverVersion(self):
+        return "580.1"
+
+    def nvmlDeviceGetCount(self):
+        return len(self.gpus)
+
+    def nvmlDeviceGetHandleByIndex(self, index):
+        return self.gpus[index]
+
+    def nvmlDeviceGetUUID(self, gpu):
+        return gpu.uuid
+
+    def nvmlDeviceGetName(self, gpu):
+        return gpu.name
+
+    def nvmlDeviceGetMemoryInfo(self, gpu):
+        return SimpleNamespace(total=_said(gpu.total), used=gpu.used)
+
+    def nvmlDeviceGetUtilizationRates(self, gpu):
+        return SimpleNamespace(gpu=_said(gpu.utilisation))
+
+    def nvmlDeviceGetComputeRunningProcesses(self, gpu):
+        return [SimpleNamespace(pid=pid) for pid in gpu.pids]
+
+    def nvmlDeviceGetPowerManagementLimit(self, gpu):
+        return _said(gpu.watts) * 1000
+
+    def nvmlDeviceGetMigMode(self, gpu):
+        return [int(bool(gpu.slices)), int(bool(gpu.slices))]
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, _gpu):
+        return 7
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, gpu, index):
+        if index >= len(gpu.slices):
+            raise NvmlError("not found")
+        return gpu.slices[index]
+
+
+def _said(value):
+    if value is None:
+        raise NvmlError("not supported")
+    return value

@@ -1,0 +1,139 @@
+"""Which device is chosen, and which refused with what words."""
+
+from __future__ import annotations
+
+import pytest
+from fakes_run import FakeGpu, FakeNvml
+
+from ditbench.errors import UnfitError, UsageError
+from ditbench.run.device import CPU, choose, visible
+from ditbench.run.nvml import inventory
+
+ONE = "GPU-11111111-aaaa"
+TWO = "GPU-22222222-bbbb"
+GIB = 2**30
+
+
+def two(**more):
+    return FakeNvml([FakeGpu(ONE), FakeGpu(TWO, **more)])
+
+
+def test_without_nvidia_everything_runs_on_the_cpu():
+    assert choose(None, None, {}) is CPU
+    assert (CPU.kind, CPU.name, dict(CPU.facts)) == ("cpu", "cpu", {})
+
+
+def test_the_cpu_may_be_asked_for_beside_idle_gpus():
+    assert choose("cpu", two(), {}) is CPU
+
+
+def test_the_idle_gpu_with_most_free_memory_is_taken_and_named_by_uuid():
+    device = choose(None, FakeNvml([FakeGpu(ONE, total=80 * GIB), FakeGpu(TWO)]), {})
+    assert (device.kind, device.name) == ("cuda", TWO)
+
+
+@pytest.mark.parametrize("wanted", ["1", TWO, "GPU-2", "gpu-2222"])
+def test_a_gpu_is_found_by_index_and_by_the_beginning_of_its_uuid(wanted):
+    assert choose(wanted, two(), {}).name == TWO
+
+
+def test_facts_are_scalars_in_base_units():
+    assert choose("0", two(), {}).facts == {
+        "gpu": "NVIDIA H200",
+        "gpu_uuid": ONE,
+        "gpu_driver": "580.1",
+        "gpu_memory": 140 * GIB,
+        "gpu_power_limit": 700.0,
+    }
+
+
+def test_what_a_device_does_not_say_is_left_out():
+    gpu = FakeGpu(ONE, total=None, watts=None, utilisation=None)
+    assert set(choose(None, FakeNvml([gpu]), {}).facts) == {"gpu", "gpu_uuid", "gpu_driver"}
+
+
+def test_slices_stand_for_the_gpu_that_is_cut_into_them():
+    cut = FakeGpu(
+        ONE, slices=(FakeGpu("MIG-1", utilisation=None), FakeGpu("MIG-2", utilisation=None))
+    )
+    gpus = inventory(FakeNvml([cut, FakeGpu(TWO)]))
+    assert [(gpu.index, gpu.uuid) for gpu in gpus] == [
+        ("0:0", "MIG-1"),
+        ("0:1", "MIG-2"),
+        ("1", TWO),
+    ]
+    assert choose("0:1", FakeNvml([cut]), {}).name == "MIG-2"
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ({"pids": (77,)}, "is used by process 77"),
+        ({"used": 3 * GIB}, "has 3.00 GiB in use"),
+        ({"utilisation": 40}, "is 40.0 % busy"),
+    ],
+    ids=["foreign process", "memory of a hidden process", "utilisation"],
+)
+class TestMistake29ABusyGpu:
+    def test_mistake_29_is_refused_if_it_was_asked_for(self, state, told):
+        with pytest.raises(UnfitError, match=told):
+            choose("1", two(**state), {})
+
+    def test_mistake_29_is_passed_over_if_another_is_idle(self, state, told):  # noqa: ARG002
+        assert choose(None, two(**state), {}).name == ONE
+
+    def test_mistake_29_stops_the_run_if_none_is_idle(self, state, told):
+        with pytest.raises(UnfitError, match=f"no GPU is idle: .*{told}") as caught:
+            choose(None, FakeNvml([FakeGpu(ONE, **state)]), {})
+        assert caught.value.exit_code == 6
+
+
+@pytest.mark.parametrize(
+    ("setting", "seen"),
+    [
+        ({}, [ONE, TWO]),
+        ({"CUDA_VISIBLE_DEVICES": ""}, []),
+        ({"CUDA_VISIBLE_DEVICES": "-1"}, []),
+        ({"CUDA_VISIBLE_DEVICES": "1"}, [TWO]),
+        ({"CUDA_VISIBLE_DEVICES": "1,0"}, [TWO, ONE]),
+        ({"CUDA_VISIBLE_DEVICES": "GPU-2"}, [TWO]),
+    ],
+    ids=["unset", "empty", "minus one", "index", "two", "uuid"],
+)
+def test_mistake_40_cuda_visible_devices_is_respected(setting, seen):
+    assert [gpu.uuid for gpu in visible(inventory(two()), setting)] == seen
+
+
+def test_mistake_40_an_empty_cuda_visible_devices_means_the_cpu():
+    assert choose(None, two(), {"CUDA_VISIBLE_DEVICES": ""}) is CPU
+
+
+def test_mistake_40_an_index_among_unlike_gpus_is_refused_unless_the_order_is_said():
+    mixed = FakeNvml([FakeGpu(ONE, "NVIDIA T4"), FakeGpu(TWO)])
+    setting = {"CUDA_VISIBLE_DEVICES": "0"}
+    with pytest.raises(UsageError, match="name a UUID, or set CUDA_DEVICE_ORDER=PCI_BUS_ID"):
+        choose(None, mixed, setting)
+    assert choose(None, mixed, setting | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}).name == ONE
+
+
+def test_mistake_40_a_gpu_outside_cuda_visible_devices_is_refused():
+    with pytest.raises(UnfitError, match="--gpu 1 is outside CUDA_VISIBLE_DEVICES=0"):
+        choose("1", two(), {"CUDA_VISIBLE_DEVICES": "0"})
+
+
+def test_a_gpu_that_is_not_there_is_told_with_those_that_are():
+    with pytest.raises(UnfitError, match=f"--gpu 5: no such GPU; there is 0 = {ONE}, 1 = {TWO}"):
+        choose("5", two(), {})
+    with pytest.raises(UnfitError, match="--gpu 0: no such GPU; there is no GPU at all"):
+        choose("0", None, {})
+
+
+@pytest.mark.parametrize("nonsense", ["", "fast", "-1", "0,1", "cuda:0"])
+def test_nonsense_is_a_mistake_in_the_command(nonsense):
+    with pytest.raises(UsageError, match="say an index"):
+        choose(nonsense, two(), {})
+
+
+def test_a_beginning_that_two_uuids_share_is_refused():
+    with pytest.raises(UsageError, match="2 GPUs begin so"):
+        choose("GPU-", two(), {})

@@ -1,0 +1,102 @@
+"""From cells to jobs, and the order in which they run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fakes_run import cell, suite
+
+from ditbench.jobs import Quality, Timing
+from ditbench.records import Stage
+from ditbench.run.order import in_order, jobs_of
+
+CELLS = (cell("sdpa"), cell("softmax"), cell("sdpa", batch_size=8))
+PICTURES = Quality(samples=8)
+
+
+def made(cells=CELLS, **more):
+    return jobs_of(cells, suite(**more), "cpu", Path("images"))
+
+
+def told(jobs):
+    return [
+        f"{job.stage} {job.cell.attention.name} {job.cell.batch_size} {job.replicate}"
+        for job in jobs
+    ]
+
+
+def test_every_cell_has_one_gate_and_as_many_replicates_as_processes():
+    jobs = made(metrics=("latency",), timing=Timing(processes=2))
+    assert [job.stage for job in jobs].count(Stage.GATE) == 3
+    assert sorted(job.replicate for job in jobs if job.stage is Stage.TIME) == [0, 0, 0, 1, 1, 1]
+
+
+def test_nothing_is_timed_where_no_metric_asks_for_it():
+    assert {job.stage for job in made(metrics=("macs",))} == {Stage.GATE}
+
+
+def test_no_pictures_are_made_without_samples_or_without_a_metric_that_looks_at_them():
+    assert Stage.QUALITY not in {job.stage for job in made(metrics=("latent_drift",))}
+    assert Stage.QUALITY not in {job.stage for job in made(metrics=("latency",), quality=PICTURES)}
+
+
+def test_pictures_are_made_once_per_quality_key():
+    jobs = made(metrics=("latent_drift",), quality=PICTURES)
+    pictured = [job for job in jobs if job.stage is Stage.QUALITY]
+    assert sorted(job.cell.attention.name for job in pictured) == ["sdpa", "softmax"]
+
+
+def test_the_word_frechet_asks_for_pictures():
+    jobs = made(metrics=("frechet",), quality=PICTURES)
+    assert Stage.QUALITY in {job.stage for job in jobs}
+
+
+def test_pictures_are_judged_against_softmax_in_all_blocks_which_judges_itself_by_nothing():
+    jobs = made((cell("sdpa", blocks=(0, 1)), cell("softmax")), metrics=("psnr",), quality=PICTURES)
+    judges = {job.cell.attention.name: job.reference for job in jobs if job.stage is Stage.QUALITY}
+    assert judges["softmax"] is None
+    assert judges["sdpa"] == cell("softmax")
+
+
+def test_a_missing_softmax_is_added_for_its_pictures_only():
+    jobs = made(
+        (cell("sdpa", blocks=(0, 1), compile=True),), metrics=("psnr", "latency"), quality=PICTURES
+    )
+    extra = [job for job in jobs if job.cell.attention.name == "softmax"]
+    assert [(job.stage, job.cell) for job in extra] == [(Stage.QUALITY, cell("softmax"))]
+
+
+def test_distances_to_a_data_set_need_no_softmax():
+    jobs = made(
+        (cell("sdpa"),), metrics=("frechet",), quality=Quality(samples=8, reference=("dataset",))
+    )
+    assert [job.reference for job in jobs if job.stage is Stage.QUALITY] == [None]
+
+
+def test_mistake_10_rounds_go_over_all_cells_and_every_other_one_backwards():
+    jobs = made(metrics=("latency",), timing=Timing(processes=3))
+    assert told(in_order(reversed(jobs)))[3:] == [
+        "time sdpa 8 0",
+        "time softmax 1 0",
+        "time sdpa 1 0",
+        "time sdpa 1 1",
+        "time softmax 1 1",
+        "time sdpa 8 1",
+        "time sdpa 8 2",
+        "time softmax 1 2",
+        "time sdpa 1 2",
+    ]
+
+
+def test_gates_come_first_and_pictures_last_with_softmaxs_before_the_others():
+    jobs = made(metrics=("latency", "psnr"), timing=Timing(processes=1), quality=PICTURES)
+    assert told(in_order(jobs)) == [
+        "gate sdpa 1 0",
+        "gate softmax 1 0",
+        "gate sdpa 8 0",
+        "time sdpa 1 0",
+        "time softmax 1 0",
+        "time sdpa 8 0",
+        "quality softmax 1 0",
+        "quality sdpa 1 0",
+    ]

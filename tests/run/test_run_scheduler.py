@@ -1,0 +1,157 @@
+"""What runs, what is left out, what is written, and how a run ends from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from fakes_run import FakeServer, cell, suite
+
+from ditbench.errors import INTERRUPTED
+from ditbench.jobs import Findings, Quality, Timing
+from ditbench.records import Record, Stage, Status
+from ditbench.run.events import Ended, Phase, Started
+from ditbench.run.interrupts import InterruptedRunError
+from ditbench.run.order import jobs_of
+from ditbench.run.scheduler import Session, execute
+
+CELLS = (cell("softmax"), cell("sdpa"))
+SUITE = suite(metrics=("latency", "psnr"), timing=Timing(processes=2), quality=Quality(samples=4))
+CRASH = Findings(Status.CRASHED, "segmentation fault (SIGSEGV)")
+
+
+def executed(server, cells=CELLS, done=(), tell=lambda _event: None):
+    records = []
+    session = Session(Path("logs"), "env", "code", tuple(done))
+    execute(jobs_of(cells, SUITE, "cpu", Path("images")), server, session, records.append, tell)
+    return records
+
+
+def statuses(records):
+    return [(r.cell.attention.name, r.stage, r.replicate, r.status) for r in records]
+
+
+def test_every_job_becomes_one_record_in_the_order_run():
+    server = FakeServer()
+    records = executed(server)
+    assert [entry[:3] for entry in statuses(records)] == server.ran
+    assert len(records) == 8
+
+
+def test_a_record_says_when_where_and_with_which_code():
+    record = executed(FakeServer())[0]
+    assert (record.started, record.seconds) == ("2030-01-01T00:00:00+00:00", 2.0)
+    assert (record.environment, record.code) == ("env", "code")
+
+
+def test_mistake_27_a_cell_that_fails_its_gate_is_neither_timed_nor_pictured():
+    server = FakeServer({("sdpa", Stage.GATE): Findings(Status.NOT_FINITE, "NaN in block 3")})
+    executed(server)
+    assert [entry for entry in server.ran if entry[0] == "sdpa"] == [("sdpa", Stage.GATE, 0)]
+
+
+def test_pictures_shared_by_two_cells_are_made_if_one_of_them_passed_its_gate():
+    class SmallOnly(FakeServer):
+        def run_job(self, job, log, hear):
+            answer = super().run_job(job, log, hear)
+            if job.stage is Stage.GATE and job.cell.batch_size == 8:
+                return type(answer)(Findings(Status.OUT_OF_MEMORY, "too big"), answer.started, 1.0)
+            return answer
+
+    server = SmallOnly()
+    executed(server, (cell("softmax", batch_size=8), cell("softmax")))
+    assert ("softmax", Stage.QUALITY, 0) in server.ran
+
+
+def test_a_failed_replicate_spares_the_cell_the_rest_and_says_so():
+    server = FakeServer({("sdpa", Stage.TIME): Findings(Status.TIMEOUT, "no answer within 30 s")})
+    records = executed(server)
+    timed = [r for r in records if r.stage is Stage.TIME and r.cell.attention.name == "sdpa"]
+    assert [r.status for r in timed] == [Status.TIMEOUT]
+    assert timed[0].facts["replicates_skipped"] == 1
+    assert server.ran.count(("softmax", Stage.TIME, 1)) == 1
+
+
+def test_pictures_without_softmaxs_are_a_record_that_says_so():
+    server = FakeServer({("softmax", Stage.QUALITY): CRASH})
+    last = executed(server)[-1]
+    assert (last.cell.attention.name, last.stage, last.status) == (
+        "sdpa",
+        Stage.QUALITY,
+        Status.CRASHED,
+    )
+    assert last.reason == "no softmax pictures to judge by: segmentation fault (SIGSEGV)"
+    assert ("sdpa", Stage.QUALITY, 0) not in server.ran
+
+
+def test_pictures_are_refused_too_where_softmax_failed_its_gate():
+    server = FakeServer({("softmax", Stage.GATE): Findings(Status.FAILED_GATE, "vacuous")})
+    last = executed(server)[-1]
+    assert (last.stage, last.status) == (Stage.QUALITY, Status.FAILED_GATE)
+    assert last.reason == "no softmax pictures to judge by: vacuous"
+
+
+@pytest.mark.parametrize("cut", range(9))
+def test_a_resumed_run_does_exactly_the_rest(cut):
+    whole = executed(FakeServer())
+    rest = executed(FakeServer(), done=whole[:cut])
+    assert statuses(whole[:cut] + rest) == statuses(whole)
+
+
+def test_a_resumed_run_remembers_what_failed():
+    server = FakeServer({("sdpa", Stage.TIME): CRASH})
+    whole = executed(server)
+    again = FakeServer()
+    assert executed(again, done=whole) == []
+    assert again.ran == []
+
+
+def test_mistake_35_a_resumed_run_does_not_care_where_a_cell_stands():
+    whole = executed(FakeServer())
+    assert executed(FakeServer(), cells=CELLS[::-1], done=whole) == []
+
+
+def test_events_tell_starts_phases_ends_and_the_time_left():
+    events = []
+    executed(FakeServer(seconds=3.0), tell=events.append)
+    assert [type(event) for event in events] == [Started, Phase, Ended] * 8
+    assert events[0].progress.eta_s is None
+    assert (events[2].progress.done, events[2].progress.total) == (1, 8)
+    assert events[2].progress.eta_s == 21.0
+    assert (events[-1].progress.done, events[-1].progress.eta_s) == (8, 0.0)
+
+
+def test_jobs_that_drop_out_are_no_longer_waited_for():
+    events = []
+    server = FakeServer({("sdpa", Stage.GATE): CRASH})
+    executed(server, tell=events.append)
+    ends = [event.progress.total for event in events if isinstance(event, Ended)]
+    assert ends == [8, 5, 5, 5, 5]
+
+
+def test_an_interrupt_keeps_what_has_ended_and_exits_with_130():
+    records = []
+    session = Session(Path("logs"), "", "")
+    jobs = jobs_of(CELLS, SUITE, "cpu", Path("images"))
+    with pytest.raises(InterruptedRunError, match="interrupted after 3 jobs") as caught:
+        execute(jobs, FakeServer(interrupt_at=3), session, records.append)
+    assert caught.value.exit_code == INTERRUPTED
+    assert len(records) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_mistake_34_a_signal_never_tears_the_line_that_is_being_written(number):
+    written = []
+
+    def write(record: Record) -> None:
+        os.kill(os.getpid(), number)
+        written.append(record)
+
+    jobs = jobs_of(CELLS, SUITE, "cpu", Path("images"))
+    before = signal.getsignal(number)
+    with pytest.raises(InterruptedRunError):
+        execute(jobs, FakeServer(), Session(Path("logs"), "", ""), write)
+    assert len(written) == 1
+    assert signal.getsignal(number) is before

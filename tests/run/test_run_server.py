@@ -1,0 +1,315 @@
+"""Workers as processes: what each end of one becomes, and that nothing outlives its parent."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from pathlib import Path
+
+import fakes_run
+import pytest
+
+from ditbench.errors import DitbenchError, SuiteError
+from ditbench.records import Status
+from ditbench.run.server import Server
+
+HERE = Path(__file__).parent
+LIMIT = 2**30
+
+
+@pytest.fixture(scope="module")
+def server():
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(HERE)
+    with Server("light_preload", "fakes_run:measure", memory_limit=LIMIT, grace_s=0.5) as running:
+        yield running
+    os.environ.pop("PYTHONPATH")
+    if before is not None:
+        os.environ["PYTHONPATH"] = before
+
+
+@pytest.fixture
+def run(server, tmp_path):
+    def run(attention, **more):
+        return server.run_job(
+            fakes_run.job(attention, **more), tmp_path / "logs" / "a.log"
+        ).findings
+
+    return run
+
+
+def alive(pid):
+    """Whether a process runs; one that is only waiting to be reaped does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def gone(pid, within_s=10.0):
+    end = time.monotonic() + within_s
+    while alive(pid) and time.monotonic() < end:
+        time.sleep(0.02)
+    return not alive(pid)
+
+
+def test_findings_of_a_job_come_back_whole(server, tmp_path):
+    heard = []
+    answer = server.run_job(fakes_run.job(), tmp_path / "a.log", heard.append)
+    assert answer.findings.metrics == {"latency": (0.25,)}
+    assert heard == ["loading"]
+    assert answer.started.endswith("+00:00")
+    assert 0 < answer.seconds < 30
+
+
+def test_a_job_costs_little_beside_its_own_work(server, tmp_path):
+    server.run_job(fakes_run.job(), tmp_path / "a.log")
+    assert min(server.run_job(fakes_run.job(), tmp_path / "a.log").seconds for _ in range(3)) < 0.4
+
+
+@pytest.mark.parametrize(
+    ("attention", "status", "told"),
+    [
+        (
+            "leaves",
+            Status.CRASHED,
+            "exited with 7 and no answer, in phase loading; log: logs/a.log",
+        ),
+        (
+            "segfaults",
+            Status.CRASHED,
+            "segmentation fault (SIGSEGV), in phase loading; log: logs/a.log",
+        ),
+        (
+            "killed_from_outside",
+            Status.CRASHED,
+            "killed (SIGKILL), in phase loading; log: logs/a.log",
+        ),
+        ("raises", Status.CRASHED, "ZeroDivisionError: first line"),
+        ("answers_with_an_object", Status.CRASHED, "TypeError: Object of type object is not JSON"),
+        ("fails_without_reason", Status.CRASHED, "ValueError: findings of status not finite"),
+        ("takes_all_memory", Status.OUT_OF_MEMORY, "MemoryError (a worker may hold 1.00 GiB)"),
+        ("torch_cannot_allocate", Status.OUT_OF_MEMORY, "can't allocate memory"),
+        ("aborts_on_bad_alloc", Status.OUT_OF_MEMORY, "aborted (SIGABRT)"),
+        ("not_finite", Status.NOT_FINITE, "NaN"),
+    ],
+)
+def test_each_bad_end_is_a_finding_and_the_next_job_runs(run, attention, status, told):
+    findings = run(attention)
+    assert findings.status is status
+    assert told in findings.reason
+    assert "\n" not in findings.reason
+    assert run("softmax").status is Status.OK
+
+
+def test_a_hang_costs_its_time_limit_and_names_the_last_phase(run):
+    begin = time.monotonic()
+    findings = run("hangs", timeout_s=0.5)
+    assert time.monotonic() - begin < 10
+    assert findings.status is Status.TIMEOUT
+    assert findings.reason == "no answer within 500 ms, in phase timing 3/20; log: logs/a.log"
+    assert run("softmax").status is Status.OK
+
+
+def test_a_segmentation_fault_leaves_its_stack_in_the_log(run, tmp_path):
+    run("segfaults")
+    assert "Segmentation fault" in (tmp_path / "logs" / "a.log").read_text()
+
+
+def test_a_traceback_goes_to_the_log_and_not_to_the_reason(run, tmp_path):
+    run("raises")
+    assert "Traceback" in (tmp_path / "logs" / "a.log").read_text()
+
+
+def test_a_flood_of_output_lands_in_the_log(run, tmp_path):
+    assert run("floods").status is Status.OK
+    text = (tmp_path / "logs" / "a.log").read_text()
+    assert text.count("a line that nobody wants") == 20_000
+    assert "and one from C" in text
+
+
+def test_mistake_14_every_job_has_a_fresh_process(run):
+    assert run("softmax").facts["pid"] != run("softmax").facts["pid"]
+
+
+def test_mistake_40_a_cpu_job_sees_no_gpu_whatever_the_environment_says(run, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert run("tells_environment").facts["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_mistake_40_a_gpu_job_is_pinned_by_uuid(run):
+    facts = run("tells_environment", device="GPU-of-a-test-1").facts
+    assert facts["CUDA_VISIBLE_DEVICES"] == "GPU-of-a-test-1"
+    assert facts["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    (Path(tempfile.gettempdir()) / "ditbench-GPU-of-a-test-1.lock").unlink()
+
+
+def test_a_worker_leads_its_own_session_so_that_ctrl_c_does_not_reach_it(run):
+    facts = run("tells_environment").facts
+    assert facts["session"] == facts["pid"]
+
+
+def test_what_a_worker_started_ends_with_it(run):
+    assert gone(run("leaves_a_child").facts["child"])
+
+
+def test_a_worker_waits_for_a_locked_gpu_and_says_who_holds_it(server, tmp_path):
+    path = Path(tempfile.gettempdir()) / "ditbench-GPU-of-a-test-2.lock"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        heard = []
+
+        def hear(phase):
+            heard.append(phase)
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+        answer = server.run_job(fakes_run.job(device="GPU-of-a-test-2"), tmp_path / "a.log", hear)
+    path.unlink()
+    assert answer.findings.status is Status.OK
+    assert heard[0] == f"waiting for GPU-of-a-test-2, which process {os.getpid()} holds"
+
+
+class TestCall:
+    def test_gives_the_result(self, server):
+        assert server.call("fakes_run:add", 2, 3) == 5
+
+    def test_carries_an_error_of_ours_over_as_it_is(self, server):
+        with pytest.raises(SuiteError) as caught:
+            server.call("fakes_run:refuse")
+        assert caught.value.problems == ("a.yaml:1:1: one", "a.yaml:2:1: two")
+        assert str(caught.value) == "a.yaml:1:1: one\na.yaml:2:1: two"
+
+    def test_says_what_another_error_was(self, server):
+        with pytest.raises(DitbenchError, match="fakes_run:stumble: KeyError: 'nothing there'"):
+            server.call("fakes_run:stumble")
+
+    def test_ends_with_its_time_limit(self, server):
+        with pytest.raises(DitbenchError, match="fakes_run:sleep: no answer within 300 ms"):
+            server.call("fakes_run:sleep", timeout_s=0.3)
+
+
+# From here on each test needs a server of its own, and so a process of its own.
+
+SCRIPT = """
+import sys
+print("the script runs", flush=True)
+import fakes_run
+from pathlib import Path
+from ditbench.errors import DitbenchError
+from ditbench.run.server import Server
+with Server({preload!r}, "fakes_run:measure", memory_limit=2**31) as server:
+    try:
+        {body}
+    except DitbenchError as error:
+        print(type(error).__name__, error, flush=True)
+"""
+
+
+def script(tmp_path, preload, body, modules=None, **popen):
+    for name, text in (modules or {}).items():
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
+    path = tmp_path / "console_script"
+    path.write_text(SCRIPT.format(preload=preload, body=body))
+    environment = os.environ | {"PYTHONPATH": f"{HERE}:{tmp_path}", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, str(path)], stdout=subprocess.PIPE, text=True, env=environment, **popen
+    )
+
+
+RUN = "print(server.run_job(fakes_run.job({!r}), Path({!r})).findings)"
+
+
+def told(tmp_path, preload, modules=None, attention="softmax"):
+    body = RUN.format(attention, str(tmp_path / "a.log"))
+    out, _ = script(tmp_path, preload, body, modules).communicate(timeout=60)
+    return out
+
+
+def test_an_import_that_fails_inside_the_server_is_told_with_its_text(tmp_path):
+    modules = {"broken": "from ditbench.run import guard\nguard.arm('no_such_module')"}
+    out = told(tmp_path, "broken", modules)
+    assert "UnfitError the fork server could not import what broken names" in out
+    assert "No module named 'no_such_module'" in out
+
+
+def test_a_preload_that_multiprocessing_could_not_import_is_told_with_its_text(tmp_path):
+    out = told(tmp_path, "broken", {"broken": "import no_such_module"})
+    assert "UnfitError the fork server has not imported broken" in out
+    assert "No module named 'no_such_module'" in out
+
+
+def test_a_server_with_more_than_one_thread_is_refused(tmp_path):
+    threaded = """
+        import threading, time
+        from ditbench.run import guard
+        guard.arm()
+        threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+    """
+    assert "UnfitError the fork server had 2 threads" in told(
+        tmp_path, "threaded", {"threaded": threaded}
+    )
+
+
+def test_a_server_that_has_touched_cuda_is_refused(tmp_path):
+    touched = """
+        import sys, types
+        from ditbench.run import guard
+        sys.modules["torch"] = types.SimpleNamespace(cuda=types.SimpleNamespace(is_initialized=lambda: True))
+        guard.arm()
+    """
+    assert "UnfitError the fork server has initialised CUDA" in told(
+        tmp_path, "touched", {"touched": touched}
+    )
+
+
+def test_a_child_does_not_run_the_parents_script_again(tmp_path):
+    out = told(tmp_path, "light_preload", attention="softmax")
+    assert out.count("the script runs") == 1
+    assert "status=<Status.OK" in out
+
+
+def started(tmp_path):
+    """A parent in a process of its own, with its worker's id and its server's; the worker hangs."""
+    body = f"fakes_run.execute_a_hang(server, Path({str(tmp_path)!r}))"
+    process = script(tmp_path, "light_preload", body)
+    assert process.stdout.readline() == "the script runs\n"
+    return process, *map(int, process.stdout.readline().split())
+
+
+def test_a_killed_parent_takes_its_server_and_its_hanging_worker_along(tmp_path):
+    process, worker, forker = started(tmp_path)
+    with process:
+        assert alive(worker)
+        assert alive(forker)
+        process.kill()
+    assert gone(worker)
+    assert gone(forker)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_told_to_stop_kills_its_worker_and_says_so(tmp_path, number):
+    process, worker, _ = started(tmp_path)
+    with process:
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=30)
+    assert out.startswith("InterruptedRunError interrupted after 0 jobs; what has ended is saved")
+    assert gone(worker, within_s=1)
+
+
+def test_the_real_server_is_fit_to_fork_and_gives_torch_to_its_workers(tmp_path):
+    body = "print(server.call('seen:seen'))"
+    seen = """
+        import sys
+        def seen():
+            wanted = ("torch", "diffusers.models.transformers.dit_transformer_2d", "ditbench.measure")
+            return [name in sys.modules for name in wanted], "ditbench.cli" in sys.modules
+    """
+    out, _ = script(tmp_path, "ditbench.run.preload", body, {"seen": seen}).communicate(timeout=120)
+    assert out.splitlines()[-1] == "([True, True, True], False)"
