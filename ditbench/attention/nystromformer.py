@@ -80,7 +80,7 @@ class Nystromformer(AttentionMethod):
 
 def _landmarks(x: torch.Tensor, rank: int) -> torch.Tensor:
     """Means (..., rank, head_dim) of `rank` runs of tokens: first those with one token more, if any."""
-    length, longer = divmod(x.shape[-2], rank)
+    length, longer = x.shape[-2] // rank, x.shape[-2] % rank
     cut = longer * (length + 1)
     runs = ((x[..., :cut, :], length + 1), (x[..., cut:, :], length))
     means = [

@@ -3,9 +3,10 @@
     out = softmax(q k^T / sqrt(d)) v            cost 2 N^2 d
 
 The same numbers as `softmax` up to rounding, without the N x N scores in memory: what a model would use, and
-the method that a speed-up is against. `auto` lets torch choose the kernel; a named backend allows that one
-and no other, so what it cannot run raises RuntimeError instead of falling back. Naming one costs some ten
-microseconds of Python a call in eager code, a little more than `auto` where the GPU waits for the CPU.
+the method that a speed-up is against. Not to be confused with `softmax`, the explicit one, nor its speed with
+that of one kernel: `auto` lets torch choose, a named backend allows that one and no other, so what it cannot
+run raises RuntimeError instead of falling back. Naming one costs some ten microseconds of Python a call in
+eager code, which shows where the GPU waits for the CPU.
 """
 
 from __future__ import annotations

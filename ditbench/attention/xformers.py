@@ -3,9 +3,9 @@
     out = softmax(q k^T / sqrt(d)) v            cost 2 N^2 d
 
 The same numbers as `softmax` up to rounding. On a recent torch the package mostly calls the kernels that
-`sdpa` calls, in another layout: (batch, tokens, heads, head_dim). Fed (batch, heads, tokens, head_dim) it
-attends over the heads of each token, sixteen times less work and a wrong answer of the right shape; fed a
-scaled q it scales twice. Both gave published speed-ups, so both are pinned by tests.
+`sdpa` calls: not to be confused with it for its layout, (batch, tokens, heads, head_dim). Fed (batch, heads,
+tokens, head_dim) it attends over the heads of each token, far less work and a wrong answer of the right
+shape; fed a scaled q it scales twice. A published speed-up has both, so both are pinned by tests.
 """
 
 from __future__ import annotations

@@ -1,0 +1,39 @@
+"""The published costs of DiT-XL/2-256, exactly: macs of the core, guidance on, one step, 28 blocks."""
+
+from __future__ import annotations
+
+import pytest
+
+from ditbench.attention.base import METHODS, Shape
+
+# One image is two rows of a forward, because guidance doubles it.
+SHAPE = Shape(batch=2, heads=16, tokens=256, head_dim=72)
+BLOCKS = 28
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "everywhere", "half"),
+    [
+        pytest.param("softmax", {}, 8.456, 8.456, id="softmax"),
+        pytest.param("sdpa", {}, 8.456, 8.456, id="sdpa"),
+        pytest.param("xformers", {}, 8.456, 8.456, id="xformers"),
+        pytest.param("monarch", {}, 3.435, 5.945, id="monarch-16-3-the-default"),
+        pytest.param("monarch", {"num_steps": 2}, 2.378, 5.417, id="monarch-16-2"),
+        pytest.param("monarch", {"num_steps": 1}, 1.321, 4.888, id="monarch-16-1"),
+        pytest.param("nystromformer", {}, 2.951, 5.703, id="nystromformer-32-the-default"),
+        pytest.param("nystromformer", {"reuse_az": False}, 3.303, 5.879, id="nystromformer-paper"),
+        pytest.param("nystromformer", {"rank": 64, "reuse_az": False}, 13.212, 10.834, id="dearer-64"),
+        pytest.param("identity", {}, 0, 4.228, id="identity"),
+        pytest.param("zero", {}, 0, 4.228, id="zero"),
+    ],
+)  # fmt: skip
+def test_core_macs_are_the_published_ones(name, settings, everywhere, half):
+    here = METHODS.get(name)(**settings).macs(SHAPE)
+    softmax = METHODS.get("softmax")().macs(SHAPE)
+    assert round(BLOCKS * here / 1e9, 3) == everywhere
+    assert round(BLOCKS // 2 * (here + softmax) / 1e9, 3) == half
+
+
+def test_mistake_06_one_layer_of_softmax_is_302_million_macs():
+    """Not flops, which are two a multiply-add, and not one row, which is half."""
+    assert METHODS.get("softmax")().macs(SHAPE) == 301_989_888

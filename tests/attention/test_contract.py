@@ -1,0 +1,294 @@
+"""What every registered attention method promises. A new method is tested by existing."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+import typing
+import warnings
+
+import pytest
+import torch
+from fakes_attention import CountsHalf, NormalisedOverBatch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ditbench.attention.base import METHODS, Shape, Site
+
+# 40 tokens: more than the default rank, and no multiple of the default block size.
+SHAPE = Shape(batch=3, heads=2, tokens=40, head_dim=8)
+DIT_XL = Shape(batch=2, heads=16, tokens=256, head_dim=72)
+# Every method is tested with its defaults, and with these.
+MORE_SETTINGS = {
+    "sdpa": [{"backend": name} for name in ("flash", "efficient", "cudnn", "math")],
+    "monarch": [
+        {"block_size": 7, "pad": "post"},
+        {"block_size": 8, "num_steps": 1},
+        {"block_size": 1},
+    ],
+    "nystromformer": [{"rank": 7}, {"rank": 10, "iterations": 2, "reuse_az": False}],
+}
+# Relative L2 distance from float64 that rounding explains.
+TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
+DTYPES = [pytest.param(dtype, id=str(dtype).removeprefix("torch.")) for dtype in TOLERANCE]
+
+
+def cases():
+    for name, plugin in METHODS.discover().items():
+        for settings in ({}, *MORE_SETTINGS.get(name, ())):
+            told = "-".join(f"{key}-{value}" for key, value in settings.items())
+            yield pytest.param(plugin(**settings), id=f"{name}-{told}".rstrip("-"))
+
+
+every_method = pytest.mark.parametrize("method", list(cases()))
+every_exact_method = pytest.mark.parametrize(
+    "method", [case for case in cases() if case.values[0].is_exact]
+)
+every_plugin = pytest.mark.parametrize(
+    "plugin", [pytest.param(plugin, id=name) for name, plugin in METHODS.discover().items()]
+)
+
+
+def inputs(shape=SHAPE, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    sizes = (shape.batch, shape.heads, shape.tokens, shape.head_dim)
+    return tuple(torch.randn(sizes, generator=generator).to(dtype) for _ in range(3))
+
+
+def runnable(method, dtype=torch.float32):
+    """Skip, with the method's own reasons, what it says it cannot do here."""
+    reasons = method.unsupported(SHAPE, str(dtype).removeprefix("torch."), "cpu")
+    if reasons:
+        pytest.skip("; ".join(reasons))
+    return method
+
+
+def distance(out, true):
+    return float((out.double() - true.double()).norm() / true.double().norm())
+
+
+def counted_macs(method, shape, device):
+    """torch counts two operations per multiply-add."""
+    sizes = (shape.batch, shape.heads, shape.tokens, shape.head_dim)
+    q, k, v = (torch.empty(sizes, device=device) for _ in range(3))
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        method.attend(q, k, v)
+    return counter.get_total_flops() / 2
+
+
+def dependence_on_neighbours(method):
+    """How far a sample's or a head's result moves when the others are permuted or taken away."""
+    q, k, v = inputs()
+    # A sample with other scores than its neighbours': what is shared over the batch would show.
+    q = q * torch.tensor([1.0, 3.0, 0.1])[:, None, None, None]
+    out = method.attend(q, k, v)
+    order = torch.tensor([2, 0, 1])
+    heads = torch.tensor([1, 0])
+    alone = torch.cat([method.attend(q[i : i + 1], k[i : i + 1], v[i : i + 1]) for i in range(3)])
+    others = (
+        (method.attend(q[order], k[order], v[order]), out[order]),
+        (method.attend(q[:, heads], k[:, heads], v[:, heads]), out[:, heads]),
+        (alone, out),
+    )
+    return max(float((one - other).abs().max()) for one, other in others)
+
+
+@pytest.fixture
+def poisoned_memory():
+    """torch.empty gives NaN, so memory that nobody wrote cannot pass for a result."""
+    torch.use_deterministic_algorithms(True)
+    assert torch.empty(1).isnan().all()
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@every_method
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.usefixtures("poisoned_memory")
+def test_keeps_shape_and_dtype_and_is_finite(method, dtype):
+    q, k, v = inputs(dtype=dtype)
+    out = runnable(method, dtype).attend(q, k, v)
+    assert (out.shape, out.dtype) == (q.shape, dtype)
+    assert out.isfinite().all()
+
+
+@every_exact_method
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exact_methods_equal_softmax_in_float64(method, dtype):
+    q, k, v = inputs(dtype=dtype)
+    scores = q.double() @ k.double().mT / SHAPE.head_dim**0.5
+    true = scores.softmax(dim=-1) @ v.double()
+    assert distance(runnable(method, dtype).attend(q, k, v), true) < TOLERANCE[dtype]
+
+
+@every_method
+def test_mistake_26_no_sample_or_head_depends_on_another(method):
+    assert dependence_on_neighbours(runnable(method)) < 1e-5
+
+
+def test_mistake_26_a_norm_taken_over_the_batch_is_caught():
+    assert dependence_on_neighbours(NormalisedOverBatch(rank=7)) > 1e-3
+
+
+@every_method
+@pytest.mark.parametrize("shape", [SHAPE, DIT_XL], ids=["small", "dit-xl"])
+def test_mistake_05_declared_macs_are_those_that_a_counter_finds(method, shape):
+    """On `meta`, where torch writes fused attention out as two products whatever backend and dtype are
+    asked for, so one dtype is enough and no kernel has to exist."""
+    if missing := method.unavailable():
+        pytest.skip("; ".join(missing))
+    assert counted_macs(method, shape, "meta") == method.macs(shape)
+
+
+def test_mistake_05_a_count_on_the_cpu_is_not_asked_for_fused_attention():
+    """It is zero in torch 2.13, and may be right one day; the declared one does not depend on that."""
+    sdpa = METHODS.get("sdpa")()
+    assert counted_macs(sdpa, SHAPE, "cpu") <= sdpa.macs(SHAPE) == counted_macs(sdpa, SHAPE, "meta")
+
+
+def test_mistake_05_a_method_that_declares_half_is_caught():
+    assert counted_macs(CountsHalf(), SHAPE, "meta") == 2 * CountsHalf().macs(SHAPE)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fvcore scripts a loss at import
+@pytest.mark.parametrize("name", ["softmax", "monarch", "nystromformer"])
+def test_a_second_counter_agrees_on_methods_written_out(name):
+    """fvcore counts multiply-adds as one, and cannot see fused attention."""
+    from fvcore.nn import FlopCountAnalysis
+
+    class Core(torch.nn.Module):
+        def forward(self, q, k, v):
+            return method.attend(q, k, v)
+
+    method = METHODS.get(name)()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # sizes are constants here
+        count = FlopCountAnalysis(Core(), inputs()).unsupported_ops_warnings(False).total()
+    assert count == method.macs(SHAPE)
+
+
+@every_method
+def test_leaves_nothing_behind(method):
+    q, k, v = inputs()
+    first = runnable(method).attend(q, k, v)
+    assert torch.equal(method.attend(q, k, v), first)
+    assert all(torch.equal(one, other) for one, other in zip((q, k, v), inputs(), strict=True))
+
+
+@every_method
+def test_an_opened_layer_gives_what_attend_gives(method):
+    q, k, v = inputs()
+    site = Site(0, 1, SHAPE.heads, SHAPE.head_dim, (5, 8))
+    x = torch.zeros(SHAPE.batch, SHAPE.tokens, SHAPE.heads * SHAPE.head_dim)
+    out = runnable(method).open(site)(x, lambda _: (q, k, v), 0)
+    assert torch.equal(out, method.attend(q, k, v))
+
+
+@every_method
+def test_compiles_whole(method):
+    q, k, v = inputs()
+    attend = torch.compile(
+        runnable(method).attend, fullgraph=True, dynamic=False, backend="aot_eager"
+    )
+    with torch.inference_mode():
+        torch.testing.assert_close(attend(q, k, v), method.attend(q, k, v))
+
+
+def place(name, told, shape=SHAPE, *, of, reasons=()):
+    """A method with one setting, where it would run, and words of each reason why it cannot."""
+    method = METHODS.get(name)(**dict([told]))
+    dtype, device = of.split(" on ")
+    words = "-and-".join(reasons) or "nothing"
+    label = f"{name}-{told[1]}-{of}-for-{words}".replace(" ", "-")
+    return pytest.param(method, (shape, dtype, device), reasons, id=label)
+
+
+def wide(head_dim):
+    return Shape(1, 1, 4, head_dim)
+
+
+@pytest.mark.parametrize(
+    ("method", "where", "reasons"),
+    [
+        place("monarch", ("block_size", 41), of="float32 on cpu", reasons=("more than the 40",)),
+        place("monarch", ("block_size", 40), of="float32 on cpu"),
+        place("nystromformer", ("rank", 40), of="float32 on cpu", reasons=("less than the 40",)),
+        place("nystromformer", ("rank", 39), of="float32 on cpu"),
+        place("sdpa", ("backend", "efficient"), of="float32 on cpu", reasons=("CUDA device",)),
+        place(
+            "sdpa",
+            ("backend", "cudnn"),
+            wide(301),
+            of="float32 on cpu",
+            reasons=("CUDA device", "float16 or bfloat16", "at most 256", "multiple of 4"),
+        ),
+        place(
+            "sdpa",
+            ("backend", "flash"),
+            wide(512),
+            of="float32 on cuda",
+            reasons=("float16 or bfloat16", "at most 256"),
+        ),
+        place(
+            "sdpa",
+            ("backend", "efficient"),
+            wide(12),
+            of="bfloat16 on cuda",
+            reasons=("multiple of 8",),
+        ),
+        place("sdpa", ("backend", "efficient"), wide(12), of="float32 on cuda"),
+        place("sdpa", ("backend", "flash"), DIT_XL, of="bfloat16 on cuda"),
+        place("sdpa", ("backend", "flash"), wide(301), of="float32 on cpu"),
+        place("sdpa", ("backend", "cudnn"), DIT_XL, of="float16 on cuda"),
+        place("sdpa", ("backend", "math"), wide(301), of="float32 on cuda"),
+        place("sdpa", ("backend", "auto"), wide(301), of="float32 on cuda"),
+    ],
+)
+def test_refuses_with_every_reason_at_once(method, where, reasons):
+    refusals = method.unsupported(*where)
+    assert len(refusals) == len(reasons)
+    assert all(part in refusal for part, refusal in zip(reasons, refusals, strict=True))
+
+
+@pytest.mark.parametrize("backend", ["efficient", "cudnn"])
+def test_what_is_refused_on_the_cpu_does_not_run_there(backend):
+    """No other kernel steps in."""
+    with pytest.raises(RuntimeError, match="No viable backend"):
+        METHODS.get("sdpa")(backend=backend).attend(*inputs())
+
+
+@every_plugin
+def test_the_page_says_paper_formula_cost_and_what_it_is_not(plugin):
+    page = inspect.getdoc(sys.modules[plugin.__module__])
+    first = page.splitlines()[0]
+    assert "arXiv" in first or "(ours)" in first
+    assert any(line.startswith("    ") and "=" in line for line in page.splitlines())
+    assert "cost" in page
+    assert "confused" in page
+    assert all((plugin.name, plugin.paper, plugin.cost, plugin.__doc__))
+
+
+@every_plugin
+def test_the_file_imports_no_other_method(plugin):
+    tree = ast.parse(inspect.getsource(sys.modules[plugin.__module__]))
+    imported = {
+        node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module
+    } | {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    ours = {name for name in imported if name.startswith("ditbench.attention")}
+    assert ours == {"ditbench.attention.base"}
+
+
+@every_plugin
+def test_settings_are_scalars_with_limits_that_the_defaults_satisfy(plugin):
+    from ditbench.registry import settings_of
+
+    hints = typing.get_type_hints(plugin)
+    for setting in settings_of(plugin):
+        assert hints[setting.name] in (int, float, bool, str)
+        assert not setting.choices or setting.default in setting.choices
+        assert setting.least is None or setting.default >= setting.least

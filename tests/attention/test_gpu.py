@@ -1,0 +1,91 @@
+"""Every method where it matters: exact ones equal softmax on CUDA, by the kernel that was asked for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ditbench.attention.base import METHODS, Shape
+from ditbench.measure.kernels import kinds_run, refusal
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+SHAPE = Shape(batch=2, heads=16, tokens=256, head_dim=72)
+TOLERANCE = {"float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
+EXACT = [
+    ("softmax", {}),
+    ("xformers", {}),
+    *(("sdpa", {"backend": name}) for name in ("auto", "flash", "efficient", "cudnn", "math")),
+]
+APPROXIMATE = [
+    ("monarch", {}),
+    ("monarch", {"block_size": 14}),
+    ("nystromformer", {}),
+    ("nystromformer", {"rank": 30}),
+    ("identity", {}),
+    ("zero", {}),
+]
+
+
+def made(choice, dtype):
+    name, settings = choice
+    method = METHODS.get(name)(**settings)
+    if reasons := method.unsupported(SHAPE, dtype, "cuda"):
+        pytest.skip("; ".join(reasons))
+    return method
+
+
+def inputs(dtype):
+    generator = torch.Generator().manual_seed(0)
+    sizes = (SHAPE.batch, SHAPE.heads, SHAPE.tokens, SHAPE.head_dim)
+    return tuple(
+        torch.randn(sizes, generator=generator).to("cuda", getattr(torch, dtype)) for _ in range(3)
+    )
+
+
+@pytest.fixture(autouse=True)
+def full_float32(monkeypatch):
+    """TF32 would be another dtype than the one asked for."""
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+
+
+@pytest.mark.parametrize("dtype", list(TOLERANCE))
+@pytest.mark.parametrize("choice", EXACT, ids=str)
+def test_exact_methods_equal_softmax_in_float64(choice, dtype):
+    method, (q, k, v) = made(choice, dtype), inputs(dtype)
+    scores = q.double() @ k.double().mT / SHAPE.head_dim**0.5
+    true = scores.softmax(dim=-1) @ v.double()
+    try:
+        out = method.attend(q, k, v)
+    except RuntimeError as error:
+        if "No available kernel" not in str(error):
+            raise
+        pytest.skip(f"this GPU has no such kernel: {error}")
+    assert float((out.double() - true).norm() / true.norm()) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("choice", EXACT, ids=str)
+def test_mistake_19_the_kernel_that_was_asked_for_runs(choice, dtype):
+    method, (q, k, v) = made(choice, dtype), inputs(dtype)
+    try:
+        seen = kinds_run(lambda: method.attend(q, k, v))
+    except RuntimeError as error:
+        if "No available kernel" not in str(error):
+            raise
+        pytest.skip(f"this GPU has no such kernel: {error}")
+    assert refusal(method.kernels, seen) == ""
+
+
+@pytest.mark.parametrize("dtype", list(TOLERANCE))
+@pytest.mark.parametrize("choice", APPROXIMATE, ids=str)
+def test_approximate_methods_give_on_the_gpu_what_they_give_in_float64(choice, dtype):
+    method, (q, k, v) = made(choice, dtype), inputs(dtype)
+    true = method.attend(q.double().cpu(), k.double().cpu(), v.double().cpu())
+    out = method.attend(q, k, v)
+    assert (out.shape, out.dtype) == (q.shape, q.dtype)
+    # A pseudo-inverse multiplies rounding errors; a wrong method would be off by about one.
+    assert float((out.double().cpu() - true).norm()) <= 0.1 * float(true.norm())
