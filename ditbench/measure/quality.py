@@ -49,10 +49,8 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
     features = extractor.features(images) if extractor else np.zeros((0, 0), np.float32)
     ours = Generated(latents, images, features)
     keep(job.pictures / f"{job.cell.quality_key}.npz", ours)
-    reference = ours
-    if job.reference and job.reference.quality_key != job.cell.quality_key:
-        reference = open_kept(kept(job.pictures, job.reference))
     say("judging")
+    reference = _reference(job, ours)
     metrics, facts = judge(ours, reference, extractor, job.quality.reference)
     facts |= {
         "samples": len(latents),
@@ -63,22 +61,30 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
     return Findings(Status.OK, metrics=metrics, facts=facts)
 
 
+def _reference(job: Job, ours: Generated) -> Generated | None:
+    """Softmax's pictures: kept earlier, or these; None where the suite asks for no such comparison."""
+    if job.reference:
+        return open_kept(kept(job.pictures, job.reference))
+    return ours if job.cell.attention.name == "softmax" else None
+
+
 def judge(
     ours: Generated,
-    reference: Generated,
+    reference: Generated | None,
     extractor: fashion_cnn.Extractor | None,
     against: tuple[str, ...],
 ) -> tuple[dict[str, tuple[float, ...]], dict[str, Any]]:
     """Metrics by name, raw and per picture where they are, and the evidence beside them."""
-    metrics: dict[str, tuple[float, ...]] = {
-        "latent_drift": _drift(ours.latents, reference.latents)
-    }
+    metrics: dict[str, tuple[float, ...]] = {}
     facts: dict[str, Any] = {
         # Equal digests of cells that differ in a setting show a knob that is wired to nothing.
         "knob_digest": hashlib.sha256(ours.latents.tobytes()).hexdigest()[:16]
     }
-    if len(ours.images):
+    if reference:
+        metrics["latent_drift"] = _drift(ours.latents, reference.latents)
+    if reference and len(ours.images):
         metrics["psnr"] = pictures.psnr(ours.images, reference.images)
+    if len(ours.images):
         flat = ours.images.reshape(len(ours.images), -1)
         facts["constant_share"] = float((flat.min(axis=1) == flat.max(axis=1)).mean())
     if extractor:
@@ -91,18 +97,24 @@ def judge(
 
 def _frechet(
     ours: Generated,
-    reference: Generated,
+    reference: Generated | None,
     extractor: fashion_cnn.Extractor,
     against: tuple[str, ...],
 ) -> tuple[dict[str, tuple[float, ...]], dict[str, Any]]:
     name = f"fd_{fashion_cnn.NAME}_{len(ours.features)}"
     distances: dict[str, tuple[float, ...]] = {}
     paired: dict[str, Any] = {}
+    targets = {"dataset": extractor.real}
+    if reference:
+        targets["softmax"] = frechet.moments(reference.features)
     for which in against:
-        real = extractor.real if which == "dataset" else frechet.moments(reference.features)
-        distances[f"{name}@{which}"] = (frechet.distance(frechet.moments(ours.features), real),)
-        change, error = frechet.paired_change(ours.features, reference.features, real)
-        paired[f"{name}@{which}"] = {"change": change, "error": error}
+        if which not in targets:
+            continue
+        target = targets[which]
+        distances[f"{name}@{which}"] = (frechet.distance(frechet.moments(ours.features), target),)
+        if reference:
+            change, error = frechet.paired_change(ours.features, reference.features, target)
+            paired[f"{name}@{which}"] = {"change": change, "error": error}
     return distances, paired
 
 

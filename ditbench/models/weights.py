@@ -105,7 +105,8 @@ def _random(spec: DiT, dtype: torch.dtype, device: torch.device) -> DiTTransform
     with device:
         network = spec.build()
     open_gates(network)
-    return network.to(dtype).requires_grad_(requires_grad=False)
+    # diffusers' own `to` warns of modules kept in float32, of which this network has none.
+    return torch.nn.Module.to(network, dtype).requires_grad_(requires_grad=False)
 
 
 def _check_config(folder: Path, spec: DiT) -> None:

@@ -6,6 +6,7 @@ import faulty
 import pytest
 import torch
 from cells import TINY, cell
+
 from ditbench.jobs import Findings, Job, Quality, Timing
 from ditbench.measure import gates
 from ditbench.measure.bench import set_up
@@ -63,7 +64,7 @@ def test_mistake_05_a_method_priced_at_zero_is_refused(tmp_path):
 
 
 def test_mistake_16_state_that_leaks_into_the_next_run_is_refused(tmp_path):
-    faulty.Remembers.seen.clear()
+    faulty.Remembers.last.clear()
     found = run(cell("faulty:Remembers"), tmp_path)
     assert "state is kept between runs" in found.reason
 
@@ -116,6 +117,11 @@ def test_mistake_03_fused_softmax_for_the_models_own_is_bit_exact():
     native = bench.sample(inputs)
     bench.denoiser.install(bench.layers)
     assert torch.equal(bench.sample(inputs), native)
+
+
+def test_a_method_that_works_in_place_on_its_inputs_leaves_the_model_whole(tmp_path):
+    """v is a view of a projection, not of a weight: the gate need not refuse, the model is the same."""
+    assert run(cell("faulty:Overwrites"), tmp_path).status is Status.OK
 
 
 def test_the_softmax_gate_is_tight_in_every_dtype():

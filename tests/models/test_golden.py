@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+
 from ditbench.measure.cost import cost
 from ditbench.models.presets import presets
 from ditbench.records import Cell, Choice, Sampling
@@ -15,7 +16,6 @@ GMACS = {
     "dit-b/8": 1.42, "dit-b/4": 5.56, "dit-b/2": 23.01,
     "dit-l/8": 5.01, "dit-l/4": 19.70, "dit-l/2": 80.71,
     "dit-xl/8": 7.39, "dit-xl/4": 29.05, "dit-xl/2": 118.64,
-    "dit-xl/2-512": 524.6,
 }  # fmt: skip
 PARAMETERS = {"dit-s/2": 33e6, "dit-b/2": 130e6, "dit-l/2": 458e6, "dit-xl/2": 675e6}
 
@@ -35,7 +35,15 @@ def price(name: str, attention: str = "softmax"):
 @pytest.mark.parametrize("name", GMACS)
 def test_multiply_adds_are_the_papers(name):
     counted = price(name)
-    assert (counted.total - counted.embedders) / 1e9 == pytest.approx(GMACS[name], abs=0.025 if "512" in name else 0.02)
+    assert (counted.total - counted.embedders) / 1e9 == pytest.approx(GMACS[name], abs=0.02)
+
+
+def test_the_figure_at_512_pixels_is_the_papers_to_the_digit_it_gives():
+    """The paper prints 524.6, one decimal. Its own formula gives 524.54; with diffusers' repeated
+    embedders the count is 524.58, so 0.02 is out of reach for either, and 0.07 holds for both."""
+    counted = price("dit-xl/2-512")
+    assert counted.total / 1e9 == pytest.approx(524.6, abs=0.07)
+    assert (counted.total - counted.embedders) / 1e9 == pytest.approx(524.54, abs=0.005)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -52,7 +60,9 @@ def test_mistake_07_the_whole_model_equals_the_formula():
     spec = presets()["dit-xl/2"].model
     n, d, p = spec.tokens, spec.hidden, spec.patch
     block = 12 * n * d * d + 2 * n * n * d + 6 * d * d
-    formula = spec.depth * block + n * 4 * p * p * d + n * d * 8 * p * p + 2 * d * d + 256 * d + d * d
+    formula = (
+        spec.depth * block + n * 4 * p * p * d + n * d * 8 * p * p + 2 * d * d + 256 * d + d * d
+    )
     counted = price("dit-xl/2")
     assert counted.total - counted.embedders == formula
     assert counted.core == spec.depth * 2 * n * n * d
@@ -60,7 +70,11 @@ def test_mistake_07_the_whole_model_equals_the_formula():
 
 def test_mistake_36_guidance_doubles_the_rows_and_so_the_multiply_adds():
     spec = presets()["dit-s/8"].model
-    base = Cell(Choice("dit-s/8", tuple(dataclasses.asdict(spec).items())), Choice("softmax"), blocks=tuple(range(12)))
+    base = Cell(
+        Choice("dit-s/8", tuple(dataclasses.asdict(spec).items())),
+        Choice("softmax"),
+        blocks=tuple(range(12)),
+    )
     alone = dataclasses.replace(base, sampling=Sampling(guidance_scale=1.0))
     assert cost(base).total == 2 * cost(alone).total
     assert (base.rows, alone.rows) == (2, 1)
