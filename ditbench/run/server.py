@@ -36,7 +36,11 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 
 @dataclass(frozen=True)
 class Answer:
-    """What a job came to. started: UTC, ISO 8601. seconds: of the whole process, start to end."""
+    """What a job came to.
+
+    started: UTC, ISO 8601. seconds: of the whole process from its fork on; the first one's wait for the
+    server's imports is not its own.
+    """
 
     findings: Findings
     started: str
@@ -45,10 +49,12 @@ class Answer:
 
 @dataclass
 class _Conversation:
-    """One worker as its parent sees it. ended: by itself, and not by its time limit."""
+    """One worker as its parent sees it, from its fork on. ended: by itself, and not by its time limit."""
 
     process: ForkServerProcess
     connection: Connection
+    started: datetime
+    begin: float
     phase: str = ""
     ended: bool = True
     final: Answered | Refused | None = None
@@ -84,7 +90,7 @@ class Server:
         """
         limit = (self.memory_limit or memory.limit()) if job.device == "cpu" else None
         order = Order(job, log, self.measure, self.preload, limit)
-        started, begin, kills = datetime.now(UTC), time.monotonic(), memory.kills()
+        kills = memory.kills()
         talk = self._converse(worker.work, order, job.timing.timeout_s, hear)
         if isinstance(talk.final, Refused):
             raise talk.final.error
@@ -92,8 +98,8 @@ class Server:
             findings: Findings = talk.final.value
         else:
             findings = _silence(talk, order, killed_for_memory=memory.kills() > kills)
-        stamp = started.isoformat(timespec="seconds")
-        return Answer(findings, stamp, time.monotonic() - begin)
+        stamp = talk.started.isoformat(timespec="seconds")
+        return Answer(findings, stamp, time.monotonic() - talk.begin)
 
     def call(self, function: str, *arguments: object, timeout_s: float = 120.0) -> Any:  # noqa: ANN401 (the function's own)
         """The result of "module:function" in a fresh process. Raises what it raises of our errors."""
@@ -111,10 +117,10 @@ class Server:
     ) -> _Conversation:
         receiver, sender = _CONTEXT.Pipe(duplex=False)
         process = _CONTEXT.Process(target=target, args=(sender, order))
-        talk = _Conversation(process, receiver)
         try:
             _start(process)
             sender.close()
+            talk = _Conversation(process, receiver, datetime.now(UTC), time.monotonic())
             _listen(talk, timeout_s, hear)
             if talk.ended:
                 process.join(self.grace_s)
@@ -150,7 +156,7 @@ def _start(process: ForkServerProcess) -> None:
 
 def _listen(talk: _Conversation, timeout_s: float, hear: Hear) -> None:
     """Wait for the final message, the end of the process, or the time limit."""
-    deadline = time.monotonic() + timeout_s
+    deadline = talk.begin + timeout_s
     while talk.final is None:
         left = max(0.0, deadline - time.monotonic())
         ready = wait([talk.connection, talk.process.sentinel], left)
