@@ -1,0 +1,63 @@
+"""The command line: verbs, thin; each imports its stage when it is called, so that --help starts at once."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from ditbench import __version__, errors
+from ditbench.cli import reading, running
+
+app = typer.Typer(
+    name="ditbench",
+    help="Measure attention methods in Diffusion Transformers, and say whether the numbers changed.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+running.add_to(app)
+reading.add_to(app)
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 (typer's callback)
+    if asked:
+        print(f"ditbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: bool = typer.Option(False, "--version", callback=_version, is_eager=True),  # noqa: FBT001
+) -> None:
+    """Measure attention methods in Diffusion Transformers, and say whether the numbers changed."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code by DESIGN's table. A person's mistake is one clear line."""
+    try:
+        code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+    except errors.DitbenchError as error:
+        print(f"ditbench: {error}" if "\n" not in str(error) else error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("ditbench: interrupted", file=sys.stderr)
+        return errors.INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has left, as `| head` does
+        return errors.OK
+    except Exception as error:  # noqa: BLE001 (the last line of defence: whatever it is, exit 1 and say so)
+        return _unforeseen(error)
+    return int(code or errors.OK)
+
+
+def _unforeseen(error: Exception) -> int:
+    """typer's own usage errors show themselves; anything else is ours to be ashamed of."""
+    if hasattr(error, "show") and hasattr(error, "exit_code"):
+        error.show()
+        return errors.USAGE
+    traceback.print_exception(error)
+    print("ditbench: an internal error, please report it with the lines above", file=sys.stderr)
+    return errors.INTERNAL
