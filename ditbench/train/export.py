@@ -52,8 +52,9 @@ def export(training: Training, out: Path, folder: Path, command: str) -> None:
     shipped = DiTTransformer2DModel.from_pretrained(
         folder, torch_dtype=torch.float32, low_cpu_mem_usage=False
     ).eval()
-    lines = list(csv.DictReader((out / "metrics.csv").open()))
-    (folder / "metrics.csv").write_bytes((out / "metrics.csv").read_bytes())
+    metrics = (out / "metrics.csv").read_text()
+    (folder / "metrics.csv").write_text(metrics)
+    lines = list(csv.DictReader(metrics.splitlines()))
     pictures.save(folder / "samples.png", sample_grid(training, shipped))
     facts = {
         "name": training.name,

@@ -51,7 +51,7 @@ def train(training: Features, out: Path, say: Callable[[str], None]) -> Path:
             schedule.step()
             if step % 50 == 0:
                 say(
-                    f"epoch {epoch + 1}/{training.epochs} step {step}/{steps} loss {float(loss):.3f}"
+                    f"epoch {epoch + 1}/{training.epochs} step {step}/{steps} loss {loss.item():.3f}"
                 )
     out.mkdir(parents=True, exist_ok=True)
     save_file(network.state_dict(), out / "model.safetensors")

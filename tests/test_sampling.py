@@ -1,0 +1,143 @@
+"""The sampling loop: noise by index, guidance in one forward, schedules that reach the noise they start from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from diffusers import DiTPipeline
+
+from ditbench import sampling
+from ditbench.models.dit import DiT, open_gates
+
+SPEC = DiT(
+    hidden=32, depth=2, heads=2, patch=2, size=8, channels=1, out_channels=1, classes=10,
+    prediction="v_prediction", betas="squaredcos_cap_v2",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    made = SPEC.build()
+    open_gates(made)
+    return lambda x, t, y: made(x, t, y, return_dict=False)[0]
+
+
+def draw(network, indices, process=SPEC, **changed):
+    settings = {"sampler": "ddim", "steps": 4, "guidance_scale": 2.0} | changed
+    with torch.inference_mode():
+        return sampling.sample(
+            network,
+            process,
+            sampling.noise(process, 0, indices),
+            sampling.labels(process, 0, indices),
+            **settings,
+        )
+
+
+def test_mistake_26_a_picture_depends_on_its_index_and_not_on_its_batch(network):
+    together = draw(network, range(5))
+    apart = torch.cat([draw(network, [3]), draw(network, [4, 0])])
+    assert torch.allclose(together[[3, 4, 0]], apart, atol=1e-5)
+
+
+def test_noise_of_one_index_is_bit_identical_in_any_company():
+    assert torch.equal(sampling.noise(SPEC, 7, range(10))[6], sampling.noise(SPEC, 7, [6])[0])
+    assert not torch.equal(sampling.noise(SPEC, 7, [6]), sampling.noise(SPEC, 8, [6]))
+
+
+def test_labels_use_every_class_equally():
+    assert torch.bincount(sampling.labels(SPEC, 3, range(40))).tolist() == [4] * 10
+
+
+@pytest.mark.parametrize("sampler", sampling.SAMPLERS)
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_every_sampler_recovers_a_picture_from_a_perfect_network(sampler, prediction):
+    """A network that knows the clean picture predicts exactly what leads to it."""
+    process = dataclasses.replace(SPEC, prediction=prediction)
+    clean = torch.linspace(-1, 1, 64).view(1, 1, 8, 8)
+    alphas = sampling.scheduler(process, "ddim", 1000).alphas_cumprod
+
+    def perfect(latents, timesteps, _labels):
+        a = alphas[timesteps].view(-1, 1, 1, 1)
+        noise = (latents - a.sqrt() * clean) / (1 - a).sqrt()
+        return noise if prediction == "epsilon" else a.sqrt() * noise - (1 - a).sqrt() * clean
+
+    out = draw(perfect, range(2), process, sampler=sampler, steps=10, guidance_scale=1.0)
+    assert torch.allclose(out, clean.expand(2, -1, -1, -1), atol=0.02)
+
+
+def test_the_first_step_is_at_the_noisiest_timestep():
+    assert sampling.scheduler(SPEC, "ddim", 12).timesteps[0] == 999
+
+
+def test_guidance_is_one_forward_of_twice_the_rows_and_the_null_class_comes_last():
+    seen = []
+
+    def watch(latents, timesteps, labels):
+        seen.append((len(latents), labels.tolist()))
+        return torch.zeros_like(latents)
+
+    draw(watch, range(2), guidance_scale=1.0)
+    draw(watch, range(2), guidance_scale=1.5)
+    plain, guided = seen[0], seen[-1]
+    assert plain[0] == 2
+    assert guided[0] == 4
+    assert guided[1][2:] == [SPEC.classes] * 2
+    assert len(seen) == 8
+
+
+def test_guidance_of_one_equals_no_guidance_and_a_learned_variance_is_discarded():
+    process = dataclasses.replace(SPEC, out_channels=2)
+
+    def network(latents, timesteps, labels):
+        share = (labels == process.classes).float().view(-1, 1, 1, 1)
+        return torch.cat([latents * (0.1 + 0.3 * share), torch.full_like(latents, 9.0)], dim=1)
+
+    nearly = draw(network, range(2), process, guidance_scale=1 + 1e-7)
+    assert torch.allclose(nearly, draw(network, range(2), process, guidance_scale=1.0), atol=1e-4)
+
+
+def test_steps_are_announced_in_order_and_once_more_at_the_end(network):
+    heard = []
+    draw(network, range(1), on_step=heard.append)
+    assert heard == [0, 1, 2, 3, 4]
+
+
+def test_our_loop_is_the_pipelines_on_the_same_noise():
+    """diffusers' own DiTPipeline, with its null class (it hard-codes 1000) and its guidance."""
+    spec = dataclasses.replace(
+        SPEC, classes=1000, channels=4, out_channels=8, prediction="epsilon", betas="linear"
+    )
+    torch.manual_seed(0)
+    transformer = spec.build()
+    open_gates(transformer)
+    labels = sampling.labels(spec, 0, range(2))
+
+    class Decoder(torch.nn.Module):
+        config = type("Config", (), {"scaling_factor": 1.0})
+        dtype = torch.float32
+        device = torch.device("cpu")
+
+        def decode(self, latents):
+            self.seen = latents
+            return type("Decoded", (), {"sample": latents[:, :3]})
+
+    decoder = Decoder()
+    pipe = DiTPipeline(transformer, decoder, sampling.scheduler(spec, "ddim", 4))
+    pipe.set_progress_bar_config(disable=True)
+    generators = [torch.Generator().manual_seed(index) for index in range(2)]
+    pipe(
+        labels.tolist(),
+        guidance_scale=1.5,
+        generator=generators,
+        num_inference_steps=4,
+        output_type="np",
+    )
+    ours = sampling.sample(
+        lambda x, t, y: transformer(x, t, y, return_dict=False)[0],
+        spec, sampling.noise(spec, 0, range(2)), labels, sampler="ddim", steps=4, guidance_scale=1.5,
+    )  # fmt: skip
+    assert torch.allclose(ours, decoder.seen, atol=1e-4)
