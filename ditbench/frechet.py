@@ -32,12 +32,13 @@ def moments(features: NDArray[np.floating]) -> Moments:
 
 
 def distance(one: Moments, other: Moments) -> float:
-    """The distance, never negative beyond rounding."""
+    """The distance; where rounding would make it negative, 0."""
     root = _root(one.covariance)
     middle = np.linalg.eigvalsh(root @ other.covariance @ root)
     cross = np.sqrt(np.clip(middle, 0, None)).sum()
     shift = one.mean - other.mean
-    return float(shift @ shift + np.trace(one.covariance) + np.trace(other.covariance) - 2 * cross)
+    found = shift @ shift + np.trace(one.covariance) + np.trace(other.covariance) - 2 * cross
+    return max(0.0, float(found))
 
 
 def paired_change(

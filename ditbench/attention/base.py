@@ -46,7 +46,15 @@ class Site:
 
 
 class Layer(Protocol):
-    """An opened method at one site, for one sampling run."""
+    """An opened method at one site, for one sampling run.
+
+    stateless: keeps nothing between calls, so that an equal layer may stay when a run opens anew.
+    """
+
+    @property
+    def stateless(self) -> bool:
+        """Whether nothing is kept between calls."""
+        ...
 
     def __call__(self, x: torch.Tensor, project: Project, step: int) -> torch.Tensor:
         """(batch, heads, tokens, head_dim) from the block's input x (batch, tokens, dim).
@@ -60,7 +68,7 @@ class AttentionMethod(ABC):
     """One way to compute attention.
 
     name: as suites say it. exact: equals softmax up to rounding. kernels: for an exact method, the kinds of
-    kernel of which one must be seen running ("flash", "efficient", "cudnn", "math", "xformers"); empty
+    kernel of which one must be seen running ("flash", "efficient", "cudnn", "math"); empty
     means any.
     paper, cost: one line each for people.
     """
@@ -108,6 +116,8 @@ class AttentionMethod(ABC):
 @dataclass(frozen=True)
 class CoreLayer:
     """A layer without memory."""
+
+    stateless: ClassVar[bool] = True
 
     method: AttentionMethod
 

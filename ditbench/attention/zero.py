@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 class ZeroLayer:
     """A layer that never projects."""
 
+    stateless: ClassVar[bool] = True
+
     heads: int
     head_dim: int
 

@@ -14,7 +14,7 @@ import torch
 from diffusers import DiTTransformer2DModel
 from diffusers.models.attention_processor import Attention
 
-from ditbench.attention.base import AttentionMethod, CoreLayer, Layer, Shape, Site
+from ditbench.attention.base import AttentionMethod, Layer, Shape, Site
 from ditbench.models.dit import DiT, attentions
 
 
@@ -96,7 +96,7 @@ class Denoiser:
         for attn, site in zip(attentions(self.network), self.sites(), strict=True):
             layer, present = layer_of(site), attn.processor
             if (
-                isinstance(layer, CoreLayer)
+                layer.stateless
                 and isinstance(present, Processor)
                 and present.layer == layer
             ):
