@@ -1,14 +1,220 @@
-"""Where numbers were taken: facts of the machine, and which of them must agree before two runs compare."""
+"""Where numbers were taken: facts of the machine, and which of them must agree before two runs compare.
+
+The code that measured is told here too, because the answer to "what was this?" needs both.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
+
+import ditbench
+from ditbench.records import Scalar, digest
+
+_PACKAGES = ("torch", "diffusers", "triton", "numpy", "safetensors", "xformers")
+# Variables that change what is computed, which kernel runs, or how fast: they must agree.
+_INFLUENTIAL = (
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_LAUNCH_BLOCKING",
+    "DIFFUSERS_ATTN_BACKEND",
+    "GOMP_*",
+    "KMP_*",
+    "LD_PRELOAD",
+    "MALLOC_*",
+    "MKL_*",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_*",
+    "OPENBLAS_NUM_THREADS",
+    "PYTORCH_ALLOC_CONF",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "TORCHINDUCTOR_*",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "TORCH_CUDNN_*",
+)
+# Variables that say where things are, or what is checked: told, and free to differ.
+_TOLD = (
+    "CUDA_DEVICE_ORDER",
+    "CUDA_VISIBLE_DEVICES",
+    "DIFFUSERS_ATTN_CHECKS",
+    "HF_HUB_OFFLINE",
+    "TRITON_*",
+)
+# Variables that change softmax as well as the method, and the way out of each.
+_REFUSED = {
+    "DIFFUSERS_ATTN_BACKEND": "changes the attention of every method, softmax too: unset it and name "
+    "the kernel in the suite, as in `sdpa: {backend: flash}`",
+    "NVIDIA_TF32_OVERRIDE": "changes the precision of every product in float32, softmax's too: unset it",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "changes the precision of every product in float32, softmax's "
+    "too: unset it",
+}
+_MUST_AGREE = ("device", "cpu", "cpus", "torch", "gpu", "gpu_driver", "gpu_power_limit")
+_ABSENT = "not set"
 
 
 @dataclass(frozen=True)
 class Environment:
-    """Facts by name, scalars all (device name and UUID, driver, torch, threads, environment variables ...)."""
+    """Facts by name, scalars all: device name and UUID, driver, versions, environment variables."""
 
     facts: Mapping[str, Any]
+
+    @cached_property
+    def id(self) -> str:
+        """16 hex digits: equal exactly when runs may be compared."""
+        return digest({name: _comparable(name, self.facts) for name in _deciding(self.facts)})
+
+
+def collect(device: str, gpu: Mapping[str, Scalar], environ: Mapping[str, str]) -> Environment:
+    """The facts of this machine.
+
+    device: "cpu" or "cuda". gpu: facts of the GPU by name as NVML gives them (`gpu`, `gpu_uuid`,
+    `gpu_driver`, `gpu_power_limit`, ...), empty on the CPU. environ: the environment variables.
+    """
+    watched = {
+        name: value for name, value in sorted(environ.items()) if _named(name, _INFLUENTIAL + _TOLD)
+    }
+    return Environment({"device": device, **gpu, **_machine(), **_versions(), **watched})
+
+
+def refusals(environment: Environment) -> list[str]:
+    """Variables that are set and must not be, each with the way out; empty means fit to measure.
+
+    They change the reference method together with the method, so no comparison would show them.
+    """
+    return [
+        f"{name}={environment.facts[name]} {way_out}"
+        for name, way_out in _REFUSED.items()
+        if environment.facts.get(name)
+    ]
+
+
+def differences(then: Environment, now: Environment) -> list[str]:
+    """Every fact that differs, "torch: 2.12.1 -> 2.13.0"."""
+    return [
+        _difference(name, then.facts, now.facts)
+        for name in _names(then.facts, now.facts)
+        if then.facts.get(name) != now.facts.get(name)
+    ]
+
+
+def incompatible(then: Environment, now: Environment) -> list[str]:
+    """The differences that forbid comparing times and memory; empty means comparable."""
+    return [
+        _difference(name, then.facts, now.facts)
+        for name in _names(_deciding(then.facts), _deciding(now.facts))
+        if _comparable(name, then.facts) != _comparable(name, now.facts)
+    ]
+
+
+def code_identity() -> dict[str, Any]:
+    """The version, and of a checkout its commit and whether it holds changes that no commit has.
+
+    commit is empty and dirty None where ditbench was installed without its history, or git is missing.
+    """
+    package = Path(ditbench.__file__).parent
+    told: dict[str, Any] = {"version": ditbench.__version__, "commit": "", "dirty": None}
+    if not (package.parent / ".git").exists():
+        return told
+    commit = _git(package, "rev-parse", "HEAD")
+    changes = _git(package, "status", "--porcelain", "--", ".")
+    if commit is None or changes is None:
+        return told
+    return told | {"commit": commit, "dirty": bool(changes)}
+
+
+def code_label(code: Mapping[str, Any]) -> str:
+    """The code on one line, as records carry it: "0.1.0+0123abcd.dirty"."""
+    commit = str(code.get("commit") or "")[:8]
+    return "".join(
+        (
+            str(code["version"]),
+            f"+{commit}" if commit else "",
+            ".dirty" if code.get("dirty") else "",
+        )
+    )
+
+
+def _machine() -> dict[str, Scalar]:
+    return {
+        "cpu": _cpu(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "os": _os(),
+        "kernel": platform.release(),
+        "container": any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv")),
+        "python": platform.python_version(),
+    }
+
+
+def _cpu() -> str:
+    """The model's name where Linux tells it, else the architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def _os() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return platform.system()
+
+
+def _versions() -> dict[str, Scalar]:
+    """Versions of what is installed; torch is asked for by name, not imported."""
+    found: dict[str, Scalar] = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _named(name: str, patterns: Iterable[str]) -> bool:
+    return any(
+        name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+        for pattern in patterns
+    )
+
+
+def _deciding(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts that decide whether runs compare."""
+    return {
+        name: value
+        for name, value in sorted(facts.items())
+        if name in _MUST_AGREE or _named(name, _INFLUENTIAL)
+    }
+
+
+def _comparable(name: str, facts: Mapping[str, Any]) -> str:
+    """A fact as far as it decides: of a driver the major version, of all else everything."""
+    value = str(facts.get(name, _ABSENT))
+    return value.partition(".")[0] if name == "gpu_driver" else value
+
+
+def _names(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys((*then, *now)))
+
+
+def _difference(name: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    return f"{name}: {then.get(name, _ABSENT)} -> {now.get(name, _ABSENT)}"
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """What git answers, or None where it is missing or refuses."""
+    command = ["git", "--no-optional-locks", "-C", str(folder), *words]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
