@@ -102,19 +102,35 @@ def rows() -> tuple[Row, ...]:
     bad = (
         failed(batch_size=8),
         failed(Status.FAILED_GATE, "is declared exact, but lies 0.31 from softmax", batch_size=1),
-        replace(failed(Status.UNSUPPORTED, "needs a GPU", batch_size=1), cell=cell(METHODS[0], batch_size=64)),
+        replace(
+            failed(Status.UNSUPPORTED, "needs a GPU", batch_size=1),
+            cell=cell(METHODS[0], batch_size=64),
+        ),
     )
     return good + bad
 
 
 def summary(**parts) -> Summary:
-    plain = {"rows": rows(), "claims": claims(), "notes": ("The CPU was at 40 % load before the run.",)}
+    plain = {
+        "rows": rows(),
+        "claims": claims(),
+        "notes": ("The CPU was at 40 % load before the run.",),
+    }
     return Summary(**(plain | parts))
 
 
 def claims() -> tuple[ClaimResult, ...]:
     return (
-        ClaimResult("core_macs", "step", "Nystromformer paper, table 2", 3.44e9, 0.005, cell(METHODS[4]), 3.45e9, True),
+        ClaimResult(
+            "core_macs",
+            "step",
+            "Nystromformer paper, table 2",
+            3.44e9,
+            0.005,
+            cell(METHODS[4]),
+            3.45e9,
+            True,
+        ),
         ClaimResult("latency", "step", "a blog post", 0.5, 0.1, cell(METHODS[5]), 0.9, False),
         ClaimResult("macs", "image", "DiT paper, table 4", 1.19e11, 0.005, None, None, None),
     )
@@ -182,6 +198,8 @@ def records(of: Summary) -> tuple[Record, ...]:
             )
             for number, value in enumerate(one.per_process["latency"])
         ]
+        if "latent_drift" not in one.estimates:
+            continue
         price = one.estimates["latent_drift"].value
         made.append(
             Record(
@@ -211,7 +229,9 @@ def run(folder: Path, of: Summary | None = None, **parts) -> Run:
         "command": "ditbench run suites/fashion.yaml --set batch_size=1,8",
         "started": "2026-03-01T12:00:00+00:00",
         "finished": True,
-        "environment": Environment({"cpu": "Some CPU, 2 cores", "torch": "2.13.0", "OMP_NUM_THREADS": "2"}),
+        "environment": Environment(
+            {"cpu": "Some CPU, 2 cores", "torch": "2.13.0", "OMP_NUM_THREADS": "2"}
+        ),
         "code": {"version": "0.1.0", "commit": "0123abcd", "dirty": False},
         "planned": tuple(one.cell for one in of.rows),
         "records": records(of),

@@ -1,0 +1,113 @@
+"""Single cells: published claims, what did not run and why, and how to run one again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ditbench import units
+from ditbench.records import Status
+from ditbench.report import words
+from ditbench.report.tables import MISSING, Column, Table, Value
+from ditbench.store import Run
+from ditbench.summary import ClaimResult, Row, Summary
+
+_CLAIMS = (
+    Column("claim"),
+    Column("cell"),
+    Column("published", numeric=True),
+    Column("measured", numeric=True),
+    Column("apart", "measured / published \N{MINUS SIGN} 1", numeric=True),
+    Column("tolerance", numeric=True),
+    Column("result"),
+)
+_ABSENT = (Column("cell"), Column("how it ended"), Column("reason"), Column("log"))
+
+
+def claims(summary: Summary, names: words.Names) -> Table:
+    """Each published number beside ours; those not reproduced first."""
+    order = {False: 0, True: 1, None: 2}
+    ordered = sorted(summary.claims, key=lambda claim: order[claim.reproduced])
+    return Table(_CLAIMS, tuple(_claim(claim, names) for claim in ordered))
+
+
+def _claim(claim: ClaimResult, names: words.Names) -> tuple[Value, ...]:
+    result = {True: "reproduced", False: "not reproduced", None: MISSING.text}[claim.reproduced]
+    measured, apart = MISSING, Value("\N{EN DASH}")
+    if claim.measured is not None:
+        measured = Value(words.figure(claim.metric, claim.measured), order=claim.measured)
+    if claim.measured is not None and claim.published:
+        share = claim.measured / claim.published - 1
+        apart = Value(units.percent(share, signed=True), order=share)
+    return (
+        Value(f"{claim.metric.replace('_', ' ')} per {claim.per}", claim.source),
+        Value(names.cell(claim.cell)) if claim.cell else Value("no cell of this run answers it"),
+        Value(words.figure(claim.metric, claim.published), order=claim.published),
+        measured,
+        apart,
+        Value(f"\N{PLUS-MINUS SIGN}{units.percent(claim.tolerance)}", order=claim.tolerance),
+        Value(result),
+    )
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Cells without a result: what failed, and what was known before not to run."""
+
+    failed: Table
+    refused: Table
+
+
+def absent(run: Run, summary: Summary, names: words.Names, limit: int) -> Absent:
+    """Every cell without a result and its reason, at most `limit` of each kind; the rest is counted."""
+    logs = _logs(run)
+    out = [row for row in summary.rows if row.status is not Status.OK]
+    return Absent(
+        failed=_absent((row for row in out if not row.status.known_before), names, logs, limit),
+        refused=_absent((row for row in out if row.status.known_before), names, logs, limit),
+    )
+
+
+def _absent(
+    rows: Iterable[Row], names: words.Names, logs: dict[str, list[str]], limit: int
+) -> Table:
+    """Equal kinds and reasons stand together."""
+    ordered = sorted(rows, key=lambda row: (row.status, row.reason))
+    return Table(
+        _ABSENT,
+        tuple(
+            (
+                Value(names.cell(row.cell)),
+                Value(row.status.value),
+                Value(row.reason),
+                Value(", ".join(_logs_of(row, logs)) or "\N{EN DASH}"),
+            )
+            for row in ordered[:limit]
+        ),
+        max(0, len(ordered) - limit),
+    )
+
+
+def _logs(run: Run) -> dict[str, list[str]]:
+    """Log files by the key that begins their name."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((run.folder / "logs").glob("*.log")):
+        found.setdefault(path.name.partition("-")[0], []).append(f"logs/{path.name}")
+    return found
+
+
+def _logs_of(row: Row, logs: dict[str, list[str]]) -> list[str]:
+    keys = dict.fromkeys((row.cell.key, row.cell.quality_key))
+    return [log for key in keys for log in logs.get(key, ())]
+
+
+def commands(run: Run, summary: Summary, names: words.Names, limit: int) -> Table:
+    """One command a cell, in the order of the plan."""
+    rows = tuple(
+        (
+            Value(names.cell(row.cell)),
+            Value(words.command(run.command, run.suite_path, row.cell)),
+        )
+        for row in summary.rows[:limit]
+    )
+    return Table((Column("cell"), Column("command")), rows, len(summary.rows) - len(rows))

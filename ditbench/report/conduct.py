@@ -1,0 +1,231 @@
+"""How it was measured: repeats, gates, pictures, intervals; and where, with what differed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ditbench import units
+from ditbench.compare import Comparison
+from ditbench.records import Record, Stage, Status
+from ditbench.report import words
+from ditbench.report.tables import NOT_MEASURED, Column, Table, Value
+from ditbench.store import Run
+from ditbench.summary import Summary
+
+_GATES = (
+    Column("cell"),
+    Column("error of the core", "against softmax in float64, relative L2", numeric=True),
+    Column("error of the latents", "exact methods, relative L2", numeric=True),
+    Column("calls", "seen of expected", numeric=True),
+    Column("second run", "relative L2 to the first", numeric=True),
+    Column("effect of attention", "so that the gate is not vacuous", numeric=True),
+    Column("kernels"),
+)
+
+
+def sentences(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
+    """Title and text of each thing that a careful reader asks."""
+    by = _by_stage(run.records)
+    told = (
+        ("Timing", _timing(by[Stage.TIME])),
+        ("Intervals", _INTERVALS),
+        ("Gates", _gates(by[Stage.GATE], summary)),
+        ("Speed-up", _SPEEDUP),
+        ("Multiply-adds", _MACS),
+        ("Pictures", _pictures(by[Stage.QUALITY])),
+        ("Fr\N{LATIN SMALL LETTER E WITH ACUTE}chet distance", _frechet(by[Stage.QUALITY])),
+        ("Sampling", _sampling(run)),
+        ("Memory", _memory(by[Stage.TIME])),
+    )
+    return tuple((title, text) for title, text in told if text)
+
+
+_INTERVALS = (
+    "Every figure is the median of the medians of its processes, because a process, not a repeat, is "
+    "what differs from one night to the next; the interval beside it covers 95 % and comes from "
+    "resampling whole processes. Where there was one process only, there is no interval."
+)
+_SPEEDUP = (
+    "Above 1 is faster. The first column is against the fastest exact method of the same run, with equal "
+    'model, batch, steps and compilation; the second against explicit softmax. "Possible" is measured too: '
+    "the same model with a method that computes no attention. A speed-up above it beyond its interval is "
+    "called implausible. The MAC ceiling, what the multiply-adds alone would allow, is shown and never "
+    "judges: softmax waits for memory, so honest methods may exceed it."
+)
+_MACS = (
+    "A MAC is one multiply-add, which is two operations: FLOP = 2 MAC. What papers on DiT call Gflops "
+    "are GMAC. Per step counts one forward of the whole batch, guidance rows included; per image counts "
+    'all steps and divides by the batch size. "With one embedder" leaves out the timestep and label '
+    "embedders that diffusers repeats in every block."
+)
+
+
+def _by_stage(records: Iterable[Record]) -> dict[Stage, list[Record]]:
+    found: dict[Stage, list[Record]] = {stage: [] for stage in Stage}
+    for record in records:
+        if record.status is Status.OK:
+            found[record.stage].append(record)
+    return found
+
+
+def _timing(records: list[Record]) -> str:
+    if not records:
+        return f"Speed was {NOT_MEASURED}."
+    warmups = words.span(len(record.warmups.get("latency", ())) for record in records)
+    repeats = words.span(len(record.metrics.get("latency", ())) for record in records)
+    processes: dict[str, int] = {}
+    for record in records:
+        processes[record.key] = processes.get(record.key, 0) + 1
+    threads = {str(r.facts["threads"]) for r in records if "threads" in r.facts}
+    with_threads = f", {' or '.join(sorted(threads))} CPU threads" if threads else ""
+    return (
+        f"Each cell ran in {words.span(processes.values())} fresh processes{with_threads}; in each, one "
+        f"first call (told apart), {warmups} warm-up calls thrown away but kept on file, and {repeats} "
+        "timed calls. A sample is one batch through all steps, without loading the model. The device is "
+        "waited for before the clock starts and after it stops."
+    )
+
+
+def _memory(records: list[Record]) -> str:
+    warm = [r for r in records if r.facts.get("peak_without_warmup") is False]
+    said = "Peaks are of a fresh process, after the warm-up."
+    if warm:
+        said += (
+            f" In {words.plural(len(warm), 'process', 'es')} the kernel could not reset the peak, "
+            "which includes the warm-up there."
+        )
+    return said if records else ""
+
+
+def _gates(records: list[Record], summary: Summary) -> str:
+    if not records:
+        return f"No cell passed its gates: what is shown has {NOT_MEASURED} evidence."
+    refused = sum(row.status is Status.FAILED_GATE for row in summary.rows)
+    numeric = [r.facts for r in records if "numeric_error" in r.facts]
+    worst = max(numeric, key=_over, default=None)
+    said = (
+        f"{words.plural(len(records), 'cell')} passed every gate before any stopwatch"
+        f"{f', {refused} did not and have no speed' if refused else ''}: finite, numerics, calls, "
+        "kernel, the same result twice, nothing left behind."
+    )
+    if worst:
+        said += (
+            f" The exact method that came nearest to its tolerance lies {worst['numeric_error']:.2g} from "
+            f"softmax in float64, where {worst['numeric_tolerance']:.2g} is allowed."
+        )
+    return said + " The numbers of every cell are below."
+
+
+def _over(facts: Mapping[str, Any]) -> float:
+    return float(facts["numeric_error"]) / float(facts["numeric_tolerance"])
+
+
+def _pictures(records: list[Record]) -> str:
+    if not records:
+        return f"Pictures were {NOT_MEASURED}."
+    samples = words.span(int(r.facts["samples"]) for r in records if "samples" in r.facts)
+    micro = words.span(int(r.facts["micro_batch"]) for r in records if "micro_batch" in r.facts)
+    return (
+        f"{samples} per method, the same noise and labels for all, in micro-batches of {micro}, never "
+        "timed. Latent drift is the relative L2 distance of the final latents from softmax's, median over "
+        "pictures. PSNR compares each picture with softmax's of the same seed."
+    )
+
+
+def _frechet(records: list[Record]) -> str:
+    extractors = {
+        (str(r.facts["extractor"]["name"]), str(r.facts["extractor"]["sha256"]))
+        for r in records
+        if "extractor" in r.facts
+    }
+    if not extractors:
+        return ""
+    named = "; ".join(f"{name}, sha256 {sha[:16]}" for name, sha in sorted(extractors))
+    return (
+        f"Measured in the features of {named}. It is not FID: FID is the same formula in one certain "
+        "Inception network, and no value here may be compared with one. Extractor, number of pictures and "
+        "reference are part of the name (fd_<extractor>_<pictures>). Fewer pictures make it larger, so "
+        "only the difference to softmax's own distance, over the same seeds, with its paired standard "
+        "error, tells a method's price."
+    )
+
+
+def _sampling(run: Run) -> str:
+    def each(said: Callable[[Any], str]) -> str:
+        return ", ".join(dict.fromkeys(said(cell) for cell in run.planned))
+
+    if not run.planned:
+        return ""
+    return (
+        f"Sampler {each(lambda c: c.sampling.sampler)}; steps {each(lambda c: str(c.steps))}; guidance scale "
+        f"{each(lambda c: f'{c.sampling.guidance_scale:g}')} (above 1 every forward has twice the rows); "
+        f"dtype {each(lambda c: c.sampling.dtype)}; seed {each(lambda c: str(c.sampling.seed))}; "
+        f"weights {each(lambda c: c.weights)}."
+    )
+
+
+def gates(run: Run, names: words.Names, limit: int) -> Table:
+    """What the gates saw of every cell that passed them."""
+    records = _by_stage(run.records)[Stage.GATE]
+    rows = tuple(
+        (
+            Value(names.cell(record.cell)),
+            _against(record.facts, "numeric_error", "numeric_tolerance"),
+            _plain(record.facts, "latent_error"),
+            _calls(record.facts),
+            _plain(record.facts, "rerun_error"),
+            _plain(record.facts, "attention_effect"),
+            Value(", ".join(map(str, record.facts.get("kernels", ()))) or "\N{EN DASH}"),
+        )
+        for record in records[:limit]
+    )
+    return Table(_GATES, rows, len(records) - len(rows))
+
+
+def _plain(facts: Mapping[str, Any], name: str) -> Value:
+    if name not in facts:
+        return Value("\N{EN DASH}")
+    value = float(facts[name])
+    return Value("0" if value == 0 else f"{value:.2g}", order=value)
+
+
+def _against(facts: Mapping[str, Any], name: str, tolerance: str) -> Value:
+    shown = _plain(facts, name)
+    allowed = f"{float(facts[tolerance]):.0e} allowed" if tolerance in facts else ""
+    return Value(shown.text, allowed, shown.order)
+
+
+def _calls(facts: Mapping[str, Any]) -> Value:
+    if "calls" not in facts:
+        return Value("\N{EN DASH}")
+    return Value(f"{facts['calls']} of {facts['expected_calls']}", order=float(facts["calls"]))
+
+
+def environment(run: Run) -> Table:
+    """The machine and the code, fact by fact."""
+    facts = {
+        **{f"code: {name}": value for name, value in run.code.items()},
+        **run.environment.facts,
+        "run": run.id,
+        "started": run.started,
+        "command": run.command,
+    }
+    return Table(
+        (Column("fact"), Column("value")),
+        tuple((Value(name), Value(str(value))) for name, value in facts.items()),
+    )
+
+
+def differences(comparison: Comparison) -> str:
+    """What a reader is told where nothing differs."""
+    if not comparison.baseline:
+        return "No baseline to differ from."
+    if not comparison.differences:
+        return "The same in every fact as the baseline's."
+    return f"{words.plural(len(comparison.differences), 'fact')} of the environment differ, then and now:"
+
+
+def gate_line(run: Run) -> str:
+    """The thresholds that the suite set."""
+    return ", ".join(f"{name} {units.percent(share)}" for name, share in run.gate.items())

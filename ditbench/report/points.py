@@ -1,0 +1,244 @@
+"""What the charts draw: few points, already aggregated, each with its words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from ditbench import units
+from ditbench.records import Cell, Status
+from ditbench.report import words
+from ditbench.report.ranking import MEMORY, Group, core_share, is_bound
+from ditbench.summary import Estimate, Row, Summary
+
+# More bars or lines than a person tells apart; the table has them all.
+BARS = 24
+LINES = 12
+PLACES = 16
+_SIZE_SETTINGS = ("size", "patch")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One mark. family: the method without settings, which shape and colour follow."""
+
+    label: str
+    family: str
+    x: float
+    y: float
+    low: float
+    high: float
+    said: str
+    front: bool = False
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One method's amount. part and note are for bars of two parts."""
+
+    label: str
+    amount: float
+    said: str
+    part: float | None = None
+
+
+@dataclass(frozen=True)
+class Reach:
+    """One method's speed-up beside what is possible."""
+
+    label: str
+    speedup: Estimate
+    bound: float | None
+    ceiling: float | None
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """One figure over one axis. context: what is held fixed."""
+
+    axis: str
+    title: str
+    metric: str
+    context: str
+    points: tuple[Point, ...]
+    hidden: int
+
+
+def main_group(groups: Sequence[Group]) -> Group | None:
+    """The group that a chart of methods shows: the one with most methods timed."""
+    return max(groups, key=lambda group: len(_timed(group.rows)), default=None)
+
+
+def _timed(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if "latency" in row.estimates]
+
+
+def quality(group: Group, names: words.Names) -> tuple[Point, ...]:
+    """Speed-up against latent drift, the Pareto front marked; bounds are no methods and stay out."""
+    points = [
+        Point(
+            label=names.method(row.cell),
+            family=row.cell.attention.name,
+            x=row.speedup.value,
+            y=drift.value,
+            low=row.speedup.low,
+            high=row.speedup.high,
+            said=f"{words.factor(row.speedup.value)} over {row.against}, drift {units.digits(drift.value)}",
+        )
+        for row in group.rows
+        if row.speedup and not is_bound(row) and (drift := row.estimates.get("latent_drift"))
+    ]
+    return tuple(replace(p, front=not any(_beats(q, p) for q in points)) for p in points)
+
+
+def _beats(one: Point, other: Point) -> bool:
+    """At least as fast and as faithful, and better in one."""
+    no_worse = one.x >= other.x and one.y <= other.y
+    return no_worse and (one.x > other.x or one.y < other.y)
+
+
+def bound(group: Group) -> float | None:
+    """The fastest that any method of the group could be, as measured."""
+    return max((row.bound.value for row in group.rows if row.bound), default=None)
+
+
+def memory(group: Group, names: words.Names) -> tuple[str, tuple[Bar, ...], int]:
+    """The memory metric that was measured, one bar a method, and how many are left out."""
+    name = next((n for n in MEMORY if any(n in row.estimates for row in group.rows)), "")
+    bars = [
+        Bar(names.method(row.cell), found.value, words.figure(name, found.value))
+        for row in group.rows
+        if name and (found := row.estimates.get(name))
+    ]
+    bars.sort(key=lambda bar: bar.amount)
+    return name, tuple(bars[:BARS]), max(0, len(bars) - BARS)
+
+
+def macs(group: Group, names: words.Names) -> tuple[tuple[Bar, ...], int]:
+    """Multiply-adds of a step, the core's part apart."""
+    bars = [
+        Bar(
+            names.method(row.cell),
+            found.value,
+            f"{words.figure('macs', found.value)}, core {units.percent(share)}",
+            share * found.value,
+        )
+        for row in group.rows
+        if (found := row.estimates.get("macs")) and (share := core_share(row)) is not None
+    ]
+    bars.sort(key=lambda bar: bar.amount)
+    return tuple(bars[:BARS]), max(0, len(bars) - BARS)
+
+
+def reach(group: Group, names: words.Names) -> tuple[tuple[Reach, ...], int]:
+    """Speed-ups with their bound and ceiling, fastest first."""
+    found = [
+        Reach(
+            names.method(row.cell), row.speedup, row.bound.value if row.bound else None, row.ceiling
+        )
+        for row in group.rows
+        if row.speedup and not is_bound(row) and (row.bound or row.ceiling is not None)
+    ]
+    found.sort(key=lambda one: -one.speedup.value)
+    return tuple(found[:BARS]), max(0, len(found) - BARS)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """What a scaling chart runs over. at: a cell's place on it. frees: what of a cell may differ along it."""
+
+    name: str
+    metric: str
+    at: Callable[[Cell], int | None]
+    frees: str
+
+    def holds(self, row: Row) -> bool:
+        """Whether a row can be drawn."""
+        return self.metric in row.estimates and self.at(row.cell) is not None
+
+    def places(self, rows: Iterable[Row]) -> list[int]:
+        """Every place that rows take, in order."""
+        return sorted({place for row in rows if (place := self.at(row.cell)) is not None})
+
+
+def scalings(summary: Summary, names: words.Names) -> tuple[Scaling, ...]:
+    """One for each of batch size, steps and tokens that varies among cells with a result."""
+    axes = (
+        _Axis("batch_size", "throughput", lambda cell: cell.batch_size, "batch_size"),
+        _Axis("steps", "latency", lambda cell: cell.steps, "steps"),
+        _Axis("tokens", "latency", tokens, "model"),
+    )
+    made = (_scaling(_lines(summary, names, axis), names, axis) for axis in axes)
+    return tuple(scaling for scaling in made if scaling)
+
+
+def tokens(cell: Cell) -> int | None:
+    """Tokens of one image, where the model's settings say so."""
+    settings = dict(cell.model.settings)
+    if not all(isinstance(settings.get(name), int) for name in _SIZE_SETTINGS):
+        return None
+    return (int(settings["size"]) // int(settings["patch"])) ** 2
+
+
+def _lines(summary: Summary, names: words.Names, axis: _Axis) -> dict[str, list[Row]]:
+    """Rows by method, in the setting of everything else in which most methods have two places."""
+    settings: dict[str, dict[str, list[Row]]] = {}
+    for row in summary.rows:
+        if row.status is Status.OK and axis.holds(row):
+            lines = settings.setdefault(_fixed(row.cell, axis, names), {})
+            lines.setdefault(names.method(row.cell), []).append(row)
+    long = (
+        {label: rows for label, rows in lines.items() if len(axis.places(rows)) > 1}
+        for lines in settings.values()
+    )
+    return max(long, key=len, default={})
+
+
+def _fixed(cell: Cell, axis: _Axis, names: words.Names) -> str:
+    """What must be equal along a line; where models differ, all of them but the number of tokens."""
+    same = names.said(cell, set(cell.axes) - {axis.frees, "attention", "blocks"})
+    if axis.frees != "model":
+        return same
+    settings = [pair for pair in cell.model.settings if pair[0] not in _SIZE_SETTINGS]
+    return f"{same} {settings}"
+
+
+def _scaling(lines: dict[str, list[Row]], names: words.Names, axis: _Axis) -> Scaling | None:
+    """The best lines, at places spread evenly where there are too many."""
+    if not lines:
+        return None
+    ordered = sorted(lines, key=lambda label: _last(lines[label], axis))
+    kept = ordered[-LINES:] if axis.metric == "throughput" else ordered[:LINES]
+    rows = [row for label in kept for row in lines[label]]
+    places = axis.places(rows)
+    shown = {places[round(n * (len(places) - 1) / (PLACES - 1))] for n in range(PLACES)}
+    context = names.context(rows[0].cell, (axis.frees,))
+    if len(shown) < len(places):
+        context += f", at {len(shown)} of {len(places)} places"
+    return Scaling(
+        axis=axis.name,
+        title=axis.name.replace("_", " "),
+        metric=axis.metric,
+        context=context,
+        points=tuple(_along(row, axis, names) for row in rows if axis.at(row.cell) in shown),
+        hidden=len(lines) - len(kept),
+    )
+
+
+def _last(rows: Sequence[Row], axis: _Axis) -> float:
+    """The figure at the far end of a line."""
+    return max(rows, key=lambda row: axis.at(row.cell) or 0).estimates[axis.metric].value
+
+
+def _along(row: Row, axis: _Axis, names: words.Names) -> Point:
+    found = row.estimates[axis.metric]
+    shown = words.estimate(axis.metric, found)
+    return Point(
+        label=names.method(row.cell),
+        family=row.cell.attention.name,
+        x=float(axis.at(row.cell) or 0),
+        y=found.value,
+        low=found.low,
+        high=found.high,
+        said=f"{shown.text} ({shown.detail})" if shown.detail else shown.text,
+    )

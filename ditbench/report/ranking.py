@@ -1,0 +1,280 @@
+"""The main table: methods by speed, within cells that differ in nothing but the method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from ditbench import units
+from ditbench.records import Record, Stage, Status
+from ditbench.report import words
+from ditbench.report.tables import MISSING, NOT_MEASURED, Column, Table, Value
+from ditbench.store import Run
+from ditbench.summary import Row, Summary
+
+# Named by what a person looks for first; the one that was measured is shown.
+MEMORY = ("peak_allocated", "peak_reserved", "device_used", "peak_resident")
+_HEAD = 2  # a group's heading takes the room of so many rows
+Fill = Callable[[Row], Value]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that may be ranked against each other. silent: how many have no speed."""
+
+    title: str
+    rows: tuple[Row, ...]
+    silent: int
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One group as a table."""
+
+    title: str
+    table: Table
+    note: str
+
+
+def groups(summary: Summary, names: words.Names) -> tuple[Group, ...]:
+    """Rows with equal model, weights, batch, compilation, steps and sampling, in the order of the plan."""
+    together: dict[tuple[object, ...], list[Row]] = {}
+    for row in summary.rows:
+        cell = row.cell
+        same = (cell.model, cell.weights, cell.batch_size, cell.compile, cell.steps, cell.sampling)
+        together.setdefault(same, []).append(row)
+    return tuple(_group(rows, names) for rows in together.values())
+
+
+def _group(rows: Sequence[Row], names: words.Names) -> Group:
+    fit = sorted((row for row in rows if row.status is Status.OK), key=latency)
+    return Group(names.context(rows[0].cell), tuple(fit), len(rows) - len(fit))
+
+
+def is_bound(row: Row) -> bool:
+    """Whether a row is the measured bound itself: no attention at all, so no method to choose."""
+    return row.bound is not None and row.speedup == row.bound
+
+
+def latency(row: Row) -> float:
+    """What rows are ranked by; without it a row comes last."""
+    found = row.estimates.get("latency")
+    return found.value if found else float("inf")
+
+
+class Evidence:
+    """What lies behind a row's pictures: its quality record, found by the pictures' key."""
+
+    def __init__(self, run: Run) -> None:
+        self._records = {
+            record.cell.quality_key: record
+            for record in run.records
+            if record.stage is Stage.QUALITY and record.status is Status.OK
+        }
+
+    def of(self, row: Row) -> Record | None:
+        """The record of this row's pictures."""
+        return self._records.get(row.cell.quality_key)
+
+
+def tables(
+    run: Run, summary: Summary, names: words.Names, limit: int
+) -> tuple[tuple[Ranking, ...], int]:
+    """Every group's table, up to `limit` rows in all, and how many groups were left out."""
+    made: list[Ranking] = []
+    found = groups(summary, names)
+    columns = _columns(summary.rows, Evidence(run), names)
+    for group in found:
+        if limit <= 0:
+            break
+        made.append(_ranking(group, columns, limit))
+        limit -= len(group.rows) + _HEAD
+    return tuple(made), len(found) - len(made)
+
+
+def _ranking(group: Group, columns: Sequence[tuple[Column, Fill]], limit: int) -> Ranking:
+    rows = tuple(
+        (
+            Value(str(place) if "latency" in row.estimates else "\N{EN DASH}", order=place),
+            *(fill(row) for _, fill in columns),
+        )
+        for place, row in enumerate(group.rows[:limit], start=1)
+    )
+    heads = (Column("rank", numeric=True), *(column for column, _ in columns))
+    note = (
+        f"{words.plural(group.silent, 'cell')} of this group without a speed"
+        if group.silent
+        else ""
+    )
+    return Ranking(group.title, Table(heads, rows, len(group.rows) - len(rows)), note)
+
+
+def _columns(
+    rows: Iterable[Row], evidence: Evidence, names: words.Names
+) -> list[tuple[Column, Fill]]:
+    """Every column with what fills it; one metric never shares a column with another."""
+    rows = tuple(rows)
+    measured = list(dict.fromkeys(name for row in rows for name in row.estimates))
+    return [
+        (Column("method"), partial(_method, names)),
+        *_speed(),
+        (_column("latent drift", "latent_drift", "pictures"), partial(_estimate, "latent_drift")),
+        (
+            Column("PSNR median", "dB, 5th percentile below", "pictures", numeric=True),
+            partial(_psnr, evidence),
+        ),
+        *(
+            (Column(title, said, "pictures", numeric=True), partial(_frechet, name, evidence))
+            for name, title, said in _distances(measured)
+        ),
+        *_work(),
+        *(
+            (_column(name.replace("_", " "), name, "memory"), partial(_estimate, name))
+            for name in _chosen(measured, MEMORY)
+        ),
+        (Column("kernel that ran", group="evidence"), _kernels),
+        (Column("doubts", group="evidence"), _doubts),
+    ]
+
+
+def _speed() -> list[tuple[Column, Fill]]:
+    def column(title: str, unit: str) -> Column:
+        return Column(title, unit, "speed", numeric=True)
+
+    return [
+        (column("latency", "seconds per batch"), partial(_estimate, "latency")),
+        (column("speed-up", "over the fastest exact method"), _speedup),
+        (column("against softmax", "speed-up"), lambda row: words.times(row.versus_softmax)),
+        (column("possible", "speed-up with no attention at all"), _possible),
+        (column("throughput", "images per second"), partial(_estimate, "throughput")),
+    ]
+
+
+def _work() -> list[tuple[Column, Fill]]:
+    def column(title: str, unit: str) -> Column:
+        return Column(title, unit, "multiply-adds", numeric=True)
+
+    return [
+        (column("per step", "MAC, whole batch"), _macs_per_step),
+        (column("per image", "MAC, all steps"), _macs_per_image),
+        (column("core share", "% of MAC"), _core_share),
+    ]
+
+
+def _chosen(measured: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
+    """Those that were measured, or the first of all where none was."""
+    return tuple(name for name in wanted if name in measured) or (wanted[0],)
+
+
+def _column(title: str, name: str, group: str) -> Column:
+    return Column(title, words.unit(name), group, numeric=True)
+
+
+def _distances(measured: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Metric name, title and unit of each Frechet distance, one of either kind at least."""
+    found = []
+    for against, to in (("dataset", "real pictures"), ("softmax", "softmax's pictures")):
+        names = [n for n in measured if n.startswith("fd_") and n.endswith(f"@{against}")]
+        title = f"Fr\N{LATIN SMALL LETTER E WITH ACUTE}chet to {to}"
+        found += [
+            (name, title, f"distance {name.partition('@')[0]}".strip()) for name in names or [""]
+        ]
+    return found
+
+
+def _method(names: words.Names, row: Row) -> Value:
+    kind = "exact" if row.exact else "approximate"
+    if is_bound(row):
+        kind = "no attention: the bound, not a method"
+    return Value(names.method(row.cell), kind, names.method(row.cell).casefold())
+
+
+def _estimate(name: str, row: Row) -> Value:
+    return words.estimate(name, row.estimates.get(name))
+
+
+def _speedup(row: Row) -> Value:
+    shown = words.times(row.speedup)
+    if row.speedup is None or not row.against:
+        return shown
+    detail = f"{shown.detail} over {row.against}".strip()
+    return Value(shown.text, detail, shown.order)
+
+
+def _possible(row: Row) -> Value:
+    """The measured bound; the multiply-adds' ceiling beside it, which never judges."""
+    ceiling = f"MAC ceiling {words.factor(row.ceiling)}" if row.ceiling is not None else ""
+    if row.bound is None:
+        return Value(NOT_MEASURED, ceiling)
+    return Value(words.factor(row.bound.value), ceiling, row.bound.value)
+
+
+def _macs_per_step(row: Row) -> Value:
+    macs, shared = row.estimates.get("macs"), row.estimates.get("macs_shared_embedder")
+    if macs is None:
+        return MISSING
+    detail = f"{words.figure('macs', shared.value)} with one embedder" if shared else ""
+    return Value(words.figure("macs", macs.value), detail, macs.value)
+
+
+def _macs_per_image(row: Row) -> Value:
+    macs = row.estimates.get("macs")
+    if macs is None:
+        return MISSING
+    value = per_image(macs.value, row)
+    return Value(words.figure("macs", value), words.figure("flops", 2 * value), value)
+
+
+def per_image(per_step: float, row: Row) -> float:
+    """Multiply-adds of one image through all steps, from those of one step of the whole batch."""
+    return per_step * row.cell.steps / row.cell.batch_size
+
+
+def core_share(row: Row) -> float | None:
+    """What part of the multiply-adds the attention cores are."""
+    macs, core = row.estimates.get("macs"), row.estimates.get("core_macs")
+    return core.value / macs.value if macs and core and macs.value else None
+
+
+def _core_share(row: Row) -> Value:
+    share = core_share(row)
+    return MISSING if share is None else Value(units.percent(share), order=share)
+
+
+def _psnr(evidence: Evidence, row: Row) -> Value:
+    found, record = row.estimates.get("psnr"), evidence.of(row)
+    if found is None:
+        return MISSING
+    values = record.metrics.get("psnr", ()) if record else ()
+    fifth = f"5 %: {words.figure('psnr', _low_tail(values))}" if values else ""
+    text = words.figure("psnr", found.value)
+    return Value(text, "" if fifth.endswith(text) else fifth, found.value)
+
+
+def _low_tail(values: Sequence[float]) -> float:
+    """The 5th percentile, one of the values itself, so that infinite ones do no harm."""
+    return float(np.quantile(values, 0.05, method="inverted_cdf"))
+
+
+def _frechet(name: str, evidence: Evidence, row: Row) -> Value:
+    """A distance, and how much farther than softmax's own pictures, with the paired standard error."""
+    found, record = row.estimates.get(name), evidence.of(row)
+    if found is None:
+        return MISSING
+    paired = record.facts.get("paired", {}).get(name) if record else None
+    detail = ""
+    if paired:
+        change, error = float(paired["change"]), float(paired["error"])
+        detail = f"{change:+.3g} \N{PLUS-MINUS SIGN} {error:.2g} against softmax"
+    return Value(words.figure(name, found.value), detail, found.value)
+
+
+def _kernels(row: Row) -> Value:
+    return Value(", ".join(row.kernels) or NOT_MEASURED, order=", ".join(row.kernels) or None)
+
+
+def _doubts(row: Row) -> Value:
+    return Value("; ".join(row.doubts) or "none", order=len(row.doubts))

@@ -1,0 +1,138 @@
+"""The page as files: one HTML file that needs no network, Markdown for CI, and its charts as SVG."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import vl_convert
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ditbench.compare import Comparison
+from ditbench.report.charts import Figure
+from ditbench.report.view import HTML, MARKDOWN, Limits, Page, page
+from ditbench.store import Run
+from ditbench.summary import Summary
+
+_TEMPLATES = "templates"
+# Where an SVG stands alone nobody tells it a colour: a grey that reads on white and on black.
+_ALONE = "#7d8590"
+_HTML_BYTES = 2_900_000
+_MARKDOWN_BYTES = 850_000
+_FIELD = 300  # characters of one field of a Markdown table
+_SPECIAL = re.compile(r"([\\`*{}\[\]|#~$])|((?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
+
+
+def render(run: Run, summary: Summary, comparison: Comparison, out: Path) -> Path:
+    """Write report.html, report.md and charts/*.svg into a folder; the HTML file's path."""
+    figures = page(run, summary, comparison, MARKDOWN).figures
+    drawn = {figure.name: _svg(figure) for figure in figures}
+    specs = {figure.name: figure.spec for figure in figures}
+
+    def html(limits: Limits) -> str:
+        return _html_text(page(run, summary, comparison, limits), drawn, specs)
+
+    def markdown(limits: Limits) -> str:
+        template = _markdown().get_template("report.md.jinja")
+        return template.render(page=page(run, summary, comparison, limits))
+
+    (out / "charts").mkdir(parents=True, exist_ok=True)
+    for name, svg in drawn.items():
+        alone = svg.replace("<svg ", f'<svg color="{_ALONE}" ', 1)
+        _write(out / "charts" / f"{name}.svg", alone)
+    _write(out / "report.md", _fitting(_MARKDOWN_BYTES, MARKDOWN, markdown))
+    return _write(out / "report.html", _fitting(_HTML_BYTES, HTML, html))
+
+
+def _fitting(most: int, limits: Limits, write: Callable[[Limits], str]) -> str:
+    """The text with as many rows as its size in bytes allows."""
+    text = write(limits)
+    while len(text.encode()) > most and limits != limits.halved:
+        limits = limits.halved
+        text = write(limits)
+    return text
+
+
+def _html_text(full: Page, drawn: Mapping[str, str], specs: Mapping[str, Any]) -> str:
+    script, bundle = _file("page.js"), _bundle() if drawn else ""
+    return (
+        _html()
+        .get_template("report.html.jinja")
+        .render(
+            page=full,
+            style=Markup(_file("style.css")),  # noqa: S704 (our own file)
+            drawn={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704 (escaped by Vega)
+            script=Markup(script),  # noqa: S704 (our own file)
+            bundle=Markup(bundle),  # noqa: S704 (Vega's own, without a closing tag)
+            scripts=" ".join(_allowed(part) for part in (bundle, script) if part),
+            specs=specs,
+        )
+    )
+
+
+def _html() -> Environment:
+    return Environment(
+        loader=PackageLoader("ditbench.report", _TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _markdown() -> Environment:
+    """The same rules; what is printed is escaped for Markdown, which autoescape does not know."""
+    environment = _html().overlay(autoescape=False, finalize=_escaped)
+    environment.filters["ready"] = Markup
+    return environment
+
+
+def _escaped(value: object) -> str:
+    """One line of Markdown that shows the value and does nothing else."""
+    if isinstance(value, Markup):
+        return str(value)
+    text = " ".join(str(value).split())
+    if len(text) > _FIELD:
+        text = text[:_FIELD] + " \N{HORIZONTAL ELLIPSIS}"
+    text = _SPECIAL.sub(r"\\\g<0>", text)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _svg(figure: Figure) -> str:
+    svg: str = vl_convert.vegalite_to_svg(figure.spec, vl_version=_version(), allowed_base_urls=[])
+    return svg
+
+
+def _bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, in the version that the charts are written for."""
+    bundle: str = vl_convert.javascript_bundle(vl_version=_version())  # type: ignore[call-arg]  # its stub lags
+    return bundle
+
+
+def _version() -> str:
+    """Altair's Vega-Lite, as vl-convert names it: v6.4.1 -> 6.4."""
+    return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+
+
+def _allowed(script: str) -> str:
+    """A script's hash for the page's content policy: nothing else may run in it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _file(name: str) -> str:
+    return files("ditbench.report").joinpath(_TEMPLATES, name).read_text()
+
+
+def _write(path: Path, text: str) -> Path:
+    """Whole or not at all, so that a reader never sees half a page."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    return temporary.replace(path)

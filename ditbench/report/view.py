@@ -1,0 +1,113 @@
+"""A run as the page shows it: text and small tables; what a template prints and nothing it must compute."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from ditbench.compare import Comparison
+from ditbench.report import cells, conduct, ranking, words
+from ditbench.report.cells import Absent
+from ditbench.report.changes import Changes, changes
+from ditbench.report.charts import Figure, figures
+from ditbench.report.headline import Headline, headline
+from ditbench.report.pictures import Gallery, galleries
+from ditbench.report.ranking import Ranking
+from ditbench.report.tables import Table
+from ditbench.store import Run
+from ditbench.summary import Summary
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of each part a page holds: rows of tables, bytes of pictures, characters of the suite.
+
+    What is beyond is counted on the page.
+    """
+
+    ranking: int
+    changes_shown: int
+    changes: int
+    absent: int
+    commands: int
+    gates: int
+    problems: int = 50
+    pictures: int = 600_000
+    suite: int = 60_000
+
+    @property
+    def halved(self) -> Limits:
+        """Half of everything; cells without a result give way last."""
+        halves = {field.name: getattr(self, field.name) // 2 for field in dataclasses.fields(self)}
+        return Limits(**(halves if self.ranking < _FEW else halves | {"absent": self.absent}))
+
+
+_FEW = 20
+HTML = Limits(ranking=200, changes_shown=25, changes=300, absent=5000, commands=300, gates=300)
+MARKDOWN = Limits(
+    ranking=150, changes_shown=25, changes=100, absent=2000, commands=0, gates=0, pictures=0
+)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything on the page, in its order."""
+
+    suite: str
+    run: str
+    started: str
+    problems: tuple[str, ...]
+    problems_hidden: int
+    headline: Headline
+    notes: tuple[str, ...]
+    rankings: tuple[Ranking, ...]
+    rankings_hidden: int
+    changes: Changes
+    compared: bool
+    baseline: str
+    figures: tuple[Figure, ...]
+    claims: Table
+    absent: Absent
+    galleries: tuple[Gallery, ...]
+    conduct: tuple[tuple[str, str], ...]
+    gates: Table
+    environment: Table
+    differences_said: str
+    differences: tuple[str, ...]
+    commands: Table
+    suite_path: str
+    suite_text: str
+
+
+def page(run: Run, summary: Summary, comparison: Comparison, limits: Limits = HTML) -> Page:
+    """The whole page as text."""
+    names = words.Names.of(run.planned or (row.cell for row in summary.rows))
+    rankings, rankings_hidden = ranking.tables(run, summary, names, limits.ranking)
+    shown, lost = galleries(run, summary, names, limits.pictures)
+    problems = (*run.problems, *lost)
+    return Page(
+        suite=run.suite,
+        run=run.id,
+        started=run.started,
+        problems=problems[: limits.problems],
+        problems_hidden=max(0, len(problems) - limits.problems),
+        headline=headline(run, summary, comparison, names),
+        notes=summary.notes,
+        rankings=rankings,
+        rankings_hidden=rankings_hidden,
+        changes=changes(comparison, names, limits.changes_shown, limits.changes),
+        compared=bool(comparison.findings),
+        baseline=comparison.baseline,
+        figures=figures(summary, ranking.groups(summary, names), names),
+        claims=cells.claims(summary, names),
+        absent=cells.absent(run, summary, names, limits.absent),
+        galleries=shown,
+        conduct=conduct.sentences(run, summary),
+        gates=conduct.gates(run, names, limits.gates),
+        environment=conduct.environment(run),
+        differences_said=conduct.differences(comparison),
+        differences=comparison.differences,
+        commands=cells.commands(run, summary, names, limits.commands),
+        suite_path=run.suite_path,
+        suite_text=run.suite_text[: limits.suite],
+    )

@@ -1,0 +1,157 @@
+"""How figures, cells and counts read: the only place of the report that formats."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from ditbench import units
+from ditbench.metrics import metric
+from ditbench.records import Cell, Stage
+from ditbench.report.tables import MISSING, Value
+from ditbench.summary import Estimate
+
+_IDENTICAL = "identical"
+_AS: Mapping[str, Callable[[float], str]] = {
+    "s": units.seconds,
+    "B": units.size,
+    "MAC": lambda value: units.count(value, "MAC"),
+    "FLOP": lambda value: units.count(value, "FLOP"),
+    "dB": lambda value: _IDENTICAL if math.isinf(value) else f"{units.digits(value)} dB",
+}
+# What a person calls an axis; the plain ones need no name, the others are `axis value`.
+_AXES: Mapping[str, Callable[[str], str]] = {
+    "batch_size": lambda value: f"batch {value}",
+    "steps": lambda value: f"{value} step{'' if value == '1' else 's'}",
+    "compile": lambda value: "compiled" if value == "on" else "eager",
+    "guidance_scale": lambda value: f"guidance {value}",
+}
+_PLAIN = frozenset({"model", "attention", "dtype", "sampler"})
+_SPECIAL = re.compile(r"([.^$*+?{}\[\]\\|()])")
+
+
+def figure(name: str, value: float) -> str:
+    """A metric's value with its unit."""
+    return _AS.get(metric(name).unit, units.digits)(value)
+
+
+def unit(name: str) -> str:
+    """The unit of a metric, as a column's heading says it."""
+    return {"s": "seconds", "B": "bytes"}.get(metric(name).unit, metric(name).unit)
+
+
+def estimate(name: str, found: Estimate | None) -> Value:
+    """A metric's estimate with its interval, or `not measured`."""
+    if found is None:
+        return MISSING
+    detail = interval(found, lambda value: figure(name, value))
+    # Counts and pictures are not repeated by processes, so one is no fault of theirs.
+    alone = found.low == found.high and metric(name).stage is not Stage.TIME
+    return Value(figure(name, found.value), "" if alone else detail, found.value)
+
+
+def times(found: Estimate | None) -> Value:
+    """A ratio of speeds with its interval, or `not measured`."""
+    if found is None:
+        return MISSING
+    return Value(factor(found.value), interval(found, units.digits), found.value)
+
+
+def factor(value: float) -> str:
+    """2.4 -> "2.40x", with the sign for multiplication."""
+    return f"{units.digits(value)}\N{MULTIPLICATION SIGN}"
+
+
+def interval(found: Estimate, show: Callable[[float], str]) -> str:
+    """The 95 % interval, or what stands in its place where there is nothing to resample."""
+    if found.low == found.high:
+        return plural(found.processes, "process", "es") if found.processes == 1 else ""
+    low, high = show(found.low), show(found.high)
+    number, _, unit_low = low.partition(" ")
+    same = unit_low == high.partition(" ")[2]
+    return f"{number if same else low} \N{EN DASH} {high}"
+
+
+def plural(number: int, noun: str, ending: str = "s") -> str:
+    """3, "cell" -> "3 cells"."""
+    return f"{number:,} {noun}{'' if number == 1 else ending}".replace(",", "\N{THIN SPACE}")
+
+
+def span(numbers: Iterable[int]) -> str:
+    """{3, 5} -> "3 to 5"; one number alone is itself."""
+    found = sorted(set(numbers))
+    if not found:
+        return "0"
+    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
+
+
+def axis(name: str, value: str) -> str:
+    """One axis of a cell as a person says it."""
+    if name in _PLAIN:
+        return value
+    return _AXES[name](value) if name in _AXES else f"{name} {value}"
+
+
+@dataclass(frozen=True)
+class Names:
+    """Cells by what tells them apart: the axes that vary in this run, the method always."""
+
+    varying: frozenset[str]
+
+    @classmethod
+    def of(cls, cells: Iterable[Cell]) -> Names:
+        """Names for these cells."""
+        seen: dict[str, set[str]] = {}
+        for cell in cells:
+            for name, value in cell.axes.items():
+                seen.setdefault(name, set()).add(value)
+        return cls(frozenset(name for name, values in seen.items() if len(values) > 1))
+
+    def cell(self, cell: Cell) -> str:
+        """The whole cell: method first, then the other axes that vary."""
+        return self.said(cell, self.varying - {"attention"}, method=True)
+
+    def method(self, cell: Cell) -> str:
+        """The method, with its blocks where they vary."""
+        return self.said(cell, self.varying & {"blocks"}, method=True)
+
+    def context(self, cell: Cell, fixed: Iterable[str] = ()) -> str:
+        """Everything but the method: always model, batch, steps and compilation, the rest if it varies."""
+        always = {"model", "batch_size", "steps", "compile"}
+        return self.said(cell, (self.varying | always) - {"attention", "blocks", *fixed})
+
+    @staticmethod
+    def said(cell: Cell, names: Iterable[str], *, method: bool = False) -> str:
+        """These axes of a cell, in the order of its id."""
+        wanted, start = set(names), [cell.attention.label] if method else []
+        rest = [axis(name, value) for name, value in cell.axes.items() if name in wanted]
+        return " \N{MIDDLE DOT} ".join(start + rest)
+
+
+def pattern(cell: Cell) -> str:
+    """The regular expression that `-k` finds exactly this cell by."""
+    return "^" + _SPECIAL.sub(r"\\\1", cell.id) + "$"
+
+
+def command(run_command: str, suite: str, cell: Cell) -> str:
+    """The shell command that measures this cell again, with what changed the suite's axes."""
+    words = ["ditbench", "run", suite, "-k", pattern(cell), *_changes(run_command)]
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def _changes(run_command: str) -> list[str]:
+    """The `--set` and `--quick` of a run's own command; without them its cells may not exist."""
+    try:
+        words = shlex.split(run_command)
+    except ValueError:  # an unbalanced quote: the command was not written by us
+        return []
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    return [
+        kept
+        for word, after in pairs
+        for kept in ([word, after] if word == "--set" else [word])
+        if word.startswith("--set") or word == "--quick"
+    ]

@@ -1,0 +1,35 @@
+"""Labels in charts: none on another, all inside."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from ditbench.report import labels
+
+
+def test_labels_of_crowded_marks_do_not_overlap():
+    marks = [(100 + 3 * n, 100 + 2 * n, f"method {n}") for n in range(6)]
+    places = labels.place(marks, (640, 360))
+    boxes = [
+        labels._box(x, y, text, where)
+        for (x, y, text), where in zip(marks, places, strict=True)
+        if where
+    ]
+    assert len(boxes) >= 4
+    for number, box in enumerate(boxes):
+        assert labels._free(box, boxes[:number], (640, 360))
+
+
+def test_a_label_without_room_is_left_out_rather_than_laid_over_another():
+    marks = [(50.0, 7.0, "a long name of a method")] * 9
+    assert None in labels.place(marks, (100, 15))
+
+
+def test_lines_of_text_are_spread_in_their_order():
+    moved = labels.spread([10, 11, 12, 200], 360)
+    assert moved == sorted(moved)
+    assert all(b - a >= labels.LINE for a, b in pairwise(moved))
+
+
+def test_lines_of_text_stay_above_the_bottom_where_they_can():
+    assert max(labels.spread([355, 358, 360], 360)) <= 360

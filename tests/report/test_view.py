@@ -1,0 +1,231 @@
+"""What the page says: order, words, counts, units."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import replace
+
+import fakes_report as fakes
+import pytest
+
+from ditbench import errors
+from ditbench.compare import Verdict
+from ditbench.report import changes, charts, points, ranking, words
+from ditbench.report.view import page
+from ditbench.summary import Estimate
+
+
+def rows_of(*methods, **axes):
+    return tuple(fakes.row(m, **axes) for m in methods or fakes.METHODS)
+
+
+def view(tmp_path, summary=None, comparison=fakes.NOTHING, **parts):
+    summary = summary or fakes.summary()
+    return page(fakes.run(tmp_path, summary, **parts), summary, comparison)
+
+
+def column(table, title):
+    index = next(i for i, c in enumerate(table.columns) if c.title == title)
+    return [row[index] for row in table.rows]
+
+
+def figures_of(summary):
+    names = words.Names.of(row.cell for row in summary.rows)
+    return {f.name: f for f in charts.figures(summary, ranking.groups(summary, names), names)}
+
+
+def test_methods_stand_by_speed_within_equal_cells(tmp_path):
+    first, second, empty = view(tmp_path).rankings
+    assert (
+        first.title
+        == "fashion-dit \N{MIDDLE DOT} eager \N{MIDDLE DOT} batch 1 \N{MIDDLE DOT} 20 steps"
+    )
+    assert [v.text for v in column(first.table, "method")][:3] == [
+        "identity",
+        "linear",
+        "window {size: 4}",
+    ]
+    assert "batch 8" in second.title
+    assert empty.table.rows == ()
+    assert empty.note == "1 cell of this group without a speed"
+
+
+def test_the_bound_is_called_no_method(tmp_path):
+    assert column(view(tmp_path).rankings[0].table, "method")[0].detail.startswith("no attention")
+    assert not any("method identity" in point for point in view(tmp_path).headline.points)
+
+
+def test_mistake_06_every_count_of_work_says_mac_or_flop(tmp_path):
+    table = view(tmp_path).rankings[0].table
+    assert all(v.text.endswith("MAC") for v in column(table, "per step"))
+    assert all(v.detail.endswith("FLOP") for v in column(table, "per image"))
+
+
+def test_mistake_36_work_per_image_is_of_all_steps_and_one_image(tmp_path):
+    row = fakes.row(fakes.METHODS[0], batch_size=8, steps=20)
+    table = view(tmp_path, fakes.summary(rows=(row,))).rankings[0].table
+    per_step = row.estimates["macs"].value
+    assert column(table, "per image")[0].order == pytest.approx(per_step * 20 / 8)
+
+
+def test_mistake_13_every_time_has_its_interval_or_says_why_not(tmp_path):
+    one = fakes.row(fakes.METHODS[0])
+    alone = replace(one, estimates={"latency": fakes.exactly(0.5)})
+    for row, said in ((one, "\N{EN DASH}"), (alone, "1 process")):
+        table = view(tmp_path, fakes.summary(rows=(row,))).rankings[0].table
+        assert said in column(table, "latency")[0].detail
+
+
+def test_mistake_23_distances_of_different_counts_have_columns_of_their_own(tmp_path):
+    few, many = rows_of(*fakes.METHODS[:2])
+    few = replace(few, estimates={**few.estimates, "fd_fashion_cnn_500@dataset": fakes.exactly(30)})
+    few.estimates.pop(f"{fakes.FD}@dataset")
+    table = view(tmp_path, fakes.summary(rows=(few, many))).rankings[0].table
+    units = {c.unit for c in table.columns if c.title.endswith("to real pictures")}
+    assert units == {"distance fd_fashion_cnn_500", "distance fd_fashion_cnn_1000"}
+
+
+def test_a_distance_comes_with_its_paired_error(tmp_path):
+    table = view(tmp_path).rankings[0].table
+    assert (
+        "\N{PLUS-MINUS SIGN} 0.4 against softmax"
+        in column(table, "Fr\u00e9chet to real pictures")[0].detail
+    )
+
+
+def test_the_worst_pictures_are_told_beside_the_median(tmp_path):
+    row = fakes.row(fakes.METHODS[4])
+    table = view(tmp_path, fakes.summary(rows=(row,))).rankings[0].table
+    values = sorted(60 - 50 * 0.31 + n / 10 for n in range(-20, 20))
+    assert column(table, "PSNR median")[0].detail == f"5 %: {values[1]:.1f} dB"
+
+
+def test_mistake_39_changes_stand_by_effect_and_not_by_name(tmp_path):
+    found = (
+        fakes.finding(fakes.METHODS[7], change=0.05),
+        fakes.finding(fakes.METHODS[1], change=-0.5, verdict=Verdict.IMPROVED),
+        fakes.finding(fakes.METHODS[9], change=0.9),
+        fakes.finding(fakes.METHODS[0], verdict=Verdict.BROKEN, change=None, metric=""),
+    )
+    shown = view(tmp_path, comparison=fakes.comparison(findings=found)).changes.open
+    assert [v.text for v in column(shown, "change")] == [
+        "\N{EN DASH}",
+        "-50.0 %",
+        "+90.0 %",
+        "+5.00 %",
+    ]
+
+
+def test_mistake_39_what_is_folded_away_is_counted():
+    loud = tuple(fakes.finding(change=0.1 + n / 100) for n in range(10))
+    quiet = tuple(fakes.finding(verdict=Verdict.UNCHANGED, change=0.004) for _ in range(20))
+    comparison = fakes.comparison(findings=loud + quiet)
+    made = changes.changes(comparison, words.Names.of([fakes.cell()]), shown=4, limit=14)
+    assert len(made.open.rows) == 4
+    assert (len(made.folded.rows), made.folded.hidden) == (10, 16)
+    assert made.folded_title.startswith("26 more verdicts: 6 smaller in effect, 20 unchanged")
+
+
+@pytest.mark.parametrize(
+    ("codes", "code", "title"),
+    [
+        (set(), errors.OK, "Fine"),
+        ({0}, errors.OK, "Fine"),
+        ({3, 4}, errors.PERFORMANCE, "Performance regressed"),
+        ({4, 5}, errors.QUALITY, "Pictures got worse"),
+        ({3, 130}, errors.INTERRUPTED, "Interrupted"),
+        ({7}, errors.NOTHING_COMPARABLE, "Nothing comparable"),
+    ],
+    ids=["none", "fine", "performance", "quality first", "interrupted", "nothing comparable"],
+)
+def test_the_headline_is_the_exit_code_in_words(tmp_path, codes, code, title):
+    comparison = fakes.comparison(exit_codes=frozenset(codes))
+    top = view(tmp_path, comparison=comparison).headline
+    assert (top.code, top.title) == (code, title)
+
+
+def test_a_run_without_a_baseline_claims_no_comparison(tmp_path):
+    assert view(tmp_path).headline.compared.startswith("Compared with nothing")
+
+
+def test_a_run_that_did_not_end_says_so(tmp_path):
+    assert "did not come to its end" in view(tmp_path, finished=False).headline.cells
+
+
+def test_claims_not_reproduced_come_first(tmp_path):
+    results = [v.text for v in column(view(tmp_path).claims, "result")]
+    assert results == ["not reproduced", "reproduced", "not measured"]
+
+
+def test_a_command_finds_exactly_its_cell(tmp_path):
+    cells = [row.cell for row in fakes.summary().rows]
+    for cell, value in zip(cells, column(view(tmp_path).commands, "command"), strict=True):
+        words_of = shlex.split(value.text)
+        assert words_of[:3] == ["ditbench", "run", "suites/fashion.yaml"]
+        expression = words_of[words_of.index("-k") + 1]
+        assert [c for c in cells if re.search(expression, c.id)] == [cell]
+        assert words_of[-2:] == ["--set", "batch_size=1,8"]
+
+
+@pytest.mark.parametrize(
+    ("axes", "drawn"),
+    [
+        ([{}], set()),
+        ([{"batch_size": 1}, {"batch_size": 8}], {"scaling-batch-size"}),
+        ([{"steps": 10}, {"steps": 20}], {"scaling-steps"}),
+        (
+            [{}, {"model": fakes.Choice("dit", (("size", 64), ("patch", 2), ("hidden", 128)))}],
+            set(),
+        ),
+        (
+            [
+                {"model": fakes.Choice("dit", (("size", size), ("patch", 2)), f"dit {size}")}
+                for size in (32, 64)
+            ],
+            {"scaling-tokens"},
+        ),
+    ],
+    ids=["nothing varies", "batch size", "steps", "another model", "tokens"],
+)
+def test_a_scaling_chart_is_drawn_only_over_what_varies(axes, drawn):
+    summary = fakes.summary(rows=tuple(r for a in axes for r in rows_of(*fakes.METHODS[:3], **a)))
+    assert {name for name in figures_of(summary) if name.startswith("scaling")} == drawn
+
+
+def test_charts_draw_only_what_was_measured():
+    bare = replace(fakes.row(), estimates={"latency": fakes.estimate(1)}, bound=None, ceiling=None)
+    assert figures_of(fakes.summary(rows=(bare,))) == {}
+
+
+def test_the_pareto_front_holds_what_nothing_beats_in_both():
+    summary = fakes.summary(rows=rows_of())
+    names = words.Names.of(row.cell for row in summary.rows)
+    found = points.quality(ranking.groups(summary, names)[0], names)
+    front = {p.label for p in found if p.front}
+    assert "nystromformer {rank: 16}" not in front
+    assert {"linear", "window {size: 4}", "sdpa", "softmax"} <= front
+    assert not any(p.label == "identity" for p in found)
+
+
+def test_the_noise_of_a_single_value_is_not_invented():
+    single = Estimate(0.5, 0.5, 0.5, processes=1, samples=20)
+    assert words.estimate("latency", single).detail == "1 process"
+    assert words.estimate("macs", single).detail == ""
+
+
+def test_how_it_was_measured_tells_counts_and_that_it_is_no_fid(tmp_path):
+    told = dict(view(tmp_path).conduct)
+    assert "3 fresh processes" in told["Timing"]
+    assert "3 warm-up calls" in told["Timing"]
+    assert "20 timed calls" in told["Timing"]
+    assert "3e-07" in told["Gates"]
+    assert "1e-05 is allowed" in told["Gates"]
+    assert "It is not FID" in told["Fr\u00e9chet distance"]
+    assert "micro-batches of 16" in told["Pictures"]
+
+
+def test_the_environment_tells_what_differs_from_the_baseline(tmp_path):
+    seen = view(tmp_path, comparison=fakes.comparison())
+    assert seen.differences == ("torch: 2.12.1 -> 2.13.0",)
+    assert seen.differences_said.startswith("1 fact of the environment")
