@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _unforeseen(error: Exception) -> int:
-    """typer's own usage errors show themselves; anything else is ours to be ashamed of."""
+    """Typer's own usage errors show themselves; anything else is ours to be ashamed of."""
     if hasattr(error, "show") and hasattr(error, "exit_code"):
         error.show()
         return errors.USAGE

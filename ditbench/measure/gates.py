@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch._dynamo.exc import TorchDynamoException
 
 from ditbench.attention.base import AttentionMethod, Shape
 from ditbench.jobs import Findings, Job
@@ -237,7 +238,12 @@ def _check_kernels(bench: Bench, evidence: Evidence) -> None:
         eager = bench.denoiser(latents, times, labels)
         if bench.cell.compile:
             bench.denoiser.compile()
-            _check_compiled(bench.denoiser(latents, times, labels), eager, bench, evidence)
+            try:
+                compiled = bench.denoiser(latents, times, labels)
+            except TorchDynamoException as error:
+                cause = str(error).strip().splitlines()[0]
+                raise GateError(f"does not compile whole: {cause}") from error
+            _check_compiled(compiled, eager, bench, evidence)
         seen = kernels.kinds_run(lambda: bench.denoiser(latents, times, labels))
         bench.denoiser.compile(on=False)
     evidence.facts["kernels"] = list(seen)

@@ -96,3 +96,13 @@ class Overwrites(Faulty):
 
     def attend(self, q, k, v):
         return super().attend(q, k, v).mul_(0).add_(v)
+
+
+@dataclass(frozen=True)
+class BreaksTheGraph(Faulty):
+    """Looks at a value in the middle: a compiler must go back to Python there."""
+
+    def attend(self, q, k, v):
+        if float(q.sum()) > 1e30:
+            return v
+        return super().attend(q, k, v)

@@ -1,0 +1,43 @@
+"""Options that several verbs share, each written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite: one YAML file.")]
+Select = Annotated[
+    str, typer.Option("-k", metavar="REGEX", help="Only cells whose id matches (see `plan`).")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="AXIS=V1,V2", help="Replace an axis or a setting; values are YAML."
+    ),
+]
+Quick = Annotated[
+    bool,
+    typer.Option("--quick", help="One process, few repeats: to see that it works, not to compare."),
+]
+Gpu = Annotated[
+    str | None,
+    typer.Option(
+        "--gpu", metavar="UUID|N|cpu", help="The device; default: an idle GPU, or the CPU."
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where runs are kept.")]
+Baselines = Annotated[
+    Path, typer.Option("--baselines", metavar="DIR", help="Where baselines are kept.")
+]
+Json = Annotated[bool, typer.Option("--json", help="A list of objects on stdout.")]
+RunName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="A run's id or the beginning of one, its folder, or `latest`."
+    ),
+]
+
+RESULTS = Path("results")
+BASELINES = Path("baselines")

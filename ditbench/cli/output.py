@@ -1,0 +1,156 @@
+"""Results on stdout: tables for people, JSON lists for programs. The log goes to stderr, elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ditbench import errors, units
+
+if TYPE_CHECKING:
+    from ditbench.compare import Comparison
+    from ditbench.plan import Estimate, Plan
+    from ditbench.store import Run
+    from ditbench.summary import Row, Summary
+
+_MEANING = {
+    errors.OK: "fine",
+    errors.INTERNAL: "internal error",
+    errors.USAGE: "usage",
+    errors.CELLS_FAILED: "some cells failed",
+    errors.PERFORMANCE: "performance regression",
+    errors.QUALITY: "quality regression",
+    errors.ENVIRONMENT: "environment unfit",
+    errors.NOTHING_COMPARABLE: "nothing comparable",
+}
+
+
+def as_json(objects: Sequence[dict[str, Any]]) -> int:
+    """A list of objects on stdout."""
+    print(json.dumps(list(objects), indent=1, default=str))
+    return errors.OK
+
+
+def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]]) -> None:
+    """One table; the text of a suite may hold brackets, which are not markup."""
+    shown = Table(
+        title=escape(title), title_justify="left", box=None, header_style="bold", pad_edge=False
+    )
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*(escape(text) for text in row))
+    console().print(shown)
+
+
+def console() -> Console:
+    """stdout; as wide as a line may be where nobody watches, so that no table is cut in a log."""
+    screen = Console(highlight=False)
+    return screen if screen.is_terminal else Console(highlight=False, width=160, soft_wrap=False)
+
+
+def show_plan(plan: Plan, estimate: Estimate) -> None:
+    """The cells, the refused ones with every reason, and what the run would take."""
+    varying = _varying([entry.cell.axes for entry in plan.entries])
+    table(
+        f"{plan.suite.name}: {len(plan.runnable)} cells to run, {len(plan.refused)} not",
+        [*varying, "MACs a step", "core", ""],
+        (
+            [
+                *(entry.cell.axes[axis] for axis in varying),
+                units.count(entry.inspection.macs, "MAC"),
+                units.percent(entry.inspection.core_macs / entry.inspection.macs)
+                if entry.inspection.macs
+                else "",
+                f"{entry.status}: {entry.reason}" if entry.status else "",
+            ]
+            for entry in plan.entries
+        ),
+    )
+    fixed = {k: v for k, v in plan.entries[0].cell.axes.items() if k not in varying}
+    print("everywhere: " + " ".join(f"{axis}={value}" for axis, value in fixed.items()))
+    rest = (
+        "all of it measured earlier"
+        if estimate.known == 1
+        else (
+            f"{units.percent(estimate.known)} of the cells measured earlier, the rest a guess from multiply-adds"
+        )
+    )
+    print(
+        f"about {units.seconds(estimate.seconds)} ({rest}) and {units.size(estimate.disk)} of disk"
+    )
+
+
+def show_summary(run: Run, summary: Summary, comparison: Comparison) -> None:
+    """One line a cell, what changed, what failed, and the exit code."""
+    varying = _varying([row.cell.axes for row in summary.rows])
+    table(
+        f"{run.suite}: run {run.id}",
+        [*varying, "latency", "speed-up", "core MACs", "drift", "Frechet, real", ""],
+        ([*(row.cell.axes[axis] for axis in varying), *_figures(row)] for row in summary.rows),
+    )
+    for note in (*summary.notes, *run.problems):
+        print(f"note: {note}")
+    _show_comparison(comparison)
+    code = errors.first_of(set(comparison.exit_codes))
+    print(f"exit code {code}: {_MEANING[code]}")
+
+
+def show_findings(comparison: Comparison) -> None:
+    """Every verdict that is not `unchanged`, and how many are."""
+    quiet = [finding for finding in comparison.findings if finding.verdict == "unchanged"]
+    table(
+        f"against {comparison.baseline or 'nothing'}",
+        ["verdict", "metric", "change", "cell", "why"],
+        (
+            [
+                str(finding.verdict),
+                finding.metric,
+                units.percent(finding.change, signed=True) if finding.change is not None else "",
+                finding.cell.id,
+                finding.reason,
+            ]
+            for finding in comparison.findings
+            if finding not in quiet
+        ),
+    )
+    print(f"unchanged: {len(quiet)}")
+
+
+def _show_comparison(comparison: Comparison) -> None:
+    if not comparison.baseline:
+        print("compared with nothing: no earlier run of this suite is stored")
+        return
+    counts: dict[str, int] = {}
+    for finding in comparison.findings:
+        counts[finding.verdict] = counts.get(finding.verdict, 0) + 1
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    print(f"compared with {comparison.baseline}: {told or 'no cell in common'}")
+    if comparison.incomparable:
+        print("incomparable: " + "; ".join(comparison.differences))
+
+
+def _figures(row: Row) -> list[str]:
+    frechet = next((e for name, e in row.estimates.items() if name.endswith("@dataset")), None)
+    return [
+        units.seconds(row.estimates["latency"].value) if "latency" in row.estimates else "",
+        f"{units.digits(row.speedup.value)}x" if row.speedup else "",
+        units.count(row.estimates["core_macs"].value) if "core_macs" in row.estimates else "",
+        units.digits(row.estimates["latent_drift"].value)
+        if "latent_drift" in row.estimates
+        else "",
+        units.digits(frechet.value) if frechet else "",
+        "; ".join(row.doubts) if row.status == "ok" else f"{row.status}: {row.reason}",
+    ]
+
+
+def _varying(axes: Sequence[dict[str, str]]) -> list[str]:
+    """The axes on which cells differ; the method always."""
+    return [
+        axis for axis in axes[0] if axis == "attention" or len({cell[axis] for cell in axes}) > 1
+    ]

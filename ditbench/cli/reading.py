@@ -1,0 +1,230 @@
+"""The verbs that read: compare, report, baseline, show, list, methods, models. None imports torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ditbench import errors
+from ditbench.cli import output
+from ditbench.cli.options import BASELINES, RESULTS, Baselines, Json, Out, RunName
+
+if TYPE_CHECKING:
+    from ditbench.catalog import Catalog
+    from ditbench.store import Run
+
+_baseline = typer.Typer(
+    help="Accepted records of a run, kept in a file for git.", no_args_is_help=True
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register these verbs."""
+    app.command("compare")(compare)
+    app.command("report")(report)
+    app.command("show")(show)
+    app.command("list")(list_)
+    app.command("methods")(methods)
+    app.command("models")(models)
+    app.add_typer(_baseline, name="baseline")
+
+
+def compare(
+    baseline: Annotated[
+        str, typer.Argument(metavar="BASELINE", help="A baseline's name, or a run.")
+    ],
+    candidate: RunName = "latest",
+    out: Out = RESULTS,
+    baselines: Baselines = BASELINES,
+    json: Json = False,  # noqa: FBT002
+) -> int:
+    """Say what changed between a baseline and a run; 7 where nothing compares."""
+    from ditbench import compare as comparing
+    from ditbench import store
+
+    run = store.find(out, candidate)
+    against, name = either(baseline, out, baselines)
+    found = comparing.compare(run, against, name, required=True)
+    if json:
+        output.as_json(comparing.findings_to_json(found))
+    else:
+        output.show_findings(found)
+    return errors.first_of(set(found.exit_codes))
+
+
+def report(
+    run: RunName = "latest",
+    baseline: Annotated[
+        str, typer.Option("--baseline", metavar="NAME|RUN", help="What to compare with.")
+    ] = "",
+    out: Out = RESULTS,
+    baselines: Baselines = BASELINES,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="DIR", help="Where to write; default: the run's folder."),
+    ] = None,
+) -> int:
+    """Write the report of a run anew, and name its page."""
+    from ditbench import compare as comparing
+    from ditbench import store, summary
+    from ditbench.report.render import render
+
+    found = store.find(out, run)
+    against, name = either(baseline, out, baselines) if baseline else (None, "")
+    folder = to or found.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    print(render(found, summary.summarise(found), comparing.compare(found, against, name), folder))
+    return errors.OK
+
+
+def show(run: RunName = "latest", out: Out = RESULTS, json: Json = False) -> int:  # noqa: FBT002
+    """Show a run's figures, one line a cell."""
+    from ditbench import compare as comparing
+    from ditbench import store, summary
+
+    found = store.find(out, run)
+    summed = summary.summarise(found)
+    if json:
+        return output.as_json(summary.rows_to_json(summed))
+    output.show_summary(found, summed, comparing.compare(found, None, ""))
+    return errors.OK
+
+
+def list_(out: Out = RESULTS, json: Json = False) -> int:  # noqa: FBT002
+    """List the runs on disk, newest first."""
+    from ditbench import store
+
+    runs = store.listing(out)
+    if json:
+        return output.as_json(runs)
+    columns = ["id", "suite", "started", "finished", "cells", "failed"]
+    output.table(str(out), columns, ([str(run[name]) for name in columns] for run in runs))
+    return errors.OK
+
+
+def methods(json: Json = False) -> int:  # noqa: FBT002
+    """List the attention methods: settings, cost, paper, and what is missing to run them here."""
+    found = _catalog().methods.values()
+    if json:
+        return output.as_json([dataclasses.asdict(method) for method in found])
+    output.table(
+        "attention methods",
+        [
+            "name",
+            "settings",
+            "exact",
+            "cost (multiply-adds a head)",
+            "paper",
+            "not available here because",
+        ],
+        (
+            [
+                method.name,
+                ", ".join(f"{s.name}={s.default}" for s in method.settings),
+                "yes" if method.exact else "no",
+                method.cost,
+                method.paper,
+                "; ".join(method.unavailable),
+            ]
+            for method in found
+        ),
+    )
+    return errors.OK
+
+
+def models(json: Json = False) -> int:  # noqa: FBT002
+    """List the models a suite may name."""
+    found = _catalog().models.values()
+    if json:
+        return output.as_json([dataclasses.asdict(model) for model in found])
+    output.table(
+        "models",
+        ["name", "summary", "weights"],
+        (
+            [
+                model.name,
+                model.summary,
+                ", ".join(["random", *(["embedded"] if model.embedded else []), model.hub]).rstrip(
+                    ", "
+                ),
+            ]
+            for model in found
+        ),
+    )
+    return errors.OK
+
+
+@_baseline.command("set")
+def baseline_set(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    run: RunName = "latest",
+    out: Out = RESULTS,
+    baselines: Baselines = BASELINES,
+) -> int:
+    """Accept a run's records as baseline NAME; failed cells are left out, and named."""
+    from ditbench import store
+
+    path, left_out = store.baseline_set(store.find(out, run), name, baselines)
+    for line in left_out:
+        print(f"left out: {line}")
+    print(path)
+    return errors.OK
+
+
+@_baseline.command("list")
+def baseline_list(baselines: Baselines = BASELINES, json: Json = False) -> int:  # noqa: FBT002
+    """List the stored baselines."""
+    from ditbench import store
+
+    found = [store.baseline_read(path.stem, baselines) for path in store.baseline_list(baselines)]
+    rows = [
+        {"name": path.stem, "suite": run.suite, "run": run.id, "records": len(run.records)}
+        for path, run in zip(store.baseline_list(baselines), found, strict=True)
+    ]
+    if json:
+        return output.as_json(rows)
+    columns = ["name", "suite", "run", "records"]
+    output.table(
+        str(baselines), columns, ([str(row[column]) for column in columns] for row in rows)
+    )
+    return errors.OK
+
+
+@_baseline.command("show")
+def baseline_show(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    baselines: Baselines = BASELINES,
+    json: Json = False,  # noqa: FBT002
+) -> int:
+    """Show a baseline's figures."""
+    from ditbench import compare as comparing
+    from ditbench import store, summary
+
+    found = store.baseline_read(name, baselines)
+    summed = summary.summarise(found)
+    if json:
+        return output.as_json(summary.rows_to_json(summed))
+    output.show_summary(found, summed, comparing.compare(found, None, ""))
+    return errors.OK
+
+
+def either(text: str, out: Path, baselines: Path) -> tuple[Run, str]:
+    """The baseline or the run of that name, and what to call it."""
+    from ditbench import store
+
+    if any(path.stem == text for path in store.baseline_list(baselines)):
+        return store.baseline_read(text, baselines), f"baseline {text}"
+    run = store.find(out, text)
+    return run, f"run {run.id}"
+
+
+def _catalog() -> Catalog:
+    """Asked of a process that imports torch; this one does not."""
+    from ditbench.run.server import Server
+
+    with Server() as server:
+        found: Catalog = server.call("ditbench.measure.catalog:catalog")
+    return found

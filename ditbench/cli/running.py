@@ -1,0 +1,308 @@
+"""The verbs that measure: run, plan, train."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ditbench import errors
+from ditbench.cli import output
+from ditbench.cli.options import (
+    BASELINES,
+    RESULTS,
+    Baselines,
+    Gpu,
+    Json,
+    Out,
+    Quick,
+    Select,
+    Set,
+    SuiteFile,
+)
+
+if TYPE_CHECKING:
+    from ditbench.plan import Plan
+    from ditbench.records import Record
+    from ditbench.run.device import Device
+    from ditbench.run.server import Server
+    from ditbench.store import Run, RunWriter
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register these verbs."""
+    app.command("run")(run)
+    app.command("plan")(plan)
+    app.command("train")(train)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the command line adds to a suite."""
+
+    suite: Path
+    select: str = ""
+    overrides: tuple[str, ...] = ()
+    quick: bool = False
+    gpu: str | None = None
+
+
+def run(  # noqa: PLR0913 (one parameter an option)
+    suite: SuiteFile,
+    select: Select = "",
+    set_: Set = None,
+    quick: Quick = False,  # noqa: FBT002
+    gpu: Gpu = None,
+    resume: Annotated[
+        str, typer.Option("--resume", metavar="RUN", help="Go on with a run that was cut off.")
+    ] = "",
+    baseline: Annotated[
+        str,
+        typer.Option(
+            "--baseline",
+            metavar="NAME|RUN|none",
+            help="Compare with a stored baseline or a run; default: the last finished run of this suite.",
+        ),
+    ] = "",
+    out: Out = RESULTS,
+    baselines: Baselines = BASELINES,
+    dry_run: Annotated[
+        bool, typer.Option("-n", "--dry-run", help="The plan, and nothing else.")
+    ] = False,
+) -> int:
+    """Measure a suite, then write and name its report."""
+    if dry_run:
+        return plan(suite, select, set_, quick, gpu, out)
+    choices = Choices(suite, select, tuple(set_ or ()), quick, gpu)
+    with _session(choices) as (server, device):
+        planned = _plan(choices, server, device)
+        folder = _measure(planned, server, device, out, resume)
+    return _conclude(folder, out, baseline, baselines)
+
+
+def plan(  # noqa: PLR0913 (one parameter an option)
+    suite: SuiteFile,
+    select: Select = "",
+    set_: Set = None,
+    quick: Quick = False,  # noqa: FBT002
+    gpu: Gpu = None,
+    out: Out = RESULTS,
+    json: Json = False,  # noqa: FBT002
+) -> int:
+    """Say what would run, what would not and why, and how long it would take."""
+    from ditbench import plan as planning
+
+    choices = Choices(suite, select, tuple(set_ or ()), quick, gpu)
+    with _session(choices) as (server, device):
+        planned = _plan(choices, server, device)
+        rate = server.call("ditbench.measure.catalog:macs_per_second")
+    if json:
+        return output.as_json(planning.to_json(planned))
+    estimate = planning.estimate(planned, _latency_seen(out, planned.suite.name), rate)
+    output.show_plan(planned, estimate)
+    return errors.OK
+
+
+def train(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A training file: see suites/train.")
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="A folder of IDX files, instead of the file's."),
+    ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            "--export", metavar="DIR", help="Write what ships: float16 weights and a card."
+        ),
+    ] = None,
+    out: Out = RESULTS / "train",
+) -> int:
+    """Train the model or the feature network that ships; a run that was killed goes on."""
+    from ditbench.train import command
+
+    command.train(file, data, out, export)
+    return errors.OK
+
+
+@contextmanager
+def _session(choices: Choices) -> Iterator[tuple[Server, Device]]:
+    """A fork server, and the device that was asked for; refused where the environment is not fit."""
+    from ditbench import environment
+    from ditbench.run import device, nvml
+    from ditbench.run.server import Server
+
+    chosen = device.choose(choices.gpu, nvml.load(), os.environ)
+    here = environment.collect(chosen.kind, chosen.facts, os.environ)
+    if refusals := environment.refusals(here):
+        raise errors.UnfitError("; ".join(refusals))
+    with Server() as server:
+        yield server, chosen
+
+
+def _plan(choices: Choices, server: Server, device: Device) -> Plan:
+    from ditbench import plan as planning
+    from ditbench.suite import parse
+
+    text = parse.read(choices.suite)
+    outside = parse.methods_from_outside(text, str(choices.suite))
+    catalog = server.call("ditbench.measure.catalog:catalog", outside)
+    suite = parse.parse(text, str(choices.suite), catalog, _overrides(choices.overrides))
+    if choices.quick:
+        suite = planning.quick(suite)
+    cells = planning.expand(suite, catalog)
+    inspections = server.call("ditbench.measure.catalog:inspect", cells, device.kind)
+    return planning.assemble(suite, cells, inspections, choices.select)
+
+
+def _overrides(given: tuple[str, ...]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in given]
+    for axis, equals, _ in pairs:
+        if not equals:
+            raise errors.UsageError(f"--set {axis}: write --set axis=value or axis=v1,v2")
+    return {axis.strip(): values for axis, _, values in pairs}
+
+
+def _measure(planned: Plan, server: Server, device: Device, out: Path, resume: str) -> Path:
+    """Run every job of the plan; the run's folder."""
+    from ditbench import environment, store
+    from ditbench.run.display import display_of
+    from ditbench.run.order import jobs_of
+    from ditbench.run.scheduler import Session, execute
+
+    here = environment.collect(device.kind, device.facts, os.environ)
+    code = environment.code_identity()
+    head = _head(planned, here, code)
+    done: tuple[Record, ...] = ()
+    if resume:
+        earlier = store.find(out, resume)
+        _check_same(earlier, head)
+        writer, done = store.RunWriter.resume(earlier.folder), earlier.records
+    else:
+        writer = store.RunWriter.create(out, head)
+    with writer:
+        _write_refused(writer, planned, head, done)
+        jobs = jobs_of(planned.runnable, planned.suite, device.name, writer.folder / "images")
+        session = Session(writer.folder / "logs", here.id, environment.code_label(code), done)
+        with display_of(jobs) as display:
+            execute(jobs, server, session, writer.append, display)
+        writer.finish()
+    return writer.folder
+
+
+def _head(planned: Plan, here: object, code: object) -> Run:
+    """What run.json says."""
+    from ditbench import store
+
+    suite = planned.suite
+    return store.Run(
+        id=store.new_run_id(),
+        folder=Path(),
+        suite=suite.name,
+        suite_path=suite.path,
+        suite_text=suite.text,
+        command=shlex.join(["ditbench", *sys.argv[1:]]),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        finished=False,
+        environment=here,  # type: ignore[arg-type]  # imported where it is used
+        code=code,  # type: ignore[arg-type]
+        planned=tuple(entry.cell for entry in planned.entries),
+        records=(),
+        gate=dict(suite.gate),
+        claims=tuple(dataclasses.asdict(claim) for claim in suite.claims),
+        timing=dataclasses.asdict(suite.timing),
+        quality=dataclasses.asdict(suite.quality),
+        metrics=suite.metrics,
+    )
+
+
+def _check_same(earlier: Run, head: Run) -> None:
+    """A resumed run must be of the same cells on the same kind of machine."""
+    from ditbench import environment
+
+    if {cell.key for cell in earlier.planned} != {cell.key for cell in head.planned}:
+        raise errors.UsageError(
+            f"--resume {earlier.id}: the suite plans other cells than that run did"
+        )
+    if differences := environment.incompatible(earlier.environment, head.environment):
+        raise errors.UsageError(
+            f"--resume {earlier.id}: the environment is another one: {'; '.join(differences)}"
+        )
+
+
+def _write_refused(writer: RunWriter, planned: Plan, head: Run, done: tuple[Record, ...]) -> None:
+    from ditbench.records import Record, Stage
+
+    known = {record.key for record in done if record.stage is Stage.PLAN}
+    for entry in planned.refused:
+        if entry.cell.key not in known and entry.status:
+            writer.append(
+                Record(
+                    entry.cell,
+                    Stage.PLAN,
+                    entry.status,
+                    reason=entry.reason,
+                    started=head.started,
+                    environment=head.environment.id,
+                )
+            )
+
+
+def _conclude(folder: Path, out: Path, baseline: str, baselines: Path) -> int:
+    """Summarise, compare, write the reports, and only then decide the exit code."""
+    from ditbench import compare, store, summary
+    from ditbench.report import render
+
+    found = store.read(folder)
+    against, name = _baseline(found, out, baseline, baselines)
+    summed = summary.summarise(found)
+    comparison = compare.compare(
+        found, against, name, required=bool(baseline) and baseline != "none"
+    )
+    page = render(found, summed, comparison, folder)
+    store.write_verdict(folder, compare.findings_to_json(comparison), comparison.exit_codes)
+    output.show_summary(found, summed, comparison)
+    print(page)
+    return errors.first_of(set(comparison.exit_codes))
+
+
+def _baseline(found: Run, out: Path, baseline: str, baselines: Path) -> tuple[Run | None, str]:
+    """What to compare with, and what to call it."""
+    from ditbench import store
+
+    if baseline == "none":
+        return None, ""
+    if not baseline:
+        previous = store.previous(out, found)
+        return previous, f"run {previous.id}" if previous else ""
+    if any(path.stem == baseline for path in store.baseline_list(baselines)):
+        return store.baseline_read(baseline, baselines), f"baseline {baseline}"
+    run = store.find(out, baseline)
+    return run, f"run {run.id}"
+
+
+def _latency_seen(out: Path, suite: str) -> dict[str, float]:
+    """Median latency by cell key, from the newest run of this suite on disk."""
+    from statistics import median
+
+    from ditbench import store
+    from ditbench.records import Stage
+
+    for folder in store.runs(out):
+        earlier = store.read(folder)
+        if earlier.suite == suite:
+            timed = [
+                r for r in earlier.records if r.stage is Stage.TIME and r.metrics.get("latency")
+            ]
+            return {record.key: median(record.metrics["latency"]) for record in timed}
+    return {}

@@ -1,0 +1,231 @@
+"""From a suite to its cells: what will run, what will not and why, and about how long it takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ditbench.catalog import Catalog, Inspection
+from ditbench.errors import UsageError
+from ditbench.metrics import metric
+from ditbench.records import Cell, Choice, Stage, Status
+from ditbench.suite.blocks import resolve_blocks
+from ditbench.suite.spec import Suite
+
+# Seconds a worker takes beside its work: fork, weights, first kernels.
+_OVERHEAD_S = 1.0
+# Sampling runs of two samples and at most four steps that the gates make.
+_GATE_RUNS, _GATE_SAMPLES, _GATE_STEPS = 7, 2, 4
+# The share of a plain matrix product's rate that a small model reaches; a guess, and told as one.
+_EFFICIENCY = 0.4
+# Bytes of one picture's latents (float32) and pixels per value, and of one record's line.
+_BYTES_PER_VALUE, _BYTES_PER_RECORD = 5, 8_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell of the plan; status is None where it will run."""
+
+    cell: Cell
+    status: Status | None
+    reason: str
+    inspection: Inspection
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A suite's cells, in the order of the file."""
+
+    suite: Suite
+    entries: tuple[Entry, ...]
+
+    @property
+    def runnable(self) -> tuple[Cell, ...]:
+        """The cells that will run."""
+        return tuple(entry.cell for entry in self.entries if entry.status is None)
+
+    @property
+    def refused(self) -> tuple[Entry, ...]:
+        """The entries that will not."""
+        return tuple(entry for entry in self.entries if entry.status is not None)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run takes. known: the share of cells whose time an earlier run measured; the rest is a guess."""
+
+    seconds: float
+    disk: float
+    known: float
+
+
+def expand(suite: Suite, catalog: Catalog) -> tuple[Cell, ...]:
+    """Every cell of the matrix once, in the order of the file.
+
+    An exact method in some of the blocks measures nothing that all of them do not, so for exact methods
+    `blocks` is always all.
+    """
+    found: dict[str, Cell] = {}
+    axes = itertools.product(
+        suite.models,
+        suite.weights,
+        suite.samplings,
+        suite.steps,
+        suite.compiles,
+        suite.batch_sizes,
+        suite.attentions,
+    )
+    for model, weights, sampling, steps, compiled, batch_size, attention in axes:
+        for label, blocks in _selections(suite, catalog, model, attention):
+            cell = Cell(
+                model=model,
+                attention=attention,
+                weights=weights,
+                blocks=blocks,
+                blocks_label=label,
+                compile=compiled,
+                batch_size=batch_size,
+                steps=steps,
+                sampling=sampling,
+            )
+            found.setdefault(cell.key, cell)
+    return tuple(found.values())
+
+
+def _selections(
+    suite: Suite, catalog: Catalog, model: Choice, attention: Choice
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    exact = catalog.methods[attention.name].exact
+    for label in ("all",) if exact else suite.blocks:
+        yield label, resolve_blocks(label, int(model["depth"]))
+
+
+def assemble(
+    suite: Suite, cells: Iterable[Cell], inspections: Iterable[Inspection], select: str = ""
+) -> Plan:
+    """The plan of these cells, narrowed to those whose id matches `select`.
+
+    Raises UsageError where nothing would run, or an exclusion takes no cell out.
+    """
+    by_key = {inspection.key: inspection for inspection in inspections}
+    entries = tuple(_entry(suite, cell, by_key[cell.key]) for cell in cells)
+    _check_exclusions(suite, entries)
+    chosen = tuple(entry for entry in entries if _pattern(select).search(entry.cell.id))
+    plan = Plan(suite, chosen)
+    if not plan.runnable:
+        raise UsageError(_why_nothing_runs(suite, entries, chosen, select))
+    return plan
+
+
+def _entry(suite: Suite, cell: Cell, inspection: Inspection) -> Entry:
+    for exclusion in suite.exclude:
+        if exclusion.covers(cell):
+            return Entry(cell, Status.EXCLUDED, exclusion.because, inspection)
+    if inspection.reasons:
+        return Entry(cell, Status.UNSUPPORTED, "; ".join(inspection.reasons), inspection)
+    return Entry(cell, None, "", inspection)
+
+
+def _check_exclusions(suite: Suite, entries: tuple[Entry, ...]) -> None:
+    idle = [
+        f"{suite.path}: exclude[{number}]: takes no cell out ({exclusion.because})"
+        for number, exclusion in enumerate(suite.exclude)
+        if not any(exclusion.covers(entry.cell) for entry in entries)
+    ]
+    if idle:
+        raise UsageError("\n".join(idle))
+
+
+def _pattern(select: str) -> re.Pattern[str]:
+    try:
+        return re.compile(select)
+    except re.error as error:
+        raise UsageError(f"-k {select!r}: not a regular expression: {error}") from error
+
+
+def _why_nothing_runs(
+    suite: Suite, entries: tuple[Entry, ...], chosen: tuple[Entry, ...], select: str
+) -> str:
+    if not chosen:
+        example = entries[0].cell.id
+        return f"-k {select!r} matches none of the {len(entries)} cells; one of them is: {example}"
+    reasons = dict.fromkeys(f"{entry.status}: {entry.reason}" for entry in chosen)
+    return f"{suite.path}: none of the {len(chosen)} cells can run ({'; '.join(reasons)})"
+
+
+def quick(suite: Suite) -> Suite:
+    """The suite with one warm-up, three repeats and one process: to see that it works."""
+    return dataclasses.replace(
+        suite, timing=dataclasses.replace(suite.timing, warmup=1, repeats=3, processes=1)
+    )
+
+
+def estimate(plan: Plan, latency: Mapping[str, float], macs_per_second: float) -> Estimate:
+    """Time and disk of a run.
+
+    latency: seconds of one batch by cell key, from an earlier run on this machine. macs_per_second: what
+    the machine reaches in a matrix product, for cells never measured.
+    """
+    rate = macs_per_second * _EFFICIENCY
+    runnable = [entry for entry in plan.entries if entry.status is None]
+    pictured = (
+        {entry.cell.quality_key: entry for entry in runnable} if _has_pictures(plan.suite) else {}
+    )
+    seconds = sum(_timing_s(plan.suite, entry, latency, rate) for entry in runnable)
+    seconds += sum(_pictures_s(plan.suite, entry, rate) for entry in pictured.values())
+    size = (
+        sum(_picture_bytes(entry.cell) for entry in pictured.values()) * plan.suite.quality.samples
+    )
+    lines = len(runnable) * (plan.suite.timing.processes + 1) + len(pictured)
+    known = sum(entry.cell.key in latency for entry in runnable) / len(runnable)
+    return Estimate(seconds, size + lines * _BYTES_PER_RECORD, known)
+
+
+def _timing_s(suite: Suite, entry: Entry, latency: Mapping[str, float], rate: float) -> float:
+    guess = entry.inspection.macs * entry.cell.steps / rate
+    once = latency.get(entry.cell.key, guess)
+    timing = suite.timing
+    runs = (1 + timing.warmup + timing.repeats) * timing.processes
+    share = (
+        _GATE_SAMPLES
+        * min(_GATE_STEPS, entry.cell.steps)
+        / (entry.cell.batch_size * entry.cell.steps)
+    )
+    return once * (runs + _GATE_RUNS * share) + _OVERHEAD_S * (1 + timing.processes)
+
+
+def _pictures_s(suite: Suite, entry: Entry, rate: float) -> float:
+    batches = -(-suite.quality.samples // suite.quality.micro_batch)
+    rows = suite.quality.micro_batch / entry.cell.batch_size
+    return entry.inspection.macs * entry.cell.steps * batches * rows / rate + _OVERHEAD_S
+
+
+def _picture_bytes(cell: Cell) -> float:
+    return int(cell.model["channels"]) * int(cell.model["size"]) ** 2 * _BYTES_PER_VALUE
+
+
+def _has_pictures(suite: Suite) -> bool:
+    stages = {Stage.QUALITY if name == "frechet" else metric(name).stage for name in suite.metrics}
+    return Stage.QUALITY in stages
+
+
+def to_json(plan: Plan) -> list[dict[str, Any]]:
+    """One plain object a cell."""
+    return [
+        {
+            "key": entry.cell.key,
+            "id": entry.cell.id,
+            **entry.cell.axes,
+            "blocks_resolved": list(entry.cell.blocks),
+            "status": str(entry.status or "will run"),
+            "reason": entry.reason,
+            "macs": entry.inspection.macs,
+            "core_macs": entry.inspection.core_macs,
+            "parameters": entry.inspection.parameters,
+        }
+        for entry in plan.entries
+    ]

@@ -1,0 +1,182 @@
+"""Timing, memory, quality and cost on tiny cells on the CPU."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from cells import TINY, cell, model
+
+from ditbench.jobs import Job, Quality, Timing
+from ditbench.measure import kernels, measure, quality, timing
+from ditbench.measure.catalog import catalog, inspect
+from ditbench.measure.cost import cost
+from ditbench.models.dit import DiT
+from ditbench.records import Choice, Sampling, Stage, Status
+
+
+def job(what, stage, tmp_path, **fields):
+    base = {"timing": Timing(2, 3, 1), "quality": Quality(samples=5, micro_batch=4)} | fields
+    return Job(what, stage, 0, metrics=("latency",), device="cpu", pictures=tmp_path, **base)
+
+
+def quiet(_phase):
+    """Nobody listens."""
+
+
+def test_mistake_12_the_first_call_is_apart_and_raw_values_are_kept_in_order(tmp_path):
+    found = measure(job(cell("softmax", batch_size=2), Stage.TIME, tmp_path), quiet)
+    assert found.status is Status.OK
+    assert [len(found.metrics[name]) for name in ("first_call", "latency", "step_latency")] == [
+        1,
+        3,
+        12,
+    ]
+    assert len(found.warmups["latency"]) == 2
+    steps = np.array(found.metrics["step_latency"]).reshape(3, 4)
+    assert steps.sum(axis=1).tolist() == pytest.approx(list(found.metrics["latency"]))
+
+
+def test_mistake_14_memory_is_reset_after_the_warm_up(tmp_path, monkeypatch):
+    """A large block that only the first call needs does not show in the peak."""
+    first = []
+
+    def hungry(_self, inputs, _steps=None, on_step=lambda _step: None):
+        if not first:
+            first.append(torch.ones(60_000_000).sum())
+        on_step(0)
+        on_step(1)
+        return inputs[0]
+
+    monkeypatch.setattr(timing.Bench, "sample", hungry)
+    found = timing.run(job(cell("softmax"), Stage.TIME, tmp_path), quiet)
+    assert found.facts["peak_without_warmup"]
+    assert found.metrics["peak_resident"][0] < 200e6
+
+
+def test_phases_are_told_in_order(tmp_path):
+    said = []
+    measure(job(cell("softmax"), Stage.TIME, tmp_path), said.append)
+    assert said[:3] == ["loading", "first call", "warm-up 1"]
+    assert said[-1] == "timing 3"
+
+
+def softmax_and(other, tmp_path):
+    reference = cell("softmax")
+    quality.run(job(reference, Stage.QUALITY, tmp_path), quiet)
+    return quality.run(job(other, Stage.QUALITY, tmp_path, reference=reference), quiet)
+
+
+def test_an_exact_method_drifts_by_rounding_and_identity_by_a_lot(tmp_path):
+    exact = softmax_and(cell("sdpa"), tmp_path).metrics["latent_drift"]
+    worst = softmax_and(cell("identity"), tmp_path).metrics["latent_drift"]
+    assert len(exact) == len(worst) == 5
+    assert max(exact) < 1e-5
+    assert min(worst) > 0.01
+
+
+def test_pictures_do_not_depend_on_the_batch_that_is_timed(tmp_path):
+    one, many = (softmax_and(cell("identity", batch_size=size), tmp_path) for size in (1, 4))
+    assert one.facts["knob_digest"] == many.facts["knob_digest"]
+    assert cell("identity", batch_size=4).quality_key == cell("identity").quality_key
+
+
+def test_without_a_reference_nothing_is_compared_with_softmax(tmp_path):
+    found = quality.run(job(cell("identity"), Stage.QUALITY, tmp_path), quiet)
+    assert "latent_drift" not in found.metrics
+    assert "psnr" not in found.metrics
+
+
+def test_pictures_are_kept_and_read_back(tmp_path):
+    what = cell("softmax")
+    quality.run(job(what, Stage.QUALITY, tmp_path), quiet)
+    kept = quality.open_kept(quality.kept(tmp_path, what))
+    assert kept.images.shape == (5, 8, 8, 1)
+    assert kept.images.dtype == np.uint8
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_latents_that_are_no_pictures_have_drift_but_no_psnr(tmp_path):
+    spec = dataclasses.replace(TINY, channels=4, out_channels=4)
+    found = quality.run(job(cell("softmax", spec=spec), Stage.QUALITY, tmp_path), quiet)
+    assert set(found.metrics) == {"latent_drift"}
+    assert found.facts["pictures"] == ""
+
+
+def test_pictures_of_the_right_kind_get_a_frechet_distance_under_its_own_name(tmp_path):
+    spec = DiT(
+        hidden=16, depth=1, heads=1, patch=8, size=32, channels=1, out_channels=1, classes=10
+    )
+    reference, other = cell("softmax", spec=spec), cell("identity", spec=spec)
+    quality.run(job(reference, Stage.QUALITY, tmp_path), quiet)
+    found = quality.run(job(other, Stage.QUALITY, tmp_path, reference=reference), quiet)
+    names = {"fd_fashion_cnn_5@dataset", "fd_fashion_cnn_5@softmax"}
+    assert names <= set(found.metrics)
+    assert not any("fid" in name for name in found.metrics)
+    assert found.facts["paired"].keys() == names
+
+
+def test_mistake_27_a_run_that_ends_in_nan_is_its_own_kind(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        quality.Bench, "sample", lambda _s, inputs, *_a, **_k: inputs[0] * torch.nan
+    )
+    found = quality.run(job(cell("softmax"), Stage.QUALITY, tmp_path), quiet)
+    assert (found.status, found.reason) == (Status.NOT_FINITE, "the latents are not finite")
+
+
+def test_half_of_the_blocks_costs_half_of_the_difference():
+    settings = (("block_size", 4), ("num_steps", 1), ("pad", "pre"))
+    whole, half, none = (
+        cost(cell("monarch", settings=settings, blocks=blocks)).core
+        for blocks in ((0, 1), (1,), ())
+    )
+    assert half == (whole + none) / 2
+    assert none == cost(cell("softmax")).core
+
+
+def test_zero_skips_the_projections_and_identity_does_not():
+    assert cost(cell("zero")).total < cost(cell("identity")).total < cost(cell("softmax")).total
+    assert cost(cell("identity")).core == 0
+
+
+def test_the_catalog_describes_every_method_and_model():
+    found = catalog()
+    assert {"softmax", "sdpa", "xformers", "monarch", "nystromformer", "identity", "zero"} <= set(
+        found.methods
+    )
+    assert found.methods["monarch"].settings[0].default == 16
+    assert found.models["dit-xl/2"].hub == "facebook/DiT-XL-2-256"
+    assert dict(found.models["dit-xl/2-512"].architecture)["size"] == 64
+    assert found.models["fashion-dit"].embedded
+    assert all(method.paper and method.cost and method.summary for method in found.methods.values())
+
+
+def test_methods_of_other_packages_are_described_when_asked_for():
+    assert "faulty:Remembers" in catalog(["faulty:Remembers"]).methods
+
+
+def test_inspection_gives_every_reason_and_the_price():
+    flash = cell("sdpa", settings=(("backend", "cudnn"),))
+    refused, priced = inspect([flash, cell("softmax")], "cpu")
+    assert refused.reasons
+    assert (priced.reasons, priced.core_macs) == ((), cost(cell("softmax")).core)
+    broken = dataclasses.replace(cell("softmax"), model=model(dataclasses.replace(TINY, heads=3)))
+    assert inspect([broken], "cpu")[0].reasons == ("hidden 32 is not a multiple of heads 3",)
+
+
+def test_a_kernel_is_refused_only_where_another_ran():
+    assert kernels.refusal(frozenset({"flash"}), ("flash",)) == ""
+    assert kernels.refusal(frozenset(), ("math",)) == ""
+    assert (
+        kernels.refusal(frozenset({"flash"}), ())
+        == "asked for a flash kernel, ran none that is known"
+    )
+
+
+def test_guidance_and_dtype_are_part_of_the_pictures_key():
+    base = cell("softmax")
+    other = dataclasses.replace(base, sampling=Sampling(guidance_scale=2.0, dtype="bfloat16"))
+    assert base.quality_key != other.quality_key
+    assert base.attention == Choice("softmax")
