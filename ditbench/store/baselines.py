@@ -1,0 +1,162 @@
+"""Baselines: accepted records in one text file that is reviewed in git like code.
+
+The first line is the head; then one record a line, sorted by cell, raw values kept, so that every figure
+can be computed again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ditbench.environment import Environment
+from ditbench.errors import StoreError, UsageError
+from ditbench.records import SCHEMA, Cell, Record, Stage, Status
+from ditbench.registry import did_you_mean
+from ditbench.store.index import Entry
+from ditbench.store.reading import Run, check_schema, load, parse, well_formed
+from ditbench.store.writing import to_plain, write_whole
+
+BASELINES = Path("baselines")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SUFFIX = ".jsonl"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A cell that a baseline did not take, and why."""
+
+    cell: Cell
+    reason: str
+
+
+def baseline_set(run: Run, name: str, root: Path = BASELINES) -> tuple[LeftOut, ...]:
+    """Write root/<name>.jsonl from the cells of the run that passed everything; the others are returned.
+
+    Raises UsageError for a name that is no file's name, StoreError where no cell can stand in a baseline.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"baseline {name!r}: a name is letters, digits, '.', '_' and '-'")
+    of_cell = _by_cell(run)
+    reasons = {cell.key: _refusal(of_cell[cell.key]) for cell in run.planned}
+    out = tuple(LeftOut(cell, reasons[cell.key]) for cell in run.planned if reasons[cell.key])
+    accepted = [cell for cell in run.planned if not reasons[cell.key]]
+    if not accepted:
+        first = f"; the first, {out[0].cell.id}: {out[0].reason}" if out else ""
+        raise StoreError(
+            f"run {run.id}: none of its {len(out)} cells can stand in a baseline{first}"
+        )
+    records = {
+        (record.key, record.stage, record.replicate): record
+        for cell in accepted
+        for record in of_cell[cell.key]
+    }
+    ordered = sorted(records.values(), key=lambda one: (one.cell.id, one.stage, one.replicate))
+    lines = [_head(run), *(to_plain(record) for record in ordered)]
+    text = "".join(json.dumps(line, sort_keys=True, allow_nan=False) + "\n" for line in lines)
+    write_whole(root / f"{name}{_SUFFIX}", text)
+    return out
+
+
+def baseline_read(name: str, root: Path = BASELINES) -> Run:
+    """The baseline of that name or path as a run. Raises StoreError naming file and line.
+
+    A line that cannot be read is an error here, not a problem: a baseline with a hole hides what it
+    should judge.
+    """
+    path = Path(name) if Path(name).is_file() else root / f"{name}{_SUFFIX}"
+    if not path.is_file():
+        known = [entry.id for entry in baseline_list(root)]
+        raise StoreError(
+            f"{path}: no such baseline{did_you_mean(name, known)}; "
+            f"`ditbench baseline set {name} RUN` makes one"
+        )
+    head, _, rest = load(path).partition(b"\n")
+    lines = parse(path, rest, first=2)
+    if lines.problems:
+        raise StoreError("\n".join(lines.problems))
+    return well_formed(f"{path}:1", lambda: _run(path, json.loads(head), lines.records))
+
+
+def baseline_list(root: Path = BASELINES) -> tuple[Entry, ...]:
+    """All baselines by name; one that cannot be read is listed with the reason."""
+    return tuple(_entry(path) for path in sorted(root.glob(f"*{_SUFFIX}")))
+
+
+def _by_cell(run: Run) -> Mapping[str, list[Record]]:
+    """The records of every cell, those of its pictures among them."""
+    by_key = defaultdict(list)
+    for record in run.records:
+        by_key[record.key].append(record)
+    return {
+        cell.key: [*by_key.get(cell.key, []), *by_key.get(cell.quality_key, [])]
+        for cell in run.planned
+    }
+
+
+def _refusal(records: list[Record]) -> str:
+    """Why a cell cannot stand in a baseline; empty where it can."""
+    for record in records:
+        if record.status is not Status.OK:
+            return f"{record.status}: {record.reason}"
+    stages = {record.stage for record in records}
+    if Stage.GATE not in stages:
+        return "no gate has passed it"
+    if not any(record.metrics.get("latency") for record in records if record.stage is Stage.TIME):
+        return "it has no time"
+    return ""
+
+
+def _head(run: Run) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "baseline": True,
+        "run": run.id,
+        "suite": run.suite,
+        "suite_path": run.suite_path,
+        "started": run.started,
+        "environment": dict(run.environment.facts),
+        "code": dict(run.code),
+        "gate": dict(run.gate),
+    }
+
+
+def _run(path: Path, head: dict[str, Any], records: tuple[Record, ...]) -> Run:
+    check_schema(head)
+    timed = {record.key: record.cell for record in records if record.stage is not Stage.QUALITY}
+    return Run(
+        id=head["run"],
+        folder=path.parent,
+        suite=head["suite"],
+        suite_path=head["suite_path"],
+        suite_text="",
+        command="",
+        started=head["started"],
+        finished=True,
+        environment=Environment(dict(head["environment"])),
+        code=dict(head["code"]),
+        planned=tuple(timed.values()),
+        records=records,
+        gate=dict(head["gate"]),
+    )
+
+
+def _entry(path: Path) -> Entry:
+    try:
+        run = baseline_read(str(path))
+    except StoreError as error:
+        return Entry(path.stem, path, problem=str(error))
+    return Entry(
+        id=path.stem,
+        folder=path,
+        suite=run.suite,
+        started=run.started,
+        finished=True,
+        cells=len(run.planned),
+        records=len(run.records),
+    )

@@ -1,0 +1,92 @@
+"""Which runs there are, and the one that somebody means."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ditbench.errors import StoreError
+from ditbench.registry import did_you_mean
+from ditbench.store.reading import HEAD, RECORDS, read_head
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run or a baseline in a list. cells: planned; records: lines; problem: why it cannot be read."""
+
+    id: str
+    folder: Path
+    suite: str = ""
+    started: str = ""
+    finished: bool = False
+    cells: int = 0
+    records: int = 0
+    problem: str = ""
+
+
+def runs(results: Path) -> tuple[Entry, ...]:
+    """All runs, newest first; one that cannot be read is listed with the reason."""
+    return tuple(_entry(folder) for folder in reversed(_folders(results)))
+
+
+def find(results: Path, text: str) -> Path:
+    """The folder of the run that `text` names: a path, an id, the beginning of one, or "latest".
+
+    Raises StoreError with what it may have meant.
+    """
+    if (Path(text) / HEAD).is_file():
+        return Path(text)
+    folders = _folders(results)
+    if not folders:
+        raise StoreError(f"{results}: holds no run; `ditbench run SUITE` makes one")
+    if text == LATEST:
+        return folders[-1]
+    found = [folder for folder in folders if folder.name.startswith(text)]
+    exact = [folder for folder in found if folder.name == text]
+    if len(exact or found) == 1:
+        return (exact or found)[0]
+    if found:
+        raise StoreError(
+            f"run {text!r} could be any of {len(found)}: {_some(found)}; write more of it"
+        )
+    names = [LATEST, *(folder.name for folder in folders)]
+    raise StoreError(f"{results}: no run {text!r}{did_you_mean(text, names)}")
+
+
+def entries_to_json(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    """Plain objects, in the order given."""
+    return [dataclasses.asdict(entry) | {"folder": str(entry.folder)} for entry in entries]
+
+
+def _folders(results: Path) -> list[Path]:
+    """The folders of all runs, oldest first: an id begins with its time."""
+    return sorted((head.parent for head in results.glob(f"*/*/{HEAD}")), key=lambda one: one.name)
+
+
+def _entry(folder: Path) -> Entry:
+    try:
+        head = read_head(folder)
+    except StoreError as error:
+        return Entry(folder.name, folder, problem=str(error))
+    path = folder / RECORDS
+    return Entry(
+        id=head.id,
+        folder=folder,
+        suite=head.suite,
+        started=head.started,
+        finished=head.finished,
+        cells=len(head.planned),
+        records=path.read_bytes().count(b"\n") if path.exists() else 0,
+    )
+
+
+def _some(folders: list[Path]) -> str:
+    """The newest few names and how many more there are."""
+    newest = [folder.name for folder in reversed(folders)]
+    hidden = len(newest) - 5
+    return ", ".join(newest[:5]) + (f" and {hidden} more" if hidden > 0 else "")

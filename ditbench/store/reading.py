@@ -1,0 +1,206 @@
+"""A run as read from its folder. What cannot be read is named by file and line, and kept aside."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ditbench.environment import Environment
+from ditbench.errors import StoreError
+from ditbench.records import (
+    SCHEMA,
+    Cell,
+    Record,
+    cell_from_json,
+    cell_to_json,
+    record_from_json,
+)
+
+HEAD = "run.json"
+RECORDS = "records.jsonl"
+REJECTED = "records.rejected.jsonl"
+# What a line of the wrong shape can raise on its way to becoming a record.
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as read: its head (run.json) and its records.
+
+    suite: the suite's name. suite_text: the file, whole. gate: thresholds by metric. claims: as in the
+    suite, plain. planned: every cell that was to run. code: ditbench's version, git commit, dirty flag.
+    finished: whether the run came to its end. problems: lines that could not be read, each
+    "file:line: cause".
+    """
+
+    id: str
+    folder: Path
+    suite: str
+    suite_path: str
+    suite_text: str
+    command: str
+    started: str
+    finished: bool
+    environment: Environment
+    code: Mapping[str, Any]
+    planned: tuple[Cell, ...]
+    records: tuple[Record, ...]
+    gate: Mapping[str, float]
+    claims: tuple[Mapping[str, Any], ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A file of records: those that could be read, what was wrong with the others, and these verbatim."""
+
+    records: tuple[Record, ...]
+    problems: tuple[str, ...]
+    rejected: tuple[bytes, ...]
+
+
+def read(folder: Path) -> Run:
+    """The run in this folder. Raises StoreError where its head cannot be read.
+
+    A line that cannot be read is in `problems` and, verbatim, in records.rejected.jsonl.
+    """
+    head = read_head(folder)
+    path = folder / RECORDS
+    lines = parse(path, load(path)) if path.exists() else Lines((), (), ())
+    # Where the folder is read-only the line still stands in records.jsonl, and the problem is told.
+    with contextlib.suppress(OSError):
+        keep_aside(folder, lines.rejected)
+    return dataclasses.replace(head, records=lines.records, problems=lines.problems)
+
+
+def read_head(folder: Path) -> Run:
+    """The run without its records. Raises StoreError."""
+    path = folder / HEAD
+    return well_formed(f"{path}:1", lambda: _head(folder, json.loads(load(path))))
+
+
+def head_to_json(run: Run) -> dict[str, Any]:
+    """Everything of a run but its records, problems and place."""
+    plain = {
+        field.name: getattr(run, field.name)
+        for field in dataclasses.fields(run)
+        if field.name not in {"folder", "records", "problems"}
+    }
+    return plain | {
+        "schema": SCHEMA,
+        "environment": dict(run.environment.facts),
+        "code": dict(run.code),
+        "planned": [cell_to_json(cell) for cell in run.planned],
+        "gate": dict(run.gate),
+        "claims": [dict(claim) for claim in run.claims],
+    }
+
+
+def parse(path: Path, data: bytes, first: int = 1) -> Lines:
+    """The records in these bytes. first: the number of the first line, for people."""
+    records: dict[tuple[str, str, int], Record] = {}
+    problems: list[str] = []
+    rejected: list[bytes] = []
+    lines = data.split(b"\n")
+    torn = len(lines) if lines[-1] else 0  # a whole last line leaves nothing behind its newline
+    for number, line in enumerate(lines if torn else lines[:-1], start=1):
+        try:
+            record = to_record(line)
+        except _MALFORMED as error:
+            cause = "torn: the line breaks off" if number == torn else cause_of(error)
+            problems.append(f"{path}:{first + number - 1}: {cause}")
+            rejected.append(line)
+            continue
+        identity = (record.key, record.stage, record.replicate)
+        if identity in records:
+            problems.append(
+                f"{path}:{first + number - 1}: a second {record.stage} record of replicate "
+                f"{record.replicate} of {record.cell.id}; the first is kept"
+            )
+            rejected.append(line)
+            continue
+        records[identity] = record
+    return Lines(tuple(records.values()), tuple(problems), tuple(rejected))
+
+
+def to_record(line: bytes) -> Record:
+    """The record on one line. Raises one of many errors on anything else."""
+    plain = json.loads(line.decode())
+    check_schema(plain)
+    record = record_from_json(plain)
+    if plain["cell"].get("key") != record.cell.key:
+        raise ValueError(
+            f"key {plain['cell'].get('key')} is not that of its cell, {record.cell.key}"
+        )
+    return record
+
+
+def check_schema(plain: Mapping[str, Any]) -> None:
+    """Pass this schema and the one before it. Raises ValueError for any other."""
+    schema = plain["schema"]
+    if schema not in {SCHEMA, max(1, SCHEMA - 1)}:
+        raise ValueError(
+            f"schema {schema!r}, but this ditbench reads up to {SCHEMA}: update ditbench"
+        )
+
+
+def well_formed(place: str, build: Callable[[], T]) -> T:
+    """What `build` makes of a file. Raises StoreError with the place for any wrong shape."""
+    try:
+        return build()
+    except _MALFORMED as error:
+        raise StoreError(f"{place}: {cause_of(error)}") from error
+
+
+def load(path: Path) -> bytes:
+    """A file's bytes. Raises StoreError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def keep_aside(folder: Path, rejected: tuple[bytes, ...]) -> None:
+    """Add lines verbatim to records.rejected.jsonl, each once however often the run is read."""
+    path = folder / REJECTED
+    known = set(path.read_bytes().split(b"\n")) if path.exists() else set()
+    if fresh := [line for line in dict.fromkeys(rejected) if line not in known]:
+        with path.open("ab") as file:
+            file.write(b"".join(line + b"\n" for line in fresh))
+
+
+def cause_of(error: Exception) -> str:
+    """What is wrong with a line, as a clause."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"is not JSON ({error.msg} in column {error.colno})"
+    if isinstance(error, KeyError):
+        return f"lacks {error}"
+    if isinstance(error, RecursionError):
+        return "is nested too deeply"
+    if isinstance(error, ValueError):
+        return str(error)
+    return f"cannot be understood ({error})"
+
+
+def _head(folder: Path, plain: dict[str, Any]) -> Run:
+    check_schema(plain)
+    fields = {name: value for name, value in plain.items() if name != "schema"}
+    return Run(
+        **(
+            fields
+            | {
+                "folder": folder,
+                "environment": Environment(dict(fields["environment"])),
+                "planned": tuple(cell_from_json(cell) for cell in fields["planned"]),
+                "claims": tuple(fields["claims"]),
+                "records": (),
+            }
+        )
+    )

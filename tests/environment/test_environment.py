@@ -1,0 +1,122 @@
+"""What is written down of a machine, and what of it forbids a comparison."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import ditbench
+from ditbench.environment import (
+    Environment,
+    code_identity,
+    code_label,
+    collect,
+    differences,
+    incompatible,
+    refusals,
+)
+
+GPU = {"gpu": "H200", "gpu_uuid": "GPU-1", "gpu_driver": "580.65", "gpu_power_limit": 700.0}
+
+
+def where(**facts):
+    return Environment({"device": "cuda", "cpu": "Some CPU", "torch": "2.13.0", **GPU} | facts)
+
+
+def test_facts_of_the_machine_are_collected_as_scalars():
+    facts = collect("cuda", GPU, {"OMP_NUM_THREADS": "2", "HOME": "/root"}).facts
+    assert facts["gpu_uuid"] == "GPU-1"
+    assert facts["OMP_NUM_THREADS"] == "2"
+    assert facts["cpus"] >= 1
+    assert facts["memory"] > 2**20
+    assert "HOME" not in facts
+    assert all(isinstance(value, bool | int | float | str) for value in facts.values())
+
+
+def test_collecting_asks_for_versions_without_importing_torch(fresh_python):
+    code = (
+        "import sys, ditbench.environment as e\n"
+        "assert e.collect('cpu', {}, {}).facts['torch']\n"
+        "assert 'torch' not in sys.modules"
+    )
+    fresh_python(code)
+
+
+def test_mistake_40_a_variable_that_changes_the_reference_too_is_refused_with_the_way_out():
+    told = refusals(collect("cpu", {}, {"DIFFUSERS_ATTN_BACKEND": "flash", "OMP_NUM_THREADS": "1"}))
+    way_out = "unset it and name the kernel in the suite, as in `sdpa: {backend: flash}`"
+    assert told == [
+        f"DIFFUSERS_ATTN_BACKEND=flash changes the attention of every method, softmax too: {way_out}"
+    ]
+    assert len(refusals(collect("cpu", {}, {"NVIDIA_TF32_OVERRIDE": "0"}))) == 1
+
+
+def test_mistake_40_an_empty_variable_is_not_refused():
+    assert refusals(collect("cpu", {}, {"DIFFUSERS_ATTN_BACKEND": ""})) == []
+
+
+def test_differences_name_the_fact_and_both_values():
+    then, now = where(python="3.11"), where(torch="2.14.0", OMP_NUM_THREADS="8", python="3.11")
+    assert differences(then, now) == ["torch: 2.13.0 -> 2.14.0", "OMP_NUM_THREADS: not set -> 8"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        pytest.param({"torch": "2.14.0"}, ["torch: 2.13.0 -> 2.14.0"], id="torch"),
+        pytest.param({"gpu": "A100"}, ["gpu: H200 -> A100"], id="another GPU"),
+        pytest.param({"gpu_driver": "590.1"}, ["gpu_driver: 580.65 -> 590.1"], id="driver major"),
+        pytest.param({"gpu_power_limit": 500.0}, ["gpu_power_limit: 700.0 -> 500.0"], id="power"),
+        pytest.param({"OMP_NUM_THREADS": "8"}, ["OMP_NUM_THREADS: not set -> 8"], id="threads"),
+        pytest.param(
+            {"TORCHINDUCTOR_MAX_AUTOTUNE": "1"},
+            ["TORCHINDUCTOR_MAX_AUTOTUNE: not set -> 1"],
+            id="compiler",
+        ),
+        pytest.param({"gpu_driver": "580.99"}, [], id="driver minor"),
+        pytest.param({"gpu_uuid": "GPU-2"}, [], id="another card of the same kind"),
+        pytest.param({"CUDA_VISIBLE_DEVICES": "1"}, [], id="which card is seen"),
+        pytest.param({"python": "3.12"}, [], id="python"),
+    ],
+)
+def test_what_forbids_a_comparison(changed, told):
+    assert incompatible(where(), where(**changed)) == told
+    assert (where().id == where(**changed).id) == (not told)
+
+
+def test_the_order_of_facts_changes_no_id():
+    facts = dict(where().facts)
+    assert Environment(dict(reversed(facts.items()))).id == where().id
+
+
+def test_code_of_a_checkout_has_commit_and_dirty_flag(monkeypatch, tmp_path):
+    package = tmp_path / "ditbench"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "a", "--no-gpg-sign"]):
+        subprocess.run([*git, *words], check=True)
+    monkeypatch.setattr(ditbench, "__file__", str(package / "__init__.py"))
+    clean = code_identity()
+    assert len(clean["commit"]) == 40
+    assert clean["dirty"] is False
+    (package / "method.py").write_text("")
+    assert code_identity()["dirty"] is True
+
+
+@pytest.mark.parametrize("checkout", [True, False], ids=["git is missing", "no history"])
+def test_code_without_git_has_its_version_only(monkeypatch, tmp_path, checkout):
+    if checkout:
+        (tmp_path / ".git").mkdir()
+        monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(ditbench, "__file__", str(Path(tmp_path, "ditbench", "__init__.py")))
+    assert code_identity() == {"version": ditbench.__version__, "commit": "", "dirty": None}
+
+
+def test_code_on_one_line():
+    assert code_label({"version": "0.1.0", "commit": "0123abcdef", "dirty": True}) == (
+        "0.1.0+0123abcd.dirty"
+    )
+    assert code_label({"version": "0.1.0", "commit": "", "dirty": None}) == "0.1.0"

@@ -1,0 +1,134 @@
+"""Baselines: only what passed everything, and readable or refused."""
+
+from __future__ import annotations
+
+import pytest
+from fakes_runs import METHODS, cell, failures, fake_run, gate, quality, record, timed
+
+from ditbench.errors import StoreError, UsageError
+from ditbench.records import Stage, Status
+from ditbench.store import baseline_list, baseline_read, baseline_set
+
+RUN = fake_run()
+
+
+def test_mistake_30_a_baseline_takes_only_cells_that_passed_everything(tmp_path):
+    out = baseline_set(RUN, "main", tmp_path)
+    assert {one.cell.attention.label: one.reason for one in out} == {
+        "wrong-axis": "failed gate: is declared exact, but lies 1.02 from softmax in float64",
+        "overflow": "not finite: 3.1% of the core's output is not finite",
+        "oom": "out of memory: CUDA out of memory",
+        "hang": "timeout: no answer within 1800 seconds",
+        "crash": "crashed: segmentation fault (SIGSEGV)",
+        "xformers": "unsupported: needs an NVIDIA GPU",
+        "softmax": "excluded: out of memory, slow",
+    }
+    back = baseline_read("main", tmp_path)
+    assert {one.cell.attention.label for one in back.records} == set(METHODS)
+
+
+def test_a_cell_without_a_time_or_without_a_gate_is_left_out(tmp_path):
+    untimed, ungated, good = cell("a"), cell("b"), cell("c")
+    run = fake_run(gate(untimed), *timed(ungated, (0.1,)), gate(good), *timed(good, (0.1,)))
+    reasons = {one.cell.attention.name: one.reason for one in baseline_set(run, "x", tmp_path)}
+    assert reasons == {"a": "it has no time", "b": "no gate has passed it"}
+
+
+def test_mistake_30_a_cell_with_broken_pictures_is_left_out(tmp_path):
+    of, good = cell("a"), cell("b")
+    broken = record(
+        of, Stage.QUALITY, status=Status.NOT_FINITE, reason="the latents are not finite"
+    )
+    run = fake_run(gate(of), *timed(of, (0.1,)), broken, gate(good), *timed(good, (0.1,)))
+    (left,) = baseline_set(run, "x", tmp_path)
+    assert left.reason == "not finite: the latents are not finite"
+
+
+def test_a_baseline_is_a_run_with_the_raw_values_of_its_records(tmp_path):
+    baseline_set(RUN, "main", tmp_path)
+    back = baseline_read("main", tmp_path)
+    good = {cell(label, batch).key for label in METHODS for batch in (1, 4)}
+    pictures = {cell(label).quality_key for label in METHODS}
+    expected = [one for one in RUN.records if one.key in good | pictures]
+    assert len(back.records) == len(expected)
+    assert all(one in expected for one in back.records)
+    assert (back.id, back.suite, back.code, back.gate) == (RUN.id, RUN.suite, RUN.code, RUN.gate)
+    assert back.environment == RUN.environment
+    assert back.finished
+
+
+def test_a_baseline_can_be_made_from_a_baseline(tmp_path):
+    baseline_set(RUN, "one", tmp_path)
+    assert baseline_set(baseline_read("one", tmp_path), "two", tmp_path) == ()
+    assert (tmp_path / "one.jsonl").read_text() == (tmp_path / "two.jsonl").read_text()
+
+
+def test_mistake_35_the_order_of_a_run_leaves_no_trace_in_the_file(tmp_path):
+    baseline_set(RUN, "one", tmp_path)
+    turned = fake_run(*reversed(RUN.records))
+    baseline_set(turned, "two", tmp_path)
+    assert (tmp_path / "one.jsonl").read_text() == (tmp_path / "two.jsonl").read_text()
+
+
+def test_pictures_shared_by_two_cells_stand_once(tmp_path):
+    small, large = cell("softmax", 1), cell("softmax", 4)
+    shared = quality(small, 0.0)
+    run = fake_run(gate(small), *timed(small, (0.1,)), gate(large), *timed(large, (0.4,)), shared)
+    baseline_set(run, "x", tmp_path)
+    assert [one.stage for one in baseline_read("x", tmp_path).records].count(Stage.QUALITY) == 1
+
+
+def test_a_run_with_nothing_to_accept_makes_no_baseline(tmp_path):
+    with pytest.raises(StoreError) as told:
+        baseline_set(fake_run(*failures()), "x", tmp_path)
+    assert str(told.value).startswith(f"run {RUN.id}: none of its 7 cells can stand in a baseline")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".x"])
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
+    with pytest.raises(UsageError, match="a name is letters"):
+        baseline_set(RUN, name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "line", "told"),
+    [
+        pytest.param(1, "{", "main.jsonl:1: is not JSON", id="head"),
+        pytest.param(1, '{"schema": 1}', "main.jsonl:1: lacks 'run'", id="head without fields"),
+        pytest.param(
+            1,
+            '{"schema": 5}',
+            "main.jsonl:1: schema 5, but this ditbench reads up to 1",
+            id="future",
+        ),
+        pytest.param(3, "{", "main.jsonl:3: is not JSON", id="record"),
+    ],
+)
+def test_mistake_34_a_baseline_with_an_unreadable_line_is_an_error(tmp_path, number, line, told):
+    baseline_set(RUN, "main", tmp_path)
+    lines = (tmp_path / "main.jsonl").read_text().splitlines()
+    lines[number - 1] = line
+    (tmp_path / "main.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(StoreError) as error:
+        baseline_read("main", tmp_path)
+    assert told in str(error.value)
+    (entry,) = baseline_list(tmp_path)
+    assert told in entry.problem
+
+
+def test_a_baseline_that_is_not_there_says_what_was_near_and_how_to_make_it(tmp_path):
+    baseline_set(RUN, "main", tmp_path)
+    with pytest.raises(StoreError) as told:
+        baseline_read("mian", tmp_path)
+    assert str(told.value) == (
+        f"{tmp_path / 'mian.jsonl'}: no such baseline (did you mean 'main'?); "
+        "`ditbench baseline set mian RUN` makes one"
+    )
+
+
+def test_baselines_are_listed_and_read_by_path(tmp_path):
+    baseline_set(RUN, "main", tmp_path)
+    (entry,) = baseline_list(tmp_path)
+    assert (entry.id, entry.suite, entry.cells) == ("main", "fashion", 12)
+    assert baseline_read(str(tmp_path / "main.jsonl")).id == RUN.id
