@@ -17,6 +17,8 @@ from ditbench.summary import Row, Summary
 
 # Named by what a person looks for first; the one that was measured is shown.
 MEMORY = ("peak_allocated", "peak_reserved", "device_used", "peak_resident")
+# Methods that compute no attention: what they save is all that any method can.
+_BOUNDS = frozenset({"identity", "zero"})
 _HEAD = 2  # a group's heading takes the room of so many rows
 Fill = Callable[[Row], Value]
 
@@ -55,8 +57,8 @@ def _group(rows: Sequence[Row], names: words.Names) -> Group:
 
 
 def is_bound(row: Row) -> bool:
-    """Whether a row is the measured bound itself: no attention at all, so no method to choose."""
-    return row.bound is not None and row.speedup == row.bound
+    """Whether a row is a measured bound: no attention at all, so no method to choose."""
+    return row.cell.attention.name in _BOUNDS
 
 
 def latency(row: Row) -> float:
