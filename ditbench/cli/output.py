@@ -78,7 +78,7 @@ def show_plan(plan: Plan, estimate: Estimate) -> None:
         "all of it measured earlier"
         if estimate.known == 1
         else (
-            f"{units.percent(estimate.known)} of the cells measured earlier, the rest a guess from multiply-adds"
+            f"{units.percent(estimate.known)} of the cells measured earlier, the rest a guess"
         )
     )
     print(
@@ -99,6 +99,15 @@ def show_summary(run: Run, summary: Summary, comparison: Comparison) -> None:
     _show_comparison(comparison)
     code = errors.first_of(set(comparison.exit_codes))
     print(f"exit code {code}: {_MEANING[code]}")
+
+
+def show_entries(title: str, entries: list[dict[str, Any]], *, json: bool) -> int:
+    """Runs or baselines, newest first."""
+    if json:
+        return as_json(entries)
+    columns = ["id", "suite", "started", "finished", "cells", "records", "problem"]
+    table(title, columns, ([str(entry[column]) for column in columns] for entry in entries))
+    return errors.OK
 
 
 def show_findings(comparison: Comparison) -> None:

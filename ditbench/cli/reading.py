@@ -39,13 +39,13 @@ def compare(
     candidate: RunName = "latest",
     out: Out = RESULTS,
     baselines: Baselines = BASELINES,
-    json: Json = False,  # noqa: FBT002
+    json: Json = False,
 ) -> int:
     """Say what changed between a baseline and a run; 7 where nothing compares."""
     from ditbench import compare as comparing
     from ditbench import store
 
-    run = store.find(out, candidate)
+    run = store.read(store.find(out, candidate))
     against, name = either(baseline, out, baselines)
     found = comparing.compare(run, against, name, required=True)
     if json:
@@ -72,7 +72,7 @@ def report(
     from ditbench import store, summary
     from ditbench.report.render import render
 
-    found = store.find(out, run)
+    found = store.read(store.find(out, run))
     against, name = either(baseline, out, baselines) if baseline else (None, "")
     folder = to or found.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,12 +80,12 @@ def report(
     return errors.OK
 
 
-def show(run: RunName = "latest", out: Out = RESULTS, json: Json = False) -> int:  # noqa: FBT002
+def show(run: RunName = "latest", out: Out = RESULTS, json: Json = False) -> int:
     """Show a run's figures, one line a cell."""
     from ditbench import compare as comparing
     from ditbench import store, summary
 
-    found = store.find(out, run)
+    found = store.read(store.find(out, run))
     summed = summary.summarise(found)
     if json:
         return output.as_json(summary.rows_to_json(summed))
@@ -93,19 +93,14 @@ def show(run: RunName = "latest", out: Out = RESULTS, json: Json = False) -> int
     return errors.OK
 
 
-def list_(out: Out = RESULTS, json: Json = False) -> int:  # noqa: FBT002
+def list_(out: Out = RESULTS, json: Json = False) -> int:
     """List the runs on disk, newest first."""
     from ditbench import store
 
-    runs = store.listing(out)
-    if json:
-        return output.as_json(runs)
-    columns = ["id", "suite", "started", "finished", "cells", "failed"]
-    output.table(str(out), columns, ([str(run[name]) for name in columns] for run in runs))
-    return errors.OK
+    return output.show_entries(str(out), store.entries_to_json(store.runs(out)), json=json)
 
 
-def methods(json: Json = False) -> int:  # noqa: FBT002
+def methods(json: Json = False) -> int:
     """List the attention methods: settings, cost, paper, and what is missing to run them here."""
     found = _catalog().methods.values()
     if json:
@@ -135,7 +130,7 @@ def methods(json: Json = False) -> int:  # noqa: FBT002
     return errors.OK
 
 
-def models(json: Json = False) -> int:  # noqa: FBT002
+def models(json: Json = False) -> int:
     """List the models a suite may name."""
     found = _catalog().models.values()
     if json:
@@ -167,37 +162,26 @@ def baseline_set(
     """Accept a run's records as baseline NAME; failed cells are left out, and named."""
     from ditbench import store
 
-    path, left_out = store.baseline_set(store.find(out, run), name, baselines)
-    for line in left_out:
-        print(f"left out: {line}")
-    print(path)
+    for left in store.baseline_set(store.read(store.find(out, run)), name, baselines):
+        print(f"left out: {left.cell.id}: {left.reason}")
+    print(baselines / f"{name}.jsonl")
     return errors.OK
 
 
 @_baseline.command("list")
-def baseline_list(baselines: Baselines = BASELINES, json: Json = False) -> int:  # noqa: FBT002
+def baseline_list(baselines: Baselines = BASELINES, json: Json = False) -> int:
     """List the stored baselines."""
     from ditbench import store
 
-    found = [store.baseline_read(path.stem, baselines) for path in store.baseline_list(baselines)]
-    rows = [
-        {"name": path.stem, "suite": run.suite, "run": run.id, "records": len(run.records)}
-        for path, run in zip(store.baseline_list(baselines), found, strict=True)
-    ]
-    if json:
-        return output.as_json(rows)
-    columns = ["name", "suite", "run", "records"]
-    output.table(
-        str(baselines), columns, ([str(row[column]) for column in columns] for row in rows)
-    )
-    return errors.OK
+    entries = store.entries_to_json(store.baseline_list(baselines))
+    return output.show_entries(str(baselines), entries, json=json)
 
 
 @_baseline.command("show")
 def baseline_show(
     name: Annotated[str, typer.Argument(metavar="NAME")],
     baselines: Baselines = BASELINES,
-    json: Json = False,  # noqa: FBT002
+    json: Json = False,
 ) -> int:
     """Show a baseline's figures."""
     from ditbench import compare as comparing
@@ -215,10 +199,20 @@ def either(text: str, out: Path, baselines: Path) -> tuple[Run, str]:
     """The baseline or the run of that name, and what to call it."""
     from ditbench import store
 
-    if any(path.stem == text for path in store.baseline_list(baselines)):
+    if (baselines / f"{text}.jsonl").is_file() or text.endswith(".jsonl"):
         return store.baseline_read(text, baselines), f"baseline {text}"
-    run = store.find(out, text)
+    run = store.read(store.find(out, text))
     return run, f"run {run.id}"
+
+
+def previous(run: Run, out: Path) -> Run | None:
+    """The newest finished run of the same suite before this one."""
+    from ditbench import store
+
+    for entry in store.runs(out):
+        if entry.suite == run.suite and entry.finished and entry.id < run.id:
+            return store.read(entry.folder)
+    return None
 
 
 def _catalog() -> Catalog:

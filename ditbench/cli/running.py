@@ -56,11 +56,11 @@ class Choices:
     gpu: str | None = None
 
 
-def run(  # noqa: PLR0913 (one parameter an option)
+def run(
     suite: SuiteFile,
     select: Select = "",
     set_: Set = None,
-    quick: Quick = False,  # noqa: FBT002
+    quick: Quick = False,
     gpu: Gpu = None,
     resume: Annotated[
         str, typer.Option("--resume", metavar="RUN", help="Go on with a run that was cut off.")
@@ -89,14 +89,14 @@ def run(  # noqa: PLR0913 (one parameter an option)
     return _conclude(folder, out, baseline, baselines)
 
 
-def plan(  # noqa: PLR0913 (one parameter an option)
+def plan(
     suite: SuiteFile,
     select: Select = "",
     set_: Set = None,
-    quick: Quick = False,  # noqa: FBT002
+    quick: Quick = False,
     gpu: Gpu = None,
     out: Out = RESULTS,
-    json: Json = False,  # noqa: FBT002
+    json: Json = False,
 ) -> int:
     """Say what would run, what would not and why, and how long it would take."""
     from ditbench import plan as planning
@@ -185,15 +185,15 @@ def _measure(planned: Plan, server: Server, device: Device, out: Path, resume: s
     head = _head(planned, here, code)
     done: tuple[Record, ...] = ()
     if resume:
-        earlier = store.find(out, resume)
+        earlier = store.read(store.find(out, resume))
         _check_same(earlier, head)
         writer, done = store.RunWriter.resume(earlier.folder), earlier.records
     else:
         writer = store.RunWriter.create(out, head)
     with writer:
         _write_refused(writer, planned, head, done)
-        jobs = jobs_of(planned.runnable, planned.suite, device.name, writer.folder / "images")
-        session = Session(writer.folder / "logs", here.id, environment.code_label(code), done)
+        jobs = jobs_of(planned.runnable, planned.suite, device.name, writer.images)
+        session = Session(writer.logs, here.id, environment.code_label(code), done)
         with display_of(jobs) as display:
             execute(jobs, server, session, writer.append, display)
         writer.finish()
@@ -206,7 +206,7 @@ def _head(planned: Plan, here: object, code: object) -> Run:
 
     suite = planned.suite
     return store.Run(
-        id=store.new_run_id(),
+        id="",
         folder=Path(),
         suite=suite.name,
         suite_path=suite.path,
@@ -220,9 +220,6 @@ def _head(planned: Plan, here: object, code: object) -> Run:
         records=(),
         gate=dict(suite.gate),
         claims=tuple(dataclasses.asdict(claim) for claim in suite.claims),
-        timing=dataclasses.asdict(suite.timing),
-        quality=dataclasses.asdict(suite.quality),
-        metrics=suite.metrics,
     )
 
 
@@ -261,10 +258,15 @@ def _write_refused(writer: RunWriter, planned: Plan, head: Run, done: tuple[Reco
 def _conclude(folder: Path, out: Path, baseline: str, baselines: Path) -> int:
     """Summarise, compare, write the reports, and only then decide the exit code."""
     from ditbench import compare, store, summary
-    from ditbench.report import render
+    from ditbench.cli.reading import either, previous
+    from ditbench.report.render import render
 
     found = store.read(folder)
-    against, name = _baseline(found, out, baseline, baselines)
+    against, name = None, ""
+    if baseline and baseline != "none":
+        against, name = either(baseline, out, baselines)
+    elif not baseline and (against := previous(found, out)):
+        name = f"run {against.id}"
     summed = summary.summarise(found)
     comparison = compare.compare(
         found, against, name, required=bool(baseline) and baseline != "none"
@@ -276,21 +278,6 @@ def _conclude(folder: Path, out: Path, baseline: str, baselines: Path) -> int:
     return errors.first_of(set(comparison.exit_codes))
 
 
-def _baseline(found: Run, out: Path, baseline: str, baselines: Path) -> tuple[Run | None, str]:
-    """What to compare with, and what to call it."""
-    from ditbench import store
-
-    if baseline == "none":
-        return None, ""
-    if not baseline:
-        previous = store.previous(out, found)
-        return previous, f"run {previous.id}" if previous else ""
-    if any(path.stem == baseline for path in store.baseline_list(baselines)):
-        return store.baseline_read(baseline, baselines), f"baseline {baseline}"
-    run = store.find(out, baseline)
-    return run, f"run {run.id}"
-
-
 def _latency_seen(out: Path, suite: str) -> dict[str, float]:
     """Median latency by cell key, from the newest run of this suite on disk."""
     from statistics import median
@@ -298,9 +285,9 @@ def _latency_seen(out: Path, suite: str) -> dict[str, float]:
     from ditbench import store
     from ditbench.records import Stage
 
-    for folder in store.runs(out):
-        earlier = store.read(folder)
-        if earlier.suite == suite:
+    for entry in store.runs(out):
+        if entry.suite == suite:
+            earlier = store.read(entry.folder)
             timed = [
                 r for r in earlier.records if r.stage is Stage.TIME and r.metrics.get("latency")
             ]

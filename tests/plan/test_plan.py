@@ -1,0 +1,133 @@
+"""From a suite to cells: every reason told, nothing twice, nothing run in silence."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from ditbench import plan as planning
+from ditbench.catalog import Catalog, Inspection, Method, Model
+from ditbench.errors import UsageError
+from ditbench.jobs import Quality, Timing
+from ditbench.records import Choice, Status
+from ditbench.suite.spec import Exclusion, Suite
+
+ARCHITECTURE = (("channels", 1), ("depth", 4), ("size", 8))
+
+
+def method(name: str, *, exact: bool = False) -> Method:
+    return Method(name, (), exact, "", "", "")
+
+
+CATALOG = Catalog(
+    methods={
+        "softmax": method("softmax", exact=True),
+        "monarch": method("monarch"),
+        "identity": method("identity"),
+    },
+    models={"m": Model("m", (), ARCHITECTURE, embedded=False, hub="", summary="")},
+)
+
+
+def suite(**fields) -> Suite:
+    base = {
+        "name": "s",
+        "path": "s.yaml",
+        "text": "",
+        "models": (Choice("m", ARCHITECTURE),),
+        "attentions": (Choice("softmax"), Choice("monarch")),
+        "metrics": ("latency",),
+    }
+    return Suite(**(base | fields))
+
+
+def planned(what: Suite, select: str = "", reasons=lambda _cell: ()):
+    cells = planning.expand(what, CATALOG)
+    inspections = [Inspection(c.key, reasons(c), 1e9, 1e8, 1000) for c in cells]
+    return planning.assemble(what, cells, inspections, select)
+
+
+def test_an_exact_method_ignores_blocks_and_an_approximate_one_does_not():
+    cells = planning.expand(suite(blocks=("all", "first-half", "second-half")), CATALOG)
+    assert [(c.attention.name, c.blocks) for c in cells] == [
+        ("softmax", (0, 1, 2, 3)),
+        ("monarch", (0, 1, 2, 3)),
+        ("monarch", (0, 1)),
+        ("monarch", (2, 3)),
+    ]
+
+
+def test_two_ways_of_saying_the_same_blocks_are_one_cell():
+    cells = planning.expand(suite(blocks=("all", "0-3")), CATALOG)
+    assert len(cells) == 2
+
+
+def test_mistake_35_the_order_of_a_suite_changes_no_key():
+    straight = suite(batch_sizes=(1, 8))
+    turned = suite(batch_sizes=(8, 1), attentions=tuple(reversed(straight.attentions)))
+    keys = [{c.key for c in planning.expand(s, CATALOG)} for s in (straight, turned)]
+    assert keys[0] == keys[1]
+
+
+def test_refused_cells_stand_in_the_plan_with_every_reason():
+    refused = planned(
+        suite(
+            attentions=(Choice("softmax"), Choice("monarch"), Choice("identity")),
+            exclude=(Exclusion({"attention": "monarch"}, "too slow"),),
+        ),
+        reasons=lambda c: ("no kernel", "no memory") if c.attention.name == "identity" else (),
+    ).refused
+    assert [(e.status, e.reason) for e in refused] == [
+        (Status.EXCLUDED, "too slow"),
+        (Status.UNSUPPORTED, "no kernel; no memory"),
+    ]
+
+
+def test_mistake_33_a_plan_of_nothing_is_an_error_that_says_why():
+    with pytest.raises(UsageError, match=r"s\.yaml: none of the 2 cells can run \(unsupported: no kernel\)"):
+        planned(suite(), reasons=lambda _cell: ("no kernel",))
+    with pytest.raises(UsageError, match="-k 'nystrom' matches none of the 2 cells; one of them is: model=m"):
+        planned(suite(), "nystrom")
+
+
+def test_a_bad_regular_expression_is_one_line():
+    with pytest.raises(UsageError, match=r"-k '\(': not a regular expression"):
+        planned(suite(), "(")
+
+
+def test_an_exclusion_that_takes_no_cell_out_is_told():
+    with pytest.raises(UsageError, match=r"exclude\[0\]: takes no cell out \(typo\)"):
+        planned(suite(exclude=(Exclusion({"batch_size": 99}, "typo"),)))
+
+
+def test_selection_is_by_the_rendered_id():
+    assert [c.batch_size for c in planned(suite(batch_sizes=(1, 8)), "softmax.*batch_size=8").runnable] == [8]
+
+
+def test_quick_is_one_process_and_few_repeats():
+    assert planning.quick(suite()).timing == dataclasses.replace(Timing(), warmup=1, repeats=3, processes=1)
+
+
+def test_the_estimate_rests_on_history_where_there_is_some():
+    what = planned(suite(timing=Timing(warmup=1, repeats=8, processes=2)))
+    guess = planning.estimate(what, {}, 1e12)
+    slow = planning.estimate(what, {c.key: 10.0 for c in what.runnable}, 1e12)
+    assert guess.known == 0.0
+    assert slow.known == 1.0
+    assert slow.seconds > 2 * 2 * 10 * 10
+    assert guess.seconds < slow.seconds
+
+
+def test_pictures_cost_time_and_disk_only_where_they_are_asked_for():
+    timed = suite()
+    pictured = suite(metrics=("latency", "frechet"), quality=Quality(samples=32))
+    small, large = (planning.estimate(planned(s), {}, 1e9) for s in (timed, pictured))
+    assert large.seconds > small.seconds
+    assert large.disk > small.disk + 2 * 32 * 8 * 8
+
+
+def test_json_has_one_object_a_cell_with_its_resolved_blocks():
+    found = planning.to_json(planned(suite(blocks=("second-half",))))
+    assert [row["attention"] for row in found] == ["softmax", "monarch"]
+    assert found[1]["blocks_resolved"] == [2, 3]
+    assert found[0]["status"] == "will run"
