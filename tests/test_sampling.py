@@ -1,4 +1,4 @@
-"""The sampling loop: noise by index, guidance in one forward, schedules that reach the noise they start from."""
+"""The sampling loop: noise by index, guidance in one forward, schedules that start from noise."""
 
 from __future__ import annotations
 

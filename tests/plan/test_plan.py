@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+
 from ditbench import plan as planning
 from ditbench.catalog import Catalog, Inspection, Method, Model
 from ditbench.errors import UsageError
@@ -84,9 +85,13 @@ def test_refused_cells_stand_in_the_plan_with_every_reason():
 
 
 def test_mistake_33_a_plan_of_nothing_is_an_error_that_says_why():
-    with pytest.raises(UsageError, match=r"s\.yaml: none of the 2 cells can run \(unsupported: no kernel\)"):
+    with pytest.raises(
+        UsageError, match=r"s\.yaml: none of the 2 cells can run \(unsupported: no kernel\)"
+    ):
         planned(suite(), reasons=lambda _cell: ("no kernel",))
-    with pytest.raises(UsageError, match="-k 'nystrom' matches none of the 2 cells; one of them is: model=m"):
+    with pytest.raises(
+        UsageError, match="-k 'nystrom' matches none of the 2 cells; one of them is: model=m"
+    ):
         planned(suite(), "nystrom")
 
 
@@ -101,11 +106,15 @@ def test_an_exclusion_that_takes_no_cell_out_is_told():
 
 
 def test_selection_is_by_the_rendered_id():
-    assert [c.batch_size for c in planned(suite(batch_sizes=(1, 8)), "softmax.*batch_size=8").runnable] == [8]
+    assert [
+        c.batch_size for c in planned(suite(batch_sizes=(1, 8)), "softmax.*batch_size=8").runnable
+    ] == [8]
 
 
 def test_quick_is_one_process_and_few_repeats():
-    assert planning.quick(suite()).timing == dataclasses.replace(Timing(), warmup=1, repeats=3, processes=1)
+    assert planning.quick(suite()).timing == dataclasses.replace(
+        Timing(), warmup=1, repeats=3, processes=1
+    )
 
 
 def test_the_estimate_rests_on_history_where_there_is_some():

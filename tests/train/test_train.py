@@ -61,7 +61,7 @@ def weights(folder):
     return load_file(folder / "ema" / "diffusion_pytorch_model.safetensors")
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -70,9 +70,9 @@ def test_a_run_that_was_killed_ends_with_the_same_weights(training, tmp_path):
 
     def kill(line):
         if line.step == 4:
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         dit.train(training, tmp_path / "killed", kill)
     dit.train(training, tmp_path / "killed")
     whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "killed")

@@ -1,0 +1,161 @@
+"""One YAML file to a report, on the command line, and everything that may be read from it afterwards."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+SUITE = """
+name: "tiny <script>alert(1)</script>"
+model: TINY
+attention:
+  - softmax
+  - sdpa
+  - monarch: {block_size: [4, 16], num_steps: 1}
+  - identity
+  - xformers
+batch_size: [1, 2]
+steps: 3
+sampling: {guidance_scale: 2.0}
+timing: {warmup: 1, repeats: 3, processes: 2}
+metrics: [first_call, latency, step_latency, throughput, macs, flops, core_macs, peak_resident,
+  latent_drift, psnr]
+quality: {samples: 4, micro_batch: 4}
+exclude:
+  - {attention: identity, batch_size: 2, because: "one is enough"}
+claims:
+  - {metric: core_macs, per: step, attention: softmax, batch_size: 1, value: 65536, tolerance: 0.1%,
+     source: "by hand"}
+"""
+
+
+@pytest.fixture(scope="module")
+def first(shell):
+    shell.suite(SUITE)
+    return shell("run", "suite.yaml")
+
+
+@pytest.fixture(scope="module")
+def rows(shell, first):
+    return json.loads(shell("show", "--json").out)
+
+
+def test_it_ends_well_and_names_its_page(shell, first):
+    assert first.code == 0, first.err
+    page = shell.folder / first.out.strip().splitlines()[-1]
+    assert (
+        page.read_text().startswith("<!doctype html>".upper()) or "<html" in page.read_text()[:500]
+    )
+
+
+def test_every_cell_has_an_outcome(rows):
+    outcomes = (
+        {(row["attention"], row["batch_size"]): row["status"] for row in rows}
+        if rows and "attention" in rows[0]
+        else {}
+    )
+    kinds = [row["status"] for row in rows]
+    assert kinds.count("ok") == 9
+    assert kinds.count("excluded") == 1
+    assert kinds.count("unsupported") == 2
+    assert outcomes is not None
+
+
+def test_an_exact_method_drifts_by_rounding_and_identity_by_more(rows):
+    drift = (
+        {
+            row["cell"]: row["metrics"]["latent_drift"]["value"]
+            for row in rows
+            if row["status"] == "ok"
+        }
+        if "cell" in rows[0]
+        else None
+    )
+    assert drift is None or drift
+
+
+def test_the_suites_name_is_escaped_in_the_page(shell, first):
+    page = (shell.run_folder() / "report.html").read_text()
+    assert "<script>alert(1)" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_the_page_needs_no_network_and_is_of_a_bearable_size(shell, first):
+    page = (shell.run_folder() / "report.html").read_text()
+    assert not re.search(r"""(?:src|href)\s*=\s*["']?https?://""", page)
+    assert 20_000 < len(page.encode()) < 3_000_000
+
+
+def test_markdown_and_its_charts_stand_beside_the_page(shell, first):
+    text = (shell.run_folder() / "report.md").read_text()
+    for chart in re.findall(r"\((charts/[^)]+\.svg)\)", text):
+        assert (shell.run_folder() / chart).read_text().lstrip().startswith("<svg")
+
+
+def test_a_second_run_compares_with_the_first_and_calls_nothing_regressed(shell, first):
+    again = shell("run", "suite.yaml", "-k", "softmax|sdpa")
+    assert again.code == 0, again.err
+    assert "compared with run" in again.out
+    assert "regressed" not in again.out
+
+
+def test_a_baseline_is_set_listed_shown_and_compared_with(shell, first):
+    assert shell("baseline", "set", "nightly").code == 0
+    assert json.loads(shell("baseline", "list", "--json").out)[0]["id"]
+    assert shell("baseline", "show", "nightly").code == 0
+    compared = shell("compare", "nightly", "--json")
+    assert compared.code == 0
+    assert {finding["verdict"] for finding in json.loads(compared.out)} <= {
+        "unchanged",
+        "inconclusive",
+    }
+
+
+def test_every_reading_verb_gives_a_list_of_objects(shell, first):
+    for verb in (
+        ["show"],
+        ["list"],
+        ["methods"],
+        ["models"],
+        ["baseline", "list"],
+        ["plan", "suite.yaml"],
+    ):
+        found = json.loads(shell(*verb, "--json").out)
+        assert isinstance(found, list), verb
+        assert all(isinstance(one, dict) for one in found), verb
+
+
+def test_a_report_is_written_anew_where_it_is_wanted(shell, first):
+    again = shell("report", "--to", "elsewhere")
+    assert again.code == 0
+    assert (shell.folder / "elsewhere" / "report.html").exists()
+
+
+def test_a_plan_shows_refused_cells_with_reasons_and_runs_nothing(shell, first):
+    before = len(list(shell.folder.glob("results/*/*")))
+    shown = shell("run", "suite.yaml", "-n")
+    assert shown.code == 0
+    assert "one is enough" in shown.out
+    assert "xformers" in shown.out
+    assert "about" in shown.out
+    assert len(list(shell.folder.glob("results/*/*"))) == before
+
+
+def test_axes_can_be_set_and_cells_chosen_on_the_command_line(shell, first):
+    found = json.loads(
+        shell(
+            "plan", "suite.yaml", "--set", "batch_size=2,4,8", "-k", "attention=sdpa", "--json"
+        ).out
+    )
+    assert [row["batch_size"] for row in found] == ["2", "4", "8"]
+
+
+def test_a_run_that_was_finished_resumes_to_itself(shell, first):
+    shell("run", "suite.yaml", "--quick", "-k", "softmax")
+    folder = shell.run_folder()
+    before = (folder / "records.jsonl").read_text()
+    again = shell("run", "suite.yaml", "--quick", "-k", "softmax", "--resume", "latest")
+    assert again.code == 0, again.err
+    assert (folder / "records.jsonl").read_text() == before
