@@ -9,6 +9,7 @@ import torch
 
 from ditbench import sampling
 from ditbench.attention.base import METHODS, AttentionMethod, Layer, Site
+from ditbench.errors import UnfitError
 from ditbench.models import weights
 from ditbench.models.seam import Denoiser, placed
 from ditbench.records import Cell, Choice
@@ -81,9 +82,18 @@ def dtype_of(cell: Cell) -> torch.dtype:
 def set_up(cell: Cell, device: str) -> Bench:
     """Load a cell's model. device: "cpu" or a GPU's UUID, which the worker has made the only one."""
     where = torch.device("cpu" if device == "cpu" else "cuda")
+    _check_pinned(device)
     # TF32 would make float32 cells on a GPU something else than what the record says.
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     loaded = weights.load(cell.model, cell.weights, dtype_of(cell), where)
     denoiser = Denoiser(loaded.network, loaded.spec)
     return Bench(cell, where, denoiser, make(cell.attention), loaded.identity)
+
+
+def _check_pinned(device: str) -> None:
+    """The GPU that CUDA shows is the one that was chosen through NVML."""
+    if device.startswith("GPU-"):
+        seen = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
+        if seen != device:
+            raise UnfitError(f"the worker was to run on {device} and sees {seen}")

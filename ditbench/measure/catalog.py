@@ -58,9 +58,20 @@ def _inspect(cell: Cell, device: str) -> Inspection:
         return Inspection(cell.key, tuple(problems))
     method = make(cell.attention)
     shape = shape_of(spec, cell.rows)
-    reasons = [*method.unavailable(), *method.unsupported(shape, cell.sampling.dtype, device)]
+    reasons = [
+        *_missing(device),
+        *method.unavailable(),
+        *method.unsupported(shape, cell.sampling.dtype, device),
+    ]
     total, core = step_macs(cell)
     return Inspection(cell.key, tuple(dict.fromkeys(reasons)), total, core, parameters(cell.model))
+
+
+def _missing(device: str) -> list[str]:
+    """What this torch lacks for the device, found without touching it."""
+    if device == "cuda" and not torch.backends.cuda.is_built():
+        return ["this torch is a build for CPUs: install the CUDA build, or measure with --gpu cpu"]
+    return []
 
 
 def _method(name: str, plugin: type[AttentionMethod]) -> Method:

@@ -9,8 +9,10 @@ import pytest
 import torch
 from cells import TINY, cell, model
 
+from ditbench.errors import UnfitError
 from ditbench.jobs import Job, Quality, Timing
 from ditbench.measure import kernels, measure, quality, timing
+from ditbench.measure.bench import set_up
 from ditbench.measure.catalog import catalog, inspect
 from ditbench.measure.cost import cost
 from ditbench.models.dit import DiT
@@ -164,6 +166,22 @@ def test_inspection_gives_every_reason_and_the_price():
     assert (priced.reasons, priced.core_macs) == ((), cost(cell("softmax")).core)
     broken = dataclasses.replace(cell("softmax"), model=model(dataclasses.replace(TINY, heads=3)))
     assert inspect([broken], "cpu")[0].reasons == ("hidden 32 is not a multiple of heads 3",)
+
+
+def test_a_gpu_with_a_torch_for_cpus_is_a_reason_and_not_a_crash(monkeypatch):
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: False)
+    assert (
+        inspect([cell("softmax")], "cuda")[0]
+        .reasons[0]
+        .startswith("this torch is a build for CPUs")
+    )
+
+
+def test_a_worker_on_another_gpu_than_the_chosen_one_refuses(monkeypatch):
+    other = type("Properties", (), {"uuid": "1111"})
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _index: other)
+    with pytest.raises(UnfitError, match="was to run on GPU-2222 and sees GPU-1111"):
+        set_up(cell("softmax"), "GPU-2222")
 
 
 def test_a_kernel_is_refused_only_where_another_ran():
