@@ -1,12 +1,41 @@
-"""Two runs, or a run and a baseline: a verdict per cell and metric, with its reason, never a bare colour."""
+"""Two runs, or a run and a baseline: a verdict per cell and metric, with its reason, never a bare colour.
+
+Cells are matched by key. Multiply-adds are exact, so any change of them is a verdict. Time, memory and
+pictures are screened: a change beyond what the processes' own spread explains is shown as `inconclusive`,
+because what moves between two sessions may be the session; interleaved runs confirm it, this does not.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from ditbench.records import Cell
-from ditbench.summary import Estimate
+from ditbench import errors, stats, units
+from ditbench.environment import differences, incompatible, refusals
+from ditbench.metrics import Metric, metric
+from ditbench.records import Cell, Stage, Status
+from ditbench.store import Run
+from ditbench.summary import (
+    DERIVED,
+    ROUNDING,
+    Estimate,
+    Row,
+    estimate_to_json,
+    number_to_json,
+    summarise,
+)
+
+# The relative change below which nothing is said where the suite names no gate of its own.
+GATE = 0.02
+# Changes within three standard deviations of the process medians are what the machine does by itself.
+_SIGMAS = 3
+# The PSNR of pictures whose error is one grey level everywhere, 20 log10(255): above it nobody sees anything.
+_ONE_LEVEL = 20 * math.log10(255)
+# What cannot be zero: such a baseline is a hole, not a number.
+_POSITIVE = frozenset({"s", "B", "images/s"})
 
 
 class Verdict(StrEnum):
@@ -22,6 +51,21 @@ class Verdict(StrEnum):
     MISSING = "missing"
     BROKEN = "broken"
     FIXED = "fixed"
+
+
+# In the order of attention; within one rank the larger effect comes first.
+_RANK = {
+    Verdict.BROKEN: 0,
+    Verdict.REGRESSED: 1,
+    Verdict.TRADED: 1,
+    Verdict.INCONCLUSIVE: 1,
+    Verdict.IMPROVED: 1,
+    Verdict.MISSING: 2,
+    Verdict.INCOMPARABLE: 2,
+    Verdict.FIXED: 3,
+    Verdict.NEW: 3,
+    Verdict.UNCHANGED: 4,
+}
 
 
 @dataclass(frozen=True)
@@ -54,3 +98,267 @@ class Comparison:
     differences: tuple[str, ...]
     incomparable: bool
     exit_codes: frozenset[int]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """One metric of one cell, then and now. gate: the suite's threshold, if it names one."""
+
+    metric: Metric
+    then: Row
+    now: Row
+    gate: float
+
+    @property
+    def before(self) -> Estimate:
+        return self.then.estimates[self.metric.name]
+
+    @property
+    def after(self) -> Estimate:
+        return self.now.estimates[self.metric.name]
+
+    @property
+    def change(self) -> float | None:
+        """Candidate / baseline - 1, or None where that is no finite number."""
+        before, after = self.before.value, self.after.value
+        if before == 0 or not (math.isfinite(before) and math.isfinite(after)):
+            return None
+        return after / before - 1
+
+    @property
+    def floor(self) -> float:
+        """The relative change that the gate or the spread of either run's processes explains."""
+        spreads = (
+            stats.spread(row.per_process.get(self.metric.name, (0.0,)))
+            for row in (self.then, self.now)
+        )
+        return max(self.gate, *(_SIGMAS * spread for spread in spreads))
+
+    def finding(self, verdict: Verdict, reason: str, floor: float | None = None) -> Finding:
+        return Finding(
+            cell=self.now.cell,
+            metric=self.metric.name,
+            verdict=verdict,
+            reason=reason,
+            change=self.change,
+            floor=floor,
+            baseline=self.before,
+            candidate=self.after,
+        )
+
+
+def compare(
+    candidate: Run, baseline: Run | None, name: str, *, required: bool = False
+) -> Comparison:
+    """Every verdict on the candidate. name: what the baseline is called. required: one must compare."""
+    now = summarise(candidate).rows
+    if baseline is None:
+        codes = _codes(candidate, now, (), required=required)
+        return Comparison("", (), (), incomparable=False, exit_codes=codes)
+    forbidden = incompatible(baseline.environment, candidate.environment)
+    found = _findings(summarise(baseline).rows, now, forbidden, candidate.gate)
+    findings = tuple(sorted(found, key=_order))
+    return Comparison(
+        baseline=name,
+        findings=findings,
+        differences=tuple(differences(baseline.environment, candidate.environment)),
+        incomparable=bool(forbidden),
+        exit_codes=_codes(candidate, now, findings, required=required),
+    )
+
+
+def findings_to_json(comparison: Comparison) -> list[dict[str, Any]]:
+    """One plain object a finding, in the comparison's order."""
+    return [
+        {
+            "key": one.cell.key,
+            "cell": one.cell.id,
+            "metric": one.metric,
+            "verdict": str(one.verdict),
+            "reason": one.reason,
+            "change": number_to_json(one.change),
+            "floor": number_to_json(one.floor),
+            "baseline": estimate_to_json(one.baseline),
+            "candidate": estimate_to_json(one.candidate),
+        }
+        for one in comparison.findings
+    ]
+
+
+def _findings(
+    before: Iterable[Row], now: Iterable[Row], forbidden: list[str], gate: Mapping[str, float]
+) -> Iterator[Finding]:
+    """All findings, matched by key: where a cell stands in either suite does not matter."""
+    then, after = ({row.cell.key: row for row in rows} for rows in (before, now))
+    for key in dict.fromkeys((*then, *after)):
+        old, new = then.get(key), after.get(key)
+        if old is None or new is None or Status.OK not in {old.status, new.status}:
+            yield from _one_sided(old, new)
+        elif old.status is not Status.OK or new.status is not Status.OK:
+            yield _turned(old, new)
+        elif forbidden:
+            yield _forbidden(old, new, forbidden)
+        else:
+            yield from _metrics(old, new, gate)
+
+
+def _one_sided(old: Row | None, new: Row | None) -> Iterator[Finding]:
+    """A cell that only one side has; what is ok on neither side says nothing about a change."""
+    if old is None and new is not None and not new.status.known_before:
+        failed = "" if new.status is Status.OK else f", and failed: {new.status}, {new.reason}"
+        yield Finding(new.cell, "", Verdict.NEW, f"not in the baseline{failed}")
+    if new is None and old is not None and old.status is Status.OK:
+        yield Finding(old.cell, "", Verdict.MISSING, "in the baseline, and not in this run")
+
+
+def _turned(old: Row, new: Row) -> Finding:
+    """A cell that is ok on one side only."""
+    if new.status is Status.OK:
+        verdict = Verdict.NEW if old.status.known_before else Verdict.FIXED
+        return Finding(new.cell, "", verdict, f"was {old.status}: {old.reason}")
+    verdict = Verdict.MISSING if new.status.known_before else Verdict.BROKEN
+    return Finding(new.cell, "", verdict, f"was ok, now {new.status}: {new.reason}")
+
+
+def _forbidden(old: Row, new: Row, forbidden: list[str]) -> Finding:
+    """Both values stand beside the refusal, so that a person may look."""
+    return Finding(
+        cell=new.cell,
+        metric="",
+        verdict=Verdict.INCOMPARABLE,
+        reason=f"measured elsewhere: {'; '.join(forbidden)}",
+        baseline=old.estimates.get("latency"),
+        candidate=new.estimates.get("latency"),
+    )
+
+
+def _metrics(old: Row, new: Row, gate: Mapping[str, float]) -> Iterator[Finding]:
+    """One finding for every measured metric of either side."""
+    for name in dict.fromkeys((*old.estimates, *new.estimates)):
+        before, after = old.estimates.get(name), new.estimates.get(name)
+        if name in DERIVED:
+            continue
+        if before is None:
+            yield Finding(
+                new.cell, name, Verdict.NEW, f"the baseline has no {name}", candidate=after
+            )
+        elif after is None:
+            yield Finding(
+                new.cell, name, Verdict.MISSING, f"this run has no {name}", baseline=before
+            )
+        elif known := _known(name):
+            yield _judge(_Pair(known, old, new, gate.get(name, GATE)))
+        else:
+            yield Finding(
+                new.cell, name, Verdict.INCOMPARABLE, f"this ditbench knows no metric {name}"
+            )
+
+
+def _known(name: str) -> Metric | None:
+    """The metric, or None of a file that another version of ditbench wrote."""
+    try:
+        return metric(name)
+    except KeyError:
+        return None
+
+
+def _judge(pair: _Pair) -> Finding:
+    """The verdict on one metric that both sides have."""
+    before, after = pair.before, pair.after
+    if math.isnan(before.value) or math.isnan(after.value):
+        return pair.finding(Verdict.INCOMPARABLE, "not a number")
+    if pair.metric.unit in _POSITIVE and before.value <= 0:
+        return pair.finding(
+            Verdict.INCOMPARABLE,
+            f"the baseline is {before.value:g}, against which nothing can be judged: set it anew",
+        )
+    if pair.metric.stage is Stage.GATE:
+        return _exact(pair)
+    if pair.metric.stage is Stage.QUALITY and before.samples != after.samples:
+        return pair.finding(
+            Verdict.INCOMPARABLE, f"{before.samples} pictures then, {after.samples} now"
+        )
+    return _screened(pair)
+
+
+def _exact(pair: _Pair) -> Finding:
+    """Multiply-adds: counted, not measured, so there is nothing to confirm."""
+    before, after = pair.before.value, pair.after.value
+    if before == after:
+        return pair.finding(Verdict.UNCHANGED, "equal", 0.0)
+    verdict = Verdict.REGRESSED if after > before else Verdict.IMPROVED
+    told = (units.count(value, pair.metric.unit) for value in (before, after))
+    return pair.finding(verdict, f"{' -> '.join(told)}; a count needs no confirmation", 0.0)
+
+
+def _screened(pair: _Pair) -> Finding:
+    """Time, memory and pictures: beyond the floors of both kinds, and even then not confirmed."""
+    if excuse := _same(pair):
+        return pair.finding(Verdict.UNCHANGED, excuse, pair.floor)
+    change, floor = pair.change, pair.floor
+    if change is None:
+        return pair.finding(
+            Verdict.INCONCLUSIVE,
+            f"{pair.before.value:g} -> {pair.after.value:g}, which is no ratio; "
+            "one comparison does not confirm it",
+            floor,
+        )
+    told = units.percent(change, signed=True)
+    if abs(change) <= floor:
+        reason = f"{told} within the floor of {units.percent(floor)}"
+        return pair.finding(Verdict.UNCHANGED, reason, floor)
+    return pair.finding(
+        Verdict.INCONCLUSIVE,
+        f"{told} beyond the floor of {units.percent(floor)}; one comparison does not confirm it",
+        floor,
+    )
+
+
+def _same(pair: _Pair) -> str:
+    """Why the two are the same in spite of any ratio; empty where they may not be."""
+    before, after = pair.before.value, pair.after.value
+    if before == after:
+        return "equal"
+    rounding = ROUNDING.get(pair.now.cell.sampling.dtype, 0.0)
+    if pair.metric.name == "latent_drift" and pair.now.exact and max(before, after) <= rounding:
+        return "rounding of an exact method"
+    if pair.metric.unit == "dB" and min(before, after) >= _ONE_LEVEL:
+        return "errors below one grey level"
+    least = _least(pair)
+    if abs(after - before) <= least:
+        return f"a difference of {abs(after - before):.3g}, which {least:.3g} may be by itself"
+    return ""
+
+
+def _least(pair: _Pair) -> float:
+    """The absolute change that says nothing: of a Frechet distance three of its standard errors."""
+    if pair.metric.unit != "distance":
+        return pair.metric.floor
+    # An interval reaches two standard errors up; downwards it may end at zero.
+    return 1.5 * max(one.high - one.value for one in (pair.before, pair.after))
+
+
+def _codes(
+    candidate: Run, rows: Iterable[Row], findings: tuple[Finding, ...], *, required: bool
+) -> frozenset[int]:
+    """Every exit code that holds."""
+    judged = any(
+        one.candidate and one.baseline and one.verdict is not Verdict.INCOMPARABLE
+        for one in findings
+    )
+    holds = {
+        errors.CELLS_FAILED: any(
+            row.status is not Status.OK and not row.status.known_before for row in rows
+        ),
+        errors.PERFORMANCE: any(one.verdict is Verdict.REGRESSED for one in findings),
+        errors.ENVIRONMENT: bool(refusals(candidate.environment)),
+        errors.NOTHING_COMPARABLE: required and not judged,
+    }
+    return frozenset(code for code, holds_now in holds.items() if holds_now)
+
+
+def _order(finding: Finding) -> tuple[int, float, str, str]:
+    """By rank, then by effect: halved and doubled weigh the same."""
+    change = -1.0 if finding.change is None else finding.change
+    effect = abs(math.log1p(change)) if change > -1 else math.inf
+    return _RANK[finding.verdict], -effect, finding.cell.id, finding.metric

@@ -1,0 +1,93 @@
+"""What a run's raw records amount to: one row a cell, every figure with its interval and its doubts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ditbench.records import Stage, Status
+from ditbench.store import Run
+from ditbench.summary import claims
+from ditbench.summary.doubts import ROUNDING, Suspect, doubts, twins
+from ditbench.summary.evidence import DERIVED, gather
+from ditbench.summary.rows import (
+    ClaimResult,
+    Estimate,
+    Row,
+    Summary,
+    claims_to_json,
+    estimate_to_json,
+    number_to_json,
+    rows_to_json,
+)
+from ditbench.summary.speed import Group, groups, speeds
+
+__all__ = [
+    "DERIVED",
+    "ROUNDING",
+    "ClaimResult",
+    "Estimate",
+    "Row",
+    "Summary",
+    "claims_to_json",
+    "estimate_to_json",
+    "number_to_json",
+    "rows_to_json",
+    "summarise",
+]
+
+
+def summarise(run: Run) -> Summary:
+    """The run, read: rows in the order of the plan, claims in the order of the suite."""
+    cells = gather(run)
+    together = groups(cells)
+    timing = any(record.stage is Stage.TIME for record in run.records)
+    by_key = {key: row for group in together.values() for key, row in _rows(group, timing=timing)}
+    rows = tuple(by_key[one.cell.key] for one in cells)
+    return Summary(
+        rows=rows,
+        claims=tuple(result for claim in run.claims for result in claims.answer(claim, rows)),
+        notes=tuple(_notes(run, rows, together.values())),
+    )
+
+
+def _rows(group: Group, *, timing: bool) -> list[tuple[str, Row]]:
+    """The group's rows by key."""
+    ratios, alike = speeds(group), twins(group.members)
+    found = []
+    for one in group.members:
+        speed = ratios[one.cell.key]
+        suspect = Suspect(one, speed, group, alike.get(one.cell.quality_key), timing)
+        row = Row(
+            cell=one.cell,
+            status=one.status,
+            reason=one.reason,
+            estimates=one.estimates,
+            per_process=one.per_process,
+            speedup=speed.speedup,
+            against=speed.against,
+            versus_softmax=speed.versus_softmax,
+            bound=speed.bound,
+            ceiling=speed.ceiling,
+            exact=one.exact,
+            kernels=tuple(map(str, one.facts.get("kernels", ()))),
+            pictures=str(one.pictures.facts.get("pictures", "")) if one.pictures else "",
+            doubts=doubts(suspect),
+        )
+        found.append((one.cell.key, row))
+    return found
+
+
+def _notes(run: Run, rows: tuple[Row, ...], together: Iterable[Group]) -> Iterable[str]:
+    """What a reader must know of the run as a whole."""
+    if not run.finished:
+        missing = sum(row.reason.startswith("no record") for row in rows)
+        yield f"The run did not come to its end: {missing} of {len(rows)} cells have no result."
+    if run.problems:
+        yield f"{len(run.problems)} lines of the results could not be read."
+    if not any(row.status is Status.OK for row in rows):
+        yield "No cell has a result."
+    lost = sum(
+        1 for group in together if group.fastest is None and any(one.times for one in group.members)
+    )
+    if lost:
+        yield f"No exact method was timed in {lost} groups of cells, which have no speed-up."

@@ -1,0 +1,156 @@
+"""Why a figure may mean less than it seems, as clauses for people."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from ditbench import units
+from ditbench.records import Cell
+from ditbench.summary.evidence import Evidence
+from ditbench.summary.speed import YARDSTICKS, Group, Speed
+
+# Drift of final latents that rounding explains over a whole sampling run, by dtype: as the gate allows.
+ROUNDING = {"float32": 1e-3, "float16": 5e-2, "bfloat16": 2e-1}
+# A latency whose interval is wider than this share of it is not known well enough to rank methods by.
+_WIDE = 0.10
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """What doubts look at: a cell, its ratios, its group, and a cell with bit-identical pictures."""
+
+    evidence: Evidence
+    speed: Speed
+    group: Group
+    twin: Cell | None
+    timing: bool
+
+
+def doubts(suspect: Suspect) -> tuple[str, ...]:
+    """All doubts about one cell; empty means none."""
+    return tuple(clause for find in _DOUBTS if (clause := find(suspect)))
+
+
+def twins(cells: Iterable[Evidence]) -> Mapping[str, Cell]:
+    """By quality key: the first cell with bit-identical pictures that differs in one knob only.
+
+    Of exact methods no setting can move a picture by more than rounding, and the kernels seen running
+    tell them apart; they are left out.
+    """
+    alike: dict[str, dict[str, Cell]] = defaultdict(dict)
+    for one in cells:
+        if one.pictures and not one.exact and "knob_digest" in one.pictures.facts:
+            digest = str(one.pictures.facts["knob_digest"])
+            alike[digest].setdefault(one.cell.quality_key, one.cell)
+    found = {}
+    for same in alike.values():
+        for key, cell in same.items():
+            others = (other for at, other in same.items() if at != key and knob(cell, other))
+            if other := next(others, None):
+                found[key] = other
+    return found
+
+
+def knob(one: Cell, other: Cell) -> str:
+    """The only thing in which two cells' pictures could differ: settings of one method, or `blocks`."""
+    mine, theirs = dict(one.attention.settings), dict(other.attention.settings)
+    if one.attention.name != other.attention.name or _elsewhere(one) != _elsewhere(other):
+        return ""
+    names = [name for name in mine if mine[name] != theirs.get(name)]
+    if names and one.blocks == other.blocks:
+        return ", ".join(names)
+    return "blocks" if one.blocks != other.blocks and not names else ""
+
+
+def _elsewhere(cell: Cell) -> tuple[object, ...]:
+    return (str(cell.model.identity), cell.weights, cell.steps, cell.sampling)
+
+
+def _implausible(suspect: Suspect) -> str:
+    """Beyond both intervals: no noise of either explains it."""
+    speedup, bound = suspect.speed.speedup, suspect.speed.bound
+    if speedup is None or bound is None or suspect.evidence.cell.attention.name in YARDSTICKS:
+        return ""
+    if speedup.low <= bound.high:
+        return ""
+    return (
+        f"implausible: speed-up {units.digits(speedup.value)} above the measured bound "
+        f"{units.digits(bound.value)}"
+    )
+
+
+def _inexact(suspect: Suspect) -> str:
+    drift = suspect.evidence.estimates.get("latent_drift")
+    allowed = ROUNDING.get(suspect.evidence.cell.sampling.dtype, 0.0)
+    if not suspect.evidence.exact or drift is None or drift.value <= allowed:
+        return ""
+    return f"declared exact, but its latents drift {units.digits(drift.value)} from softmax's"
+
+
+def _dead_knob(suspect: Suspect) -> str:
+    if suspect.twin is None:
+        return ""
+    name = knob(suspect.evidence.cell, suspect.twin)
+    there = suspect.twin.blocks_label if name == "blocks" else suspect.twin.attention.label
+    return f"pictures bit-identical to {there}: {name} changes nothing"
+
+
+def _constant(suspect: Suspect) -> str:
+    pictures = suspect.evidence.pictures
+    share = float(pictures.facts.get("constant_share", 0)) if pictures else 0.0
+    return f"{units.percent(share)} of its pictures are constant" if share > 0 else ""
+
+
+def _uncounted(suspect: Suspect) -> str:
+    names = suspect.evidence.facts.get("uncounted", ())
+    return f"multiply-adds of {', '.join(map(str, names))} not counted" if names else ""
+
+
+def _parameters(suspect: Suspect) -> str:
+    """Arms that differ in more than the method."""
+    fastest = suspect.group.fastest
+    mine = suspect.evidence.facts.get("parameters")
+    theirs = fastest.facts.get("parameters") if fastest else None
+    if not mine or not theirs or mine == theirs:
+        return ""
+    return (
+        f"{units.count(mine)} parameters against {units.count(theirs)} of {suspect.speed.against}"
+    )
+
+
+def _untimed(suspect: Suspect) -> str:
+    ok = not suspect.evidence.reason
+    return "not timed" if suspect.timing and ok and not suspect.evidence.times else ""
+
+
+def _alone(suspect: Suspect) -> str:
+    return "one process only" if len(suspect.evidence.times) == 1 else ""
+
+
+def _wide(suspect: Suspect) -> str:
+    latency = suspect.evidence.estimates.get("latency")
+    if latency is None or latency.value == 0:
+        return ""
+    width = (latency.high - latency.low) / latency.value
+    return f"interval of latency spans {units.percent(width)} of it" if width > _WIDE else ""
+
+
+def _warmup(suspect: Suspect) -> str:
+    partly = any(one.facts.get("peak_without_warmup") is False for one in suspect.evidence.times)
+    return "peak memory includes the warm-up" if partly else ""
+
+
+_DOUBTS: tuple[Callable[[Suspect], str], ...] = (
+    _implausible,
+    _inexact,
+    _dead_knob,
+    _constant,
+    _uncounted,
+    _parameters,
+    _untimed,
+    _alone,
+    _wide,
+    _warmup,
+)

@@ -1,0 +1,180 @@
+"""All that a run found out about one cell, merged from the records of its stages."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ditbench import stats
+from ditbench.records import Cell, Record, Stage, Status
+from ditbench.stats import Interval
+from ditbench.store import Run
+from ditbench.summary.rows import Estimate
+
+# Status lists the kinds of not-ok from the mildest to the worst.
+_SEVERITY = {status: rank for rank, status in enumerate(Status)}
+# A 95 % interval from a standard error.
+_ERRORS = 2
+# Figures that follow from others of the same row: no metric of their own to compare.
+DERIVED = frozenset({"throughput", "flops", "macs_per_image", "psnr_p5"})
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One cell and its records: `own` by its key, `shared` by its pictures' key."""
+
+    cell: Cell
+    own: tuple[Record, ...]
+    shared: tuple[Record, ...]
+
+    @cached_property
+    def worst(self) -> Record | None:
+        """The record that makes the cell not ok; the first of the worst kind."""
+        failed = [one for one in (*self.own, *self.shared) if one.status is not Status.OK]
+        return max(failed, key=lambda one: _SEVERITY[one.status], default=None)
+
+    @property
+    def status(self) -> Status:
+        """The worst of all stages; a planned cell of which nothing is known did not survive its run."""
+        if not self.own:
+            return Status.CRASHED
+        return self.worst.status if self.worst else Status.OK
+
+    @property
+    def reason(self) -> str:
+        """Why the cell is not ok, and who found it out."""
+        if not self.own:
+            return "no record: the run ended before its turn"
+        if self.worst is None:
+            return ""
+        if self.worst.stage is Stage.QUALITY:
+            return f"pictures: {self.worst.reason}"
+        if self.worst.stage is not Stage.TIME:
+            return self.worst.reason
+        skipped = self.worst.facts.get("replicates_skipped", 0)
+        more = f" ({skipped} more not started)" if skipped else ""
+        return f"process {self.worst.replicate + 1}: {self.worst.reason}{more}"
+
+    @cached_property
+    def gate(self) -> Record | None:
+        """The gate's record, whatever came of it."""
+        return next((one for one in self.own if one.stage is Stage.GATE), None)
+
+    @cached_property
+    def times(self) -> tuple[Record, ...]:
+        """One record a process, of a cell that is ok; none of any other, because it has no speed."""
+        timed = [one for one in self.own if one.stage is Stage.TIME]
+        ordered = sorted(timed, key=lambda one: one.replicate)
+        return tuple(ordered) if self.status is Status.OK else ()
+
+    @cached_property
+    def pictures(self) -> Record | None:
+        """The pictures' record where there are pictures."""
+        return next((one for one in self.shared if one.status is Status.OK), None)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the gate saw."""
+        return self.gate.facts if self.gate else {}
+
+    @property
+    def exact(self) -> bool:
+        """Whether the method says that it equals softmax."""
+        return bool(self.facts.get("exact", False))
+
+    def samples(self, metric: str) -> tuple[tuple[float, ...], ...]:
+        """Raw values of a time metric, one tuple a process."""
+        found = (tuple(one.metrics.get(metric, ())) for one in self.times)
+        return tuple(values for values in found if values)
+
+    @cached_property
+    def estimates(self) -> dict[str, Estimate]:
+        """Every figure by metric name, derived ones included."""
+        found = self._counted() | self._timed() | self._pictured()
+        return found | _derived(self.cell, found)
+
+    @cached_property
+    def per_process(self) -> dict[str, tuple[float, ...]]:
+        """Process medians of every time metric."""
+        return {name: stats.medians(self.samples(name)) for name in self._time_metrics()}
+
+    def _time_metrics(self) -> list[str]:
+        named = (name for one in self.times for name, values in one.metrics.items() if values)
+        return list(dict.fromkeys(named))
+
+    def _counted(self) -> dict[str, Estimate]:
+        metrics = self.gate.metrics if self.gate else {}
+        return {name: exactly(values[0]) for name, values in metrics.items() if values}
+
+    def _timed(self) -> dict[str, Estimate]:
+        groups = {name: self.samples(name) for name in self._time_metrics()}
+        return {name: estimate(stats.median(group), group) for name, group in groups.items()}
+
+    def _pictured(self) -> dict[str, Estimate]:
+        if self.pictures is None:
+            return {}
+        found = {}
+        for name, values in self.pictures.metrics.items():
+            if values:
+                paired = self.pictures.facts.get("paired", {}).get(name)
+                found[name] = _distance(values[0], self.pictures, paired) or estimate(
+                    stats.median([values]), [values]
+                )
+        if tail := self.pictures.metrics.get("psnr"):
+            found["psnr_p5"] = exactly(stats.percentile(tail, 0.05), len(tail))
+        return found
+
+
+def gather(run: Run) -> tuple[Evidence, ...]:
+    """Every planned cell with its records, in the order of the plan."""
+    by_key: dict[str, list[Record]] = defaultdict(list)
+    for record in run.records:
+        by_key[record.key].append(record)
+    return tuple(
+        Evidence(cell, tuple(by_key.get(cell.key, ())), tuple(by_key.get(cell.quality_key, ())))
+        for cell in dict.fromkeys(run.planned)
+    )
+
+
+def estimate(found: Interval, groups: tuple[tuple[float, ...], ...] | list[Any]) -> Estimate:
+    """An interval with the processes and samples that it rests on."""
+    return Estimate(found.value, found.low, found.high, len(groups), sum(map(len, groups)))
+
+
+def exactly(value: float, samples: int = 1) -> Estimate:
+    """A figure that nothing was resampled for."""
+    return Estimate(value, value, value, 1, samples)
+
+
+def _distance(
+    value: float, pictures: Record, paired: Mapping[str, float] | None
+) -> Estimate | None:
+    """A Frechet distance: one number, and the error of its difference to softmax's own."""
+    if paired is None:
+        return None
+    error = _ERRORS * float(paired["error"])
+    count = int(pictures.facts.get("samples", 1))
+    return Estimate(value, max(0.0, value - error), value + error, 1, count)
+
+
+def _derived(cell: Cell, found: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """What follows from raw figures: never stored."""
+    derived = {}
+    if "latency" in found:
+        derived["throughput"] = _inverse(found["latency"], cell.batch_size)
+    if "macs" in found:
+        derived["flops"] = exactly(2 * found["macs"].value)
+        per_image = found["macs"].value * cell.steps / cell.batch_size
+        derived["macs_per_image"] = exactly(per_image)
+    return derived
+
+
+def _inverse(of: Estimate, over: float) -> Estimate:
+    """`over` / figure: the ends of the interval change places."""
+    value, low, high = (
+        over / part if part else float("inf") for part in (of.value, of.high, of.low)
+    )
+    return Estimate(value, low, high, of.processes, of.samples)

@@ -1,0 +1,135 @@
+"""What a summary is made of: rows, figures with intervals, claims."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ditbench.records import Cell, Status
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure in base units: median of process medians, a 95 % interval, and what it rests on.
+
+    low and high equal value where there is nothing to resample (one process, one sample).
+    """
+
+    value: float
+    low: float
+    high: float
+    processes: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell's results. estimates: by metric name, derived metrics (throughput, flops) included.
+
+    Besides the metrics: `macs_per_image` over all steps, and `psnr_p5`, which 95 % of the pictures reach.
+    A cell that is not ok has no time and no memory; what its gate and its pictures told is kept.
+    per_process: the medians by metric name, one a process. speedup: against the fastest exact method of
+    the run at the same model, weights, compile, batch, steps and sampling (`against`: its label);
+    versus_softmax: against explicit softmax, likewise. bound: the speed-up of `identity` at the same
+    blocks, or None where the run did not measure it. ceiling: the speed-up over explicit softmax that
+    multiply-adds alone would allow, shown and never judging. doubts: clauses for people ("speed-up above
+    the measured bound", "one process only", ...). kernels: what really ran.
+    """
+
+    cell: Cell
+    status: Status
+    reason: str
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    per_process: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    speedup: Estimate | None = None
+    against: str = ""
+    versus_softmax: Estimate | None = None
+    bound: Estimate | None = None
+    ceiling: float | None = None
+    exact: bool = False
+    kernels: tuple[str, ...] = ()
+    pictures: str = ""
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """A published number beside the measured one; measured is None where no cell of the run answers it."""
+
+    metric: str
+    per: str
+    source: str
+    published: float
+    tolerance: float
+    cell: Cell | None
+    measured: float | None
+    reproduced: bool | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run, read. rows in the order of the plan."""
+
+    rows: tuple[Row, ...]
+    claims: tuple[ClaimResult, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def estimate_to_json(estimate: Estimate | None) -> dict[str, Any] | None:
+    """A plain object; non-finite numbers become the strings "inf", "nan"."""
+    if estimate is None:
+        return None
+    return {name: number_to_json(value) for name, value in dataclasses.asdict(estimate).items()}
+
+
+def number_to_json(value: float | None) -> float | str | None:
+    """A number as JSON can say it."""
+    return value if value is None or math.isfinite(value) else str(value)
+
+
+def rows_to_json(summary: Summary) -> list[dict[str, Any]]:
+    """One plain object a cell, in the order of the plan."""
+    return [
+        {
+            "key": row.cell.key,
+            "cell": row.cell.id,
+            "axes": row.cell.axes,
+            "status": str(row.status),
+            "reason": row.reason,
+            "estimates": {name: estimate_to_json(one) for name, one in row.estimates.items()},
+            "per_process": {
+                name: [number_to_json(value) for value in values]
+                for name, values in row.per_process.items()
+            },
+            "speedup": estimate_to_json(row.speedup),
+            "against": row.against,
+            "versus_softmax": estimate_to_json(row.versus_softmax),
+            "bound": estimate_to_json(row.bound),
+            "ceiling": row.ceiling,
+            "exact": row.exact,
+            "kernels": list(row.kernels),
+            "pictures": row.pictures,
+            "doubts": list(row.doubts),
+        }
+        for row in summary.rows
+    ]
+
+
+def claims_to_json(summary: Summary) -> list[dict[str, Any]]:
+    """One plain object a claim and cell that answers it."""
+    return [
+        {
+            "metric": claim.metric,
+            "per": claim.per,
+            "source": claim.source,
+            "published": claim.published,
+            "tolerance": claim.tolerance,
+            "cell": claim.cell.id if claim.cell else None,
+            "measured": number_to_json(claim.measured),
+            "reproduced": claim.reproduced,
+        }
+        for claim in summary.claims
+    ]
