@@ -1,0 +1,353 @@
+"""Verdicts: nothing shows green that was not judged, and nothing red that one evening's noise explains."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from fakes_runs import (
+    FACTS,
+    FD,
+    METHODS,
+    cell,
+    failures,
+    fake_run,
+    gate,
+    good_records,
+    quality,
+    record,
+    timed,
+)
+
+from ditbench import errors
+from ditbench.compare import Verdict, compare, findings_to_json
+from ditbench.environment import Environment
+from ditbench.records import Stage, Status
+from ditbench.store import baseline_read, baseline_set
+
+SECONDS = (0.10, 0.10, 0.10)
+
+
+def good(of, *seconds, core=100e6, exact=True, peak=200e6):
+    """A cell whose processes have these medians."""
+    times = ((value,) * 5 for value in seconds or SECONDS)
+    return gate(of, core, exact=exact), *timed(of, *times, peak=peak)
+
+
+def found(candidate, baseline, **parts):
+    """Findings by metric, of runs of these records."""
+    result = compare(fake_run(*candidate, **parts), fake_run(*baseline), "main")
+    return {one.metric: one for one in result.findings}
+
+
+def latency(*seconds, before=SECONDS, **parts):
+    return found(good(cell(), *seconds), good(cell(), *before), **parts)["latency"]
+
+
+def test_a_run_against_itself_has_no_change_and_nothing_to_fail():
+    run = fake_run(*good_records())
+    result = compare(run, run, "main")
+    assert {one.verdict for one in result.findings} == {Verdict.UNCHANGED}
+    assert result.exit_codes == frozenset()
+    assert result.differences == ()
+    assert result.baseline == "main"
+
+
+def test_a_run_with_nothing_to_compare_with_has_no_findings():
+    result = compare(fake_run(*good_records()), None, "main")
+    assert (result.baseline, result.findings, result.exit_codes) == ("", (), frozenset())
+
+
+def test_a_time_beyond_its_floor_is_inconclusive_and_says_why():
+    one = latency(0.112, 0.112, 0.112)
+    assert one.verdict is Verdict.INCONCLUSIVE
+    assert one.change == pytest.approx(0.12)
+    assert one.floor == 0.02
+    assert one.reason == ("+12.0 % beyond the floor of 2.00 %; one comparison does not confirm it")
+
+
+def test_a_faster_time_is_inconclusive_too():
+    assert latency(0.08, 0.08, 0.08).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_time_within_two_per_cent_is_unchanged():
+    one = latency(0.1015, 0.1015, 0.1015)
+    assert one.verdict is Verdict.UNCHANGED
+    assert one.reason == "+1.50 % within the floor of 2.00 %"
+
+
+def test_mistake_42_the_floor_is_never_below_the_spread_of_the_processes():
+    one = latency(0.106, 0.106, 0.106, before=(0.098, 0.100, 0.102))
+    assert one.floor == pytest.approx(3 * 1.4826 * 0.02)
+    assert one.verdict is Verdict.UNCHANGED
+    assert latency(0.104, 0.106, 0.108).floor == pytest.approx(3 * 1.4826 * 0.002 / 0.106)
+    narrow = latency(0.106, 0.106, 0.106, before=(0.098, 0.1, 0.102), gate={"latency": 0.001})
+    assert narrow.verdict is Verdict.UNCHANGED
+
+
+def test_a_suite_may_name_a_wider_gate():
+    assert latency(0.112, 0.112, 0.112, gate={"latency": 0.15}).verdict is Verdict.UNCHANGED
+
+
+def test_a_large_share_of_nearly_nothing_is_unchanged():
+    one = latency(0.0014, 0.0014, 0.0014, before=(0.001, 0.001, 0.001))
+    assert one.verdict is Verdict.UNCHANGED
+    assert one.reason == "a difference of 0.0004, which 0.001 may be by itself"
+
+
+def test_memory_is_screened_with_a_floor_of_its_own():
+    before = good(cell(), peak=1000 * 2**20)
+    assert found(good(cell(), peak=1015 * 2**20), before)["peak_resident"].verdict == "unchanged"
+    assert found(good(cell(), peak=1030 * 2**20), before)["peak_resident"].verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("core", "verdict", "code"),
+    [
+        (101e6, Verdict.REGRESSED, {errors.PERFORMANCE}),
+        (99e6, Verdict.IMPROVED, set()),
+        (100e6, Verdict.UNCHANGED, set()),
+    ],
+    ids=["more", "fewer", "equal"],
+)
+def test_a_change_of_multiply_adds_is_a_verdict_however_small(core, verdict, code):
+    result = compare(fake_run(*good(cell(), core=core)), fake_run(*good(cell())), "main")
+    verdicts = {one.metric: one.verdict for one in result.findings}
+    assert verdicts["core_macs"] is verdicts["macs"] is verdict
+    assert result.exit_codes == code
+
+
+def test_a_count_that_grew_says_from_what_to_what():
+    one = found(good(cell(), core=150e6), good(cell()))["core_macs"]
+    assert one.reason == "200 MMAC -> 300 MMAC; a count needs no confirmation"
+    assert one.change == 0.5
+
+
+def test_multiply_adds_of_zero_stay_zero_without_a_complaint():
+    of = cell("identity")
+    assert found(good(of, core=0.0), good(of, core=0.0))["core_macs"].verdict == "unchanged"
+    grown = found(good(of, core=1e6), good(of, core=0.0))["core_macs"]
+    assert (grown.verdict, grown.change) == (Verdict.REGRESSED, None)
+
+
+@pytest.mark.parametrize("now", [0.0, 0.1], ids=["zero again", "something"])
+def test_mistake_31_a_baseline_of_zero_seconds_is_never_green(now):
+    one = latency(now, now, now, before=(0.0, 0.0, 0.0))
+    assert one.verdict is Verdict.INCOMPARABLE
+    assert one.reason == "the baseline is 0, against which nothing can be judged: set it anew"
+
+
+def test_mistake_31_a_metric_that_only_one_side_has_is_told():
+    with_memory = good(cell())
+    bare = (
+        with_memory[0],
+        *(
+            record(
+                cell(),
+                Stage.TIME,
+                replicate=one.replicate,
+                metrics={"latency": one.metrics["latency"]},
+            )
+            for one in with_memory[1:]
+        ),
+    )
+    one = found(with_memory, bare)["peak_resident"]
+    assert (one.verdict, one.reason) == (Verdict.NEW, "the baseline has no peak_resident")
+    other = found(bare, with_memory)["peak_resident"]
+    assert (other.verdict, other.reason) == (Verdict.MISSING, "this run has no peak_resident")
+
+
+def test_mistake_35_cells_are_matched_by_key_and_not_by_place():
+    records = good_records()
+    turned = fake_run(*reversed(records))
+    result = compare(turned, fake_run(*records), "main")
+    assert {one.verdict for one in result.findings} == {Verdict.UNCHANGED}
+
+
+def whole(candidate, baseline):
+    result = compare(fake_run(*candidate), fake_run(*baseline), "main")
+    return {
+        (one.cell.attention.name, one.verdict, one.reason)
+        for one in result.findings
+        if not one.metric
+    }
+
+
+def test_cells_that_only_one_side_has_are_new_or_missing():
+    assert whole(good(cell()), good(cell("sdpa"))) == {
+        ("softmax", Verdict.NEW, "not in the baseline"),
+        ("sdpa", Verdict.MISSING, "in the baseline, and not in this run"),
+    }
+
+
+def test_a_cell_that_failed_where_it_was_ok_is_broken_with_the_reason():
+    crash = record(cell(), Stage.GATE, status=Status.CRASHED, reason="SIGSEGV")
+    assert whole((crash,), good(cell())) == {
+        ("softmax", Verdict.BROKEN, "was ok, now crashed: SIGSEGV")
+    }
+    assert whole(good(cell()), (crash,)) == {("softmax", Verdict.FIXED, "was crashed: SIGSEGV")}
+    assert whole((crash,), (crash,)) == set()
+
+
+def test_a_cell_that_was_taken_out_is_missing_and_one_that_never_ran_is_nothing():
+    out = record(cell(), Stage.PLAN, status=Status.EXCLUDED, reason="too slow")
+    assert whole((out,), good(cell())) == {
+        ("softmax", Verdict.MISSING, "was ok, now excluded: too slow")
+    }
+    assert whole(good(cell()), (out,)) == {("softmax", Verdict.NEW, "was excluded: too slow")}
+    assert whole((out,), good(cell("sdpa"))) == {
+        ("sdpa", Verdict.MISSING, "in the baseline, and not in this run")
+    }
+
+
+def test_a_new_cell_that_failed_says_so():
+    crash = record(cell(), Stage.GATE, status=Status.CRASHED, reason="SIGSEGV")
+    assert ("softmax", Verdict.NEW, "not in the baseline, and failed: crashed, SIGSEGV") in whole(
+        (crash,), good(cell("sdpa"))
+    )
+
+
+def test_mistake_29_and_40_another_environment_forbids_a_comparison_and_both_values_are_quoted():
+    elsewhere = Environment(FACTS | {"torch": "2.14.0", "python": "3.12.0"})
+    result = compare(
+        fake_run(*good(cell(), 0.2), environment=elsewhere), fake_run(*good(cell())), "main"
+    )
+    (one,) = result.findings
+    assert (one.verdict, one.reason) == (
+        Verdict.INCOMPARABLE,
+        "measured elsewhere: torch: 2.13.0 -> 2.14.0",
+    )
+    assert (one.baseline.value, one.candidate.value) == (0.1, 0.2)
+    assert result.incomparable
+    assert result.differences == ("torch: 2.13.0 -> 2.14.0", "python: 3.11.2 -> 3.12.0")
+
+
+def test_a_difference_that_changes_no_number_forbids_nothing():
+    elsewhere = Environment(FACTS | {"python": "3.12.0"})
+    result = compare(fake_run(*good(cell()), environment=elsewhere), fake_run(*good(cell())), "x")
+    assert not result.incomparable
+    assert result.differences == ("python: 3.11.2 -> 3.12.0",)
+
+
+def pictures(drift, before, of=None, **parts):
+    of = of or cell("monarch")
+    exact = parts.pop("exact", False)
+    then = (*good(of, exact=exact), quality(of, before))
+    return found((*good(of, exact=exact), quality(of, drift, **parts)), then)
+
+
+def test_worse_pictures_are_inconclusive():
+    worse = pictures(0.3, 0.2)
+    for name in ("latent_drift", "psnr", f"{FD}@dataset", f"{FD}@softmax"):
+        assert worse[name].verdict is Verdict.INCONCLUSIVE, name
+    assert worse["latent_drift"].change == pytest.approx(0.5)
+
+
+def test_rounding_of_an_exact_method_is_no_change():
+    same = pictures(3e-7, 1e-7, cell("sdpa"), exact=True)
+    assert same["latent_drift"].verdict is Verdict.UNCHANGED
+    assert same["latent_drift"].reason == "rounding of an exact method"
+    assert pictures(3e-7, 1e-7)["latent_drift"].verdict is Verdict.INCONCLUSIVE
+
+
+def test_errors_that_nobody_can_see_are_no_change():
+    assert pictures(1e-3, 1e-7)["psnr"].reason == "errors below one grey level"
+    seen = pictures(0.2, 1e-7)["psnr"]
+    assert (seen.verdict, seen.change) == (Verdict.INCONCLUSIVE, None)
+    assert seen.reason.startswith("inf -> ")
+
+
+def test_a_distance_within_its_paired_error_is_no_change():
+    assert pictures(0.22, 0.2)[f"{FD}@dataset"].verdict is Verdict.UNCHANGED  # 0.8 apart, se 0.4
+
+
+def test_mistake_23_pictures_of_different_number_are_not_compared():
+    one = pictures(0.2, 0.2, samples=1000)[f"{FD}@dataset"]
+    assert (one.verdict, one.reason) == (Verdict.INCOMPARABLE, "48 pictures then, 1000 now")
+
+
+def test_what_is_not_a_number_is_incomparable():
+    assert latency(math.nan, math.nan, math.nan).verdict is Verdict.INCOMPARABLE
+
+
+def test_a_metric_of_another_version_of_ditbench_is_incomparable():
+    strange = record(cell(), Stage.TIME, metrics={"latency": (0.1,), "joules": (3.0,)})
+    one = found((gate(cell()), strange), (gate(cell()), strange))["joules"]
+    assert (one.verdict, one.reason) == (
+        Verdict.INCOMPARABLE,
+        "this ditbench knows no metric joules",
+    )
+
+
+def test_derived_figures_are_not_judged_a_second_time():
+    names = {one.metric for one in compare(fake_run(), fake_run(), "x").findings}
+    assert names.isdisjoint({"throughput", "flops", "macs_per_image", "psnr_p5"})
+
+
+def test_mistake_39_findings_are_sorted_by_effect_and_never_by_name():
+    slower = {"softmax": 1.05, "nystromformer": 1.5, "monarch": 0.5}
+    crash = record(cell("sdpa"), Stage.GATE, status=Status.CRASHED, reason="SIGSEGV")
+    now = [
+        one
+        for one in good_records((1,), **slower)
+        if one.cell != cell("sdpa") or one.stage is Stage.QUALITY
+    ]
+    result = compare(fake_run(*now, crash), fake_run(*good_records((1,))), "main")
+    assert result.findings[0].verdict is Verdict.BROKEN
+    names = [one.cell.attention.name for one in result.findings if one.metric == "latency"]
+    assert names[:4] == ["monarch", "monarch", "nystromformer", "softmax"]
+    verdicts = [one.verdict for one in result.findings]
+    first = verdicts.index(Verdict.UNCHANGED)
+    assert set(verdicts[first:]) == {Verdict.UNCHANGED}
+
+
+def codes(run, baseline=None, **parts):
+    return compare(run, baseline, "x", **parts).exit_codes
+
+
+def test_mistake_33_failed_cells_have_their_code_with_and_without_a_baseline():
+    assert codes(fake_run()) == {errors.CELLS_FAILED}
+    assert codes(fake_run(), fake_run()) == {errors.CELLS_FAILED}
+
+
+def test_cells_that_were_never_to_run_are_no_failure():
+    plan = [one for one in failures() if one.stage is Stage.PLAN]
+    assert codes(fake_run(*good(cell()), *plan)) == frozenset()
+
+
+def test_mistake_33_a_required_baseline_that_compares_nothing_has_its_code():
+    run = fake_run(*good(cell()))
+    assert codes(run, None, required=True) == {errors.NOTHING_COMPARABLE}
+    assert codes(run, fake_run(*good(cell("sdpa"))), required=True) == {errors.NOTHING_COMPARABLE}
+    elsewhere = fake_run(*good(cell()), environment=Environment(FACTS | {"cpu": "Other CPU"}))
+    assert codes(elsewhere, run, required=True) == {errors.NOTHING_COMPARABLE}
+    assert codes(run, run, required=True) == frozenset()
+    assert codes(run, fake_run(*good(cell("sdpa")))) == frozenset()
+
+
+def test_mistake_40_a_run_in_an_environment_that_must_not_be_has_its_code():
+    spoilt = Environment(FACTS | {"DIFFUSERS_ATTN_BACKEND": "flash"})
+    assert codes(fake_run(*good(cell()), environment=spoilt)) == {errors.ENVIRONMENT}
+
+
+def test_an_inconclusive_time_fails_nothing():
+    assert codes(fake_run(*good(cell(), 0.2)), fake_run(*good(cell(), 0.1))) == frozenset()
+
+
+def test_a_stored_baseline_compares_like_the_run_it_came_from(tmp_path):
+    run = fake_run()
+    baseline_set(run, "main", tmp_path)
+    stored = compare(run, baseline_read("main", tmp_path), "main")
+    assert {one.verdict for one in stored.findings if one.metric} == {Verdict.UNCHANGED}
+    assert len({one.cell.key for one in stored.findings if one.metric}) == 2 * len(METHODS)
+
+
+def test_findings_are_plain_json():
+    result = compare(fake_run(), fake_run(*good_records((1,), softmax=1.5)), "main")
+    plain = json.loads(json.dumps(findings_to_json(result), allow_nan=False))
+    assert len(plain) == len(result.findings)
+    first = next(one for one in plain if one["metric"] == "latency")
+    assert first["verdict"] == "inconclusive"
+    assert first["change"] == pytest.approx(1 / 1.5 - 1, abs=0.02)
+    assert set(first["baseline"]) == {"value", "low", "high", "processes", "samples"}

@@ -1,0 +1,289 @@
+"""What a summary makes of records: rows, figures, speed-ups."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from fakes_runs import (
+    FD,
+    METHODS,
+    cell,
+    failures,
+    fake_run,
+    gate,
+    good_records,
+    measured,
+    quality,
+    record,
+    timed,
+)
+
+from ditbench.records import Choice, Sampling, Stage, Status
+from ditbench.summary import Estimate, claims_to_json, rows_to_json, summarise
+
+SUMMARY = summarise(fake_run())
+
+
+def row(of, *records, **parts):
+    """The row of one cell."""
+    return next(r for r in summarise(fake_run(*records, **parts)).rows if r.cell == of)
+
+
+def good(of, *seconds, core=100e6, **facts):
+    """A gate and processes whose latencies are all the same."""
+    return gate(of, core, **facts), *timed(of, *((value,) * 5 for value in seconds))
+
+
+def test_rows_stand_in_the_order_of_the_plan_whatever_the_order_of_the_records():
+    run = fake_run()
+    turned = fake_run(*reversed(run.records), planned=run.planned)
+    assert [r.cell for r in summarise(turned).rows] == list(run.planned)
+    assert summarise(turned).rows == SUMMARY.rows
+
+
+def test_a_latency_is_the_median_of_process_medians_with_what_it_rests_on():
+    of = cell()
+    found = row(of, gate(of), *timed(of, (0.1, 0.2, 0.9), (0.3,) * 3, (0.7,) * 3))
+    assert found.estimates["latency"].value == 0.3
+    assert found.per_process["latency"] == (0.2, 0.3, 0.7)
+    assert (found.estimates["latency"].processes, found.estimates["latency"].samples) == (3, 9)
+    assert found.estimates["first_call"].value == 0.6
+    assert found.estimates["step_latency"].samples == 9 * of.steps
+
+
+def test_derived_figures_follow_from_stored_ones():
+    of = cell("softmax", 4)
+    found = row(of, *good(of, 0.5)).estimates
+    assert found["throughput"] == Estimate(8, 8, 8, 1, 5)
+    assert found["macs"].value == 8 * 400e6
+    assert found["flops"].value == 2 * 8 * 400e6
+
+
+def test_mistake_36_guidance_doubles_the_rows_of_a_step_and_of_an_image():
+    guided, plain = cell(), cell(sampling=Sampling(guidance_scale=1.0))
+    both = [row(of, *good(of, 0.5)).estimates for of in (guided, plain)]
+    assert both[0]["macs"].value == 2 * both[1]["macs"].value
+    assert both[0]["macs_per_image"].value == 2 * both[1]["macs_per_image"].value
+    assert both[1]["macs_per_image"].value == 400e6 * guided.steps
+
+
+def test_the_interval_of_a_throughput_is_that_of_the_latency_turned_over():
+    of = cell()
+    found = row(of, gate(of), *timed(of, (0.1,) * 3, (0.2,) * 3, (0.4,) * 3)).estimates
+    assert found["throughput"].value == pytest.approx(5)
+    assert found["throughput"].low == pytest.approx(1 / found["latency"].high)
+    assert found["throughput"].high == pytest.approx(1 / found["latency"].low)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "reason"),
+    [
+        (
+            "wrong-axis",
+            Status.FAILED_GATE,
+            "is declared exact, but lies 1.02 from softmax in float64",
+        ),
+        ("overflow", Status.NOT_FINITE, "3.1% of the core's output is not finite"),
+        ("oom", Status.OUT_OF_MEMORY, "process 1: CUDA out of memory (2 more not started)"),
+        ("hang", Status.TIMEOUT, "no answer within 1800 seconds"),
+        ("crash", Status.CRASHED, "process 2: segmentation fault (SIGSEGV)"),
+        ("xformers", Status.UNSUPPORTED, "needs an NVIDIA GPU"),
+    ],
+)
+def test_a_failure_is_told_with_its_reason_and_has_no_speed(name, status, reason):
+    found = row(cell(name), *fake_run().records)
+    assert (found.status, found.reason) == (status, reason)
+    assert "latency" not in found.estimates
+    assert found.speedup is found.versus_softmax is found.bound is None
+
+
+def test_the_worst_stage_decides():
+    of = cell()
+    oom = record(of, Stage.TIME, status=Status.OUT_OF_MEMORY, reason="no memory")
+    crash = record(of, Stage.QUALITY, status=Status.CRASHED, reason="SIGSEGV")
+    found = row(of, gate(of), oom, crash)
+    assert (found.status, found.reason) == (Status.CRASHED, "pictures: SIGSEGV")
+
+
+def test_a_planned_cell_without_a_record_is_not_ok():
+    found = row(cell("sdpa"), gate(cell()), planned=(cell(), cell("sdpa")), finished=False)
+    assert found.status is Status.CRASHED
+    assert found.reason == "no record: the run ended before its turn"
+
+
+def test_pictures_are_shared_by_all_batch_sizes_and_by_compiled_cells():
+    of, large, compiled = cell(), cell("softmax", 4), cell(compile=True)
+    records = (gate(of), gate(large), gate(compiled), quality(of, 0.3))
+    drifts = {row(one, *records).estimates["latent_drift"].value for one in (of, large, compiled)}
+    assert len(drifts) == 1
+    assert row(large, *records).pictures == f"images/{of.quality_key}.npz"
+
+
+def test_mistake_13_every_figure_of_pictures_has_its_count_and_its_interval():
+    found = row(cell("monarch"), *fake_run().records).estimates
+    drift = found["latent_drift"]
+    assert drift.low < drift.value < drift.high
+    assert drift.samples == 48
+    distance = found[f"{FD}@dataset"]
+    assert (distance.value, distance.low, distance.high) == pytest.approx((26.2, 25.4, 27.0))
+    assert (distance.processes, distance.samples) == (1, 48)
+    assert found["psnr_p5"].value < found["psnr"].value
+
+
+def test_a_distance_never_reaches_below_zero():
+    of = cell()
+    found = row(of, gate(of), quality(of, 0.001)).estimates[f"{FD}@softmax"]
+    assert found.low == 0
+
+
+def test_identical_pictures_have_an_infinite_psnr():
+    found = row(cell(), *fake_run().records)
+    assert found.estimates["psnr"].value == math.inf
+    assert found.estimates["psnr_p5"].value == math.inf
+
+
+def test_speedups_are_against_the_fastest_exact_method_and_against_softmax():
+    softmax, sdpa, monarch = cell(), cell("sdpa"), cell("monarch")
+    records = (
+        *good(softmax, 0.8, exact=True),
+        *good(sdpa, 0.4, exact=True),
+        *good(monarch, 0.2, core=20e6),
+    )
+    found = row(monarch, *records)
+    assert found.speedup == Estimate(2, 2, 2, 1, 5)
+    assert found.against == "sdpa"
+    assert found.versus_softmax.value == 4
+    assert row(softmax, *records).speedup.value == 0.5
+    assert row(sdpa, *records).speedup == Estimate(1, 1, 1, 1, 5)
+
+
+def test_a_fast_inexact_method_is_no_reference():
+    found = row(cell(), *good(cell(), 0.8, exact=True), *good(cell("monarch"), 0.2))
+    assert (found.against, found.speedup.value) == ("softmax", 1)
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        pytest.param({"batch_size": 4}, id="batch size"),
+        pytest.param({"steps": 50}, id="steps"),
+        pytest.param({"compile": True}, id="compile"),
+        pytest.param({"weights": "random"}, id="weights"),
+        pytest.param({"sampling": Sampling(dtype="bfloat16")}, id="dtype"),
+        pytest.param({"model": Choice("fashion-dit", (("depth", 12),))}, id="model"),
+    ],
+)
+def test_cells_that_differ_in_more_than_the_method_are_never_in_one_ratio(axes):
+    other = cell("monarch", **axes)
+    found = row(other, *good(cell(), 0.8, exact=True), *good(other, 0.2))
+    assert found.speedup is None
+    assert found.versus_softmax is None
+
+
+def test_the_bound_is_identity_in_the_same_blocks():
+    half = {"blocks": (0, 1, 2), "blocks_label": "first-half"}
+    records = (
+        *good(cell(), 0.8, exact=True),
+        *good(cell("identity"), 0.2),
+        *good(cell("identity", **half), 0.4),
+        *good(cell("monarch", **half), 0.5),
+        *good(cell("nystromformer", blocks=(5,)), 0.5),
+    )
+    assert row(cell(), *records).bound.value == 4
+    assert row(cell("monarch", **half), *records).bound.value == 2
+    assert row(cell("nystromformer", blocks=(5,)), *records).bound is None
+
+
+def test_the_ceiling_is_what_multiply_adds_alone_would_allow():
+    whole, half = cell("monarch"), cell("monarch", blocks=(0, 1, 2))
+    records = (gate(cell(), 100e6), gate(whole, 20e6), gate(half, 60e6))
+    assert row(whole, *records).ceiling == pytest.approx(400 / 300)
+    assert row(half, *records).ceiling == pytest.approx(400 / 350)
+    assert row(whole, gate(whole, 20e6)).ceiling is None
+
+
+def test_a_run_that_counts_only_needs_no_clock():
+    found = row(cell(), gate(cell()))
+    assert found.status is Status.OK
+    assert found.estimates["macs"].value == 800e6
+    assert found.doubts == ()
+
+
+def claim(**parts):
+    plain = {"metric": "core_macs", "value": 40e6, "tolerance": 0.005, "source": "a paper"}
+    return plain | {"per": "step", "where": {"attention": "monarch"}} | parts
+
+
+def answers(*claims, records=None):
+    of = cell("monarch", 4)
+    return summarise(fake_run(*(records or good(of, 0.4, core=20e6)), claims=claims)).claims
+
+
+@pytest.mark.parametrize(
+    ("asked", "measured", "reproduced"),
+    [
+        pytest.param(claim(value=160e6), 160e6, True, id="per step, all rows"),
+        pytest.param(claim(value=160.7e6), 160e6, True, id="within the tolerance"),
+        pytest.param(claim(value=161e6), 160e6, False, id="outside the tolerance"),
+        pytest.param(claim(per="image", value=8e8), 8e8, True, id="per image, over all steps"),
+        pytest.param(claim(metric="latency", per="image", value=0.1), 0.1, True, id="seconds"),
+        pytest.param(claim(metric="flops", value=1), 2 * 8 * 320e6, False, id="derived"),
+        pytest.param(claim(where={"batch_size": 4, "guidance": True}), 160e6, False, id="guided"),
+        pytest.param(claim(metric="psnr"), None, None, id="not measured"),
+        pytest.param(claim(value=0, where={}), 160e6, False, id="published as zero"),
+    ],
+)
+def test_a_claim_is_answered_in_its_own_unit(asked, measured, reproduced):
+    (found,) = answers(asked)
+    assert found.cell == cell("monarch", 4)
+    assert found.measured == (measured and pytest.approx(measured))
+    assert found.reproduced is reproduced
+
+
+def test_a_claim_that_no_cell_is_about_stays_open():
+    (found,) = answers(claim(where={"guidance": False}))
+    assert (found.cell, found.measured, found.reproduced) == (None, None, None)
+
+
+def test_a_claim_about_two_cells_must_hold_in_both():
+    records = (gate(cell("monarch"), 20e6), gate(cell("monarch", 4), 20e6))
+    assert [found.reproduced for found in answers(claim(), records=records)] == [True, False]
+
+
+def test_notes_tell_what_was_lost():
+    told = summarise(
+        fake_run(
+            *good(cell("monarch"), 0.2),
+            planned=(cell("monarch"), cell("sdpa")),
+            finished=False,
+            problems=("records.jsonl:3: is not JSON",),
+        )
+    ).notes
+    assert told == (
+        "The run did not come to its end: 1 of 2 cells have no result.",
+        "1 lines of the results could not be read.",
+        "No exact method was timed in 1 groups of cells, which have no speed-up.",
+    )
+    assert summarise(fake_run(*failures())).notes[0] == "No cell has a result."
+    assert SUMMARY.notes == ()
+
+
+def test_a_summary_is_plain_json():
+    plain = json.loads(json.dumps(rows_to_json(SUMMARY), allow_nan=False))
+    assert len(plain) == 2 * len(METHODS) + len({one.key for one in failures()})
+    assert plain[0]["estimates"]["psnr"]["value"] == "inf"
+    assert plain[0]["axes"]["attention"] == "softmax"
+    assert plain[1]["speedup"]["value"] == 1
+    assert [one["reproduced"] for one in claims_to_json(SUMMARY)] == [True, False, None]
+    json.dumps(claims_to_json(SUMMARY), allow_nan=False)
+
+
+def test_a_large_run_is_summarised_without_work_per_pair_of_cells():
+    records = tuple(
+        part for batch in range(1, 18) for label in METHODS for part in measured(label, batch)
+    )
+    rows = summarise(fake_run(*records, *good_records()[-6:])).rows
+    assert len(rows) == 17 * len(METHODS)
+    assert all(r.speedup and r.bound for r in rows)
