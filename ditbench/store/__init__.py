@@ -1,13 +1,14 @@
 """Runs and baselines on disk: one line per record, flushed and fsynced as it ends, read back loudly.
 
-results/<suite>/<run id>/    run.json  records.jsonl  records.rejected.jsonl  images/  logs/
+results/<suite>/<run id>/    run.json  records.jsonl  records.rejected.jsonl  verdict.json
+                             images/  logs/
 baselines/<name>.jsonl       a head and the accepted records, reviewed in git like code
 """
 
 from ditbench.store.baselines import LeftOut, baseline_list, baseline_read, baseline_set
 from ditbench.store.index import Entry, entries_to_json, find, runs
 from ditbench.store.reading import Run, read
-from ditbench.store.writing import RunWriter, done, slug
+from ditbench.store.writing import RunWriter, done, slug, write_verdict
 
 __all__ = [
     "Entry",
@@ -23,4 +24,5 @@ __all__ = [
     "read",
     "runs",
     "slug",
+    "write_verdict",
 ]

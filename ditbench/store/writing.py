@@ -11,14 +11,14 @@ import math
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from ditbench.errors import StoreError
-from ditbench.records import Record, Stage, digest, record_to_json
+from ditbench.errors import StoreError, first_of
+from ditbench.records import SCHEMA, Record, Stage, digest, record_to_json
 from ditbench.store.reading import (
     HEAD,
     RECORDS,
@@ -31,6 +31,7 @@ from ditbench.store.reading import (
     read_head,
 )
 
+VERDICT = "verdict.json"
 _LOCK = ".lock"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _WAYS_OUT = {
@@ -167,6 +168,20 @@ def write_whole(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+
+
+def write_verdict(
+    folder: Path, findings: Sequence[Mapping[str, Any]], exit_codes: Iterable[int]
+) -> None:
+    """Write verdict.json: the findings as plain objects and every exit code that holds. Raises StoreError."""
+    codes = set(exit_codes)
+    verdict = {
+        "schema": SCHEMA,
+        "exit_code": first_of(codes),
+        "exit_codes": sorted(codes),
+        "findings": list(findings),
+    }
+    write_whole(folder / VERDICT, json.dumps(verdict, indent=1, allow_nan=False) + "\n")
 
 
 def _write_head(run: Run) -> None:

@@ -83,11 +83,11 @@ def _notes(run: Run, rows: tuple[Row, ...], together: Iterable[Group]) -> Iterab
         missing = sum(row.reason.startswith("no record") for row in rows)
         yield f"The run did not come to its end: {missing} of {len(rows)} cells have no result."
     if run.problems:
-        yield f"{len(run.problems)} lines of the results could not be read."
+        yield f"Lines of the results that could not be read: {len(run.problems)}."
     if not any(row.status is Status.OK for row in rows):
         yield "No cell has a result."
     lost = sum(
         1 for group in together if group.fastest is None and any(one.times for one in group.members)
     )
     if lost:
-        yield f"No exact method was timed in {lost} groups of cells, which have no speed-up."
+        yield f"Groups of cells without a speed-up, for want of a timed exact method: {lost}."

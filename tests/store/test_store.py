@@ -14,7 +14,7 @@ from fakes_runs import cell, failures, fake_run, gate, quality, record, timed
 
 from ditbench.errors import StoreError
 from ditbench.records import Stage, Status
-from ditbench.store import RunWriter, done, entries_to_json, find, read, runs, slug
+from ditbench.store import RunWriter, done, entries_to_json, find, read, runs, slug, write_verdict
 
 RUN = fake_run()
 
@@ -291,3 +291,13 @@ def test_where_there_is_no_run_the_way_to_make_one_is_told(tmp_path):
     with pytest.raises(StoreError, match="holds no run; `ditbench run SUITE` makes one"):
         find(tmp_path, "latest")
     assert runs(tmp_path) == ()
+
+
+def test_a_verdict_holds_every_exit_code_and_the_first_of_them(tmp_path):
+    write_verdict(tmp_path, [{"metric": "latency"}], {3, 4})
+    assert json.loads((tmp_path / "verdict.json").read_text()) == {
+        "schema": 1,
+        "exit_code": 4,
+        "exit_codes": [3, 4],
+        "findings": [{"metric": "latency"}],
+    }

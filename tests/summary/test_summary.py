@@ -263,8 +263,8 @@ def test_notes_tell_what_was_lost():
     ).notes
     assert told == (
         "The run did not come to its end: 1 of 2 cells have no result.",
-        "1 lines of the results could not be read.",
-        "No exact method was timed in 1 groups of cells, which have no speed-up.",
+        "Lines of the results that could not be read: 1.",
+        "Groups of cells without a speed-up, for want of a timed exact method: 1.",
     )
     assert summarise(fake_run(*failures())).notes[0] == "No cell has a result."
     assert SUMMARY.notes == ()
