@@ -69,7 +69,8 @@ def _inspect(cell: Cell, device: str) -> Inspection:
 
 def _missing(device: str) -> list[str]:
     """What this torch lacks for the device, found without touching it."""
-    if device == "cuda" and not torch.backends.cuda.is_built():
+    built: bool = torch.backends.cuda.is_built()  # type: ignore[no-untyped-call]  # torch leaves it so
+    if device == "cuda" and not built:
         return ["this torch is a build for CPUs: install the CUDA build, or measure with --gpu cpu"]
     return []
 

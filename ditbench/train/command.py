@@ -8,18 +8,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ditbench.errors import UsageError
 from ditbench.models import fashion_cnn
 from ditbench.models.dit import DiT
 from ditbench.registry import settings_of
-from ditbench.suite import values, yaml12
-from ditbench.suite.problems import Problems
+from ditbench.suite.cursor import At, Problems
+from ditbench.suite.parse import read as read_text
+from ditbench.suite.yaml12 import Fields, Leaf, compose
 from ditbench.train import dit, export, features
 
-_OWN = {"name", "model", "data"}
 
-
-def command(file: Path, data: Path | None, out: Path, to: Path | None) -> None:
+def train(file: Path, data: Path | None, out: Path, to: Path | None) -> None:
     """Train what the file says under out/<name>; write what ships to `to`, where given.
 
     Raises SuiteError with every mistake of the file, UsageError where the data is not there.
@@ -39,56 +37,38 @@ def command(file: Path, data: Path | None, out: Path, to: Path | None) -> None:
 
 
 def read(file: Path) -> dit.Training | features.Features:
-    """The training file, checked."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file}: cannot be read: {error}") from error
+    """The training file, checked. Raises SuiteError with every mistake."""
     problems = Problems()
-    node = yaml12.read(text, str(file), problems)
-    known = {
-        field.name
-        for kind in (dit.Training, features.Features)
-        for field in dataclasses.fields(kind)
-    }
-    given = values.fields(node, "", known, problems, required=_OWN)
-    problems.end()
-    model = given["model"]
-    small = isinstance(model, yaml12.Leaf) and model.value == fashion_cnn.NAME
+    root = At(compose(read_text(file), str(file)), "", problems)
+    parts = root.node.fields if isinstance(root.node, Fields) else {}
+    named = parts.get("model")
+    small = isinstance(named, Leaf) and named.value == fashion_cnn.NAME
     kind = features.Features if small else dit.Training
     settings = {setting.name: setting for setting in settings_of(kind)}
-    read: dict[str, object] = {}
-    for name, child in given.items():
-        if name == "model":
-            continue
-        if name not in settings:
-            problems.add(
-                child.place, name, f"not a setting of this training{values.hint(name, settings)}"
-            )
-            continue
-        read[name] = values.scalar(child, name, settings[name], problems)
-    if not small:
-        read["model"] = _model(model, problems)
-    problems.end()
-    return kind(**read)  # type: ignore[arg-type]  # every value was checked against its setting
+    given = root.fields([*settings, "model"])
+    for key in ("name", "model", "data"):
+        if key not in given:
+            root.wrong(f"{key!r} is missing")
+    values = {name: at.setting(settings[name]) for name, at in given.items() if name != "model"}
+    if not small and "model" in given:
+        values["model"] = _model(given["model"])  # type: ignore[assignment]  # the one that is no scalar
+    problems.tell()
+    return kind(**values)  # type: ignore[arg-type]  # every value was checked against its setting
 
 
-def _model(node: yaml12.Node, problems: Problems) -> DiT:
-    name = settings_of(_Named)
-    given = values.plain(node, "model", (*name, *settings_of(DiT)), problems)
-    if given.pop("name", "dit") != "dit":
-        problems.add(
-            node.place, "model.name", "only `dit` can be trained, and the word fashion_cnn"
-        )
-    architecture = DiT(**given)  # type: ignore[arg-type]  # every value was checked against its setting
-    for problem in architecture.problems():
-        problems.add(node.place, "model", problem)
-    return architecture
-
-
-@dataclasses.dataclass(frozen=True)
-class _Named:
-    name: str = "dit"
+def _model(at: At) -> DiT | None:
+    """`{name: dit, ...}`; noted and None where it cannot be built."""
+    settings = {setting.name: setting for setting in settings_of(DiT)}
+    given = at.fields(["name", *settings], "setting")
+    if "name" in given:
+        given.pop("name").word([DiT.name], "model")
+    values = {name: child.setting(settings[name]) for name, child in given.items()}
+    if None in values.values():
+        return None
+    made = DiT(**values)  # type: ignore[arg-type]  # every value was checked against its setting
+    for problem in made.problems():
+        at.wrong(problem)
+    return made
 
 
 def _train(training: dit.Training, folder: Path) -> Path:
