@@ -15,12 +15,11 @@ from typing import Any
 
 from ditbench import errors, stats, units
 from ditbench.environment import differences, incompatible, refusals
-from ditbench.metrics import Metric, metric
+from ditbench.metrics import ROUNDING, Metric, metric
 from ditbench.records import Cell, Stage, Status
 from ditbench.store import Run
 from ditbench.summary import (
     DERIVED,
-    ROUNDING,
     Estimate,
     Row,
     estimate_to_json,

@@ -20,13 +20,12 @@ from ditbench.jobs import Findings, Job
 from ditbench.measure import kernels
 from ditbench.measure.bench import Bench, dtype_of, set_up
 from ditbench.measure.cost import Cost, cost
+from ditbench.metrics import ROUNDING
 from ditbench.records import Status
 
 # Relative L2 error that rounding explains, of one core against float64. Over heads instead of tokens gives
 # about 1, scaling twice about 0.3 (reference figures on standard normal q, k).
 CORE_TOLERANCE = {"float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
-# Likewise of final latents after the gate's steps: rounding grows through blocks and guidance.
-LATENT_TOLERANCE = {"float32": 1e-3, "float16": 5e-2, "bfloat16": 2e-1}
 SAMPLES = 2
 STEPS = 4
 # How far declared and counted multiply-adds may lie apart.
@@ -209,7 +208,7 @@ def _check_vacuous(
 ) -> None:
     effect = relative(identity, softmax)
     evidence.facts["attention_effect"] = effect
-    if effect <= LATENT_TOLERANCE[dtype]:
+    if effect <= ROUNDING[dtype]:
         raise GateError(
             f"vacuous: without attention the model's output moves by {effect:.2g} only, so these "
             "weights cannot tell a right method from a wrong one"
@@ -221,10 +220,10 @@ def _check_latents(
 ) -> None:
     error = relative(ours, softmax)
     evidence.facts["latent_error"] = error
-    if error > LATENT_TOLERANCE[dtype]:
+    if error > ROUNDING[dtype]:
         raise GateError(
             f"is declared exact, but the latents lie {error:.2g} from softmax's "
-            f"({LATENT_TOLERANCE[dtype]:.0e} allowed in {dtype})"
+            f"({ROUNDING[dtype]:.0e} allowed in {dtype})"
         )
 
 
@@ -256,7 +255,7 @@ def _check_compiled(
 ) -> None:
     error = relative(compiled, eager)
     evidence.facts["compile_error"] = error
-    if error > LATENT_TOLERANCE[bench.cell.sampling.dtype]:
+    if error > ROUNDING[bench.cell.sampling.dtype]:
         raise GateError(f"compiled code gives another output than eager code, by {error:.2g}")
 
 

@@ -4,36 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from ditbench.jobs import Quality, Timing
 from ditbench.records import Cell, Choice, Sampling, Scalar
+from ditbench.suite.blocks import resolve_blocks
+
+
+def holds(where: Mapping[str, Scalar], cell: Cell) -> bool:
+    """Whether a cell meets every condition.
+
+    where: an axis (a key of `Cell.axes`, or `guidance`: whether it is above 1), or a setting as
+    `attention.block_size` or `model.depth`, to the value it must have. A bare name of a model or method
+    stands for all its settings; blocks are equal where they select the same ones.
+    """
+    return all(_meets(cell, axis, value) for axis, value in where.items())
+
+
+def _meets(cell: Cell, axis: str, value: Scalar) -> bool:
+    if axis == "blocks":
+        try:
+            return resolve_blocks(str(value), int(cell.model["depth"])) == cell.blocks
+        except ValueError:  # a selector for a deeper model of the suite
+            return False
+    part, _, setting = axis.partition(".")
+    if setting:
+        choice = cell.attention if part == "attention" else cell.model
+        return dict(choice.settings).get(setting) == value
+    accepted: dict[str, tuple[Scalar, ...]] = {
+        "model": (cell.model.name, cell.model.label),
+        "attention": (cell.attention.name, cell.attention.label),
+        "weights": (cell.weights,),
+        "compile": (cell.compile,),
+        "batch_size": (cell.batch_size,),
+        "steps": (cell.steps,),
+        "sampler": (cell.sampling.sampler,),
+        "guidance_scale": (cell.sampling.guidance_scale,),
+        "dtype": (cell.sampling.dtype,),
+        "seed": (cell.sampling.seed,),
+        "guidance": (cell.sampling.guidance_scale > 1,),
+    }
+    return value in accepted[axis]
 
 
 @dataclass(frozen=True)
 class Exclusion:
-    """Cells that shall not run.
-
-    where: maps an axis (a key of `Cell.axes`, or a method's setting as `attention.block_size`) to the
-    value it must have; all must hold. because: shown to people.
-    """
+    """Cells that shall not run. where: see `holds`. because: shown to people. place: file:line:column."""
 
     where: Mapping[str, Scalar]
     because: str
+    place: str = ""
 
     def covers(self, cell: Cell) -> bool:
         """Whether this exclusion takes the cell out."""
-        axes: dict[str, Any] = {
-            **{f"attention.{name}": value for name, value in cell.attention.settings},
-            **cell.axes,
-            "attention": cell.attention.name,
-            "batch_size": cell.batch_size,
-            "steps": cell.steps,
-            "compile": cell.compile,
-            "guidance_scale": cell.sampling.guidance_scale,
-            "seed": cell.sampling.seed,
-        }
-        return all(axes.get(axis) == value for axis, value in self.where.items())
+        return holds(self.where, cell)
 
 
 @dataclass(frozen=True)
@@ -41,7 +64,7 @@ class Claim:
     """A published number that the suite re-measures.
 
     per: `step` or `image`. value in the metric's base unit. tolerance: relative, 0.005 is half a per cent.
-    where: as in an exclusion, plus `guidance`: true or false.
+    where: see `holds`.
     """
 
     metric: str
@@ -51,10 +74,18 @@ class Claim:
     per: str = "step"
     where: Mapping[str, Scalar] = field(default_factory=dict)
 
+    def is_about(self, cell: Cell) -> bool:
+        """Whether this cell's value answers the claim."""
+        return holds(self.where, cell)
+
 
 @dataclass(frozen=True)
 class Suite:
-    """A whole suite. Tuples are axes, in the order of the file; everything else is plain."""
+    """A whole suite. Tuples are axes, in the order of the file; everything else is plain.
+
+    exact: the names of the exact methods, which ignore `blocks`. overrides: what `--set` replaced, as
+    YAML by key; `text` is the file without it.
+    """
 
     name: str
     path: str
@@ -73,3 +104,5 @@ class Suite:
     exclude: tuple[Exclusion, ...] = ()
     gate: Mapping[str, float] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
+    exact: frozenset[str] = frozenset({"softmax"})
+    overrides: Mapping[str, str] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ditbench.records import Stage, Status
 from ditbench.store import Run
 from ditbench.summary import claims
-from ditbench.summary.doubts import ROUNDING, Suspect, doubts, twins
+from ditbench.summary.doubts import Suspect, doubts, twins
 from ditbench.summary.evidence import DERIVED, gather
 from ditbench.summary.rows import (
     ClaimResult,
@@ -23,7 +23,6 @@ from ditbench.summary.speed import Group, groups, speeds
 
 __all__ = [
     "DERIVED",
-    "ROUNDING",
     "ClaimResult",
     "Estimate",
     "Row",

@@ -7,24 +7,17 @@ from typing import Any
 
 from ditbench.metrics import metric
 from ditbench.records import Cell
-from ditbench.suite.spec import Exclusion
+from ditbench.suite.spec import holds
 from ditbench.summary.rows import ClaimResult, Row
 
 
 def answer(claim: Mapping[str, Any], rows: Iterable[Row]) -> list[ClaimResult]:
     """One result for every cell that the claim is about, or one without a cell where there is none."""
-    answers = [row for row in rows if covers(claim["where"], row.cell)]
+    answers = [row for row in rows if holds(claim["where"], row.cell)]
     measured = [row for row in answers if claim["metric"] in row.estimates]
     if measured:
         return [_result(claim, row.cell, _measured(claim, row)) for row in measured]
     return [_result(claim, answers[0].cell if answers else None, None)]
-
-
-def covers(where: Mapping[str, Any], cell: Cell) -> bool:
-    """Whether a claim is about this cell: an exclusion's rule, plus `guidance`, on or off."""
-    axes = {axis: value for axis, value in where.items() if axis != "guidance"}
-    guided = cell.sampling.guidance_scale > 1
-    return where.get("guidance", guided) == guided and Exclusion(axes, "").covers(cell)
 
 
 def _measured(claim: Mapping[str, Any], row: Row) -> float:

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ditbench import units
+from ditbench.metrics import ROUNDING
 from ditbench.records import Cell
 from ditbench.summary.evidence import Evidence
 from ditbench.summary.speed import YARDSTICKS, Group, Speed
 
-# Drift of final latents that rounding explains over a whole sampling run, by dtype: as the gate allows.
-ROUNDING = {"float32": 1e-3, "float16": 5e-2, "bfloat16": 2e-1}
 # A latency whose interval is wider than this share of it is not known well enough to rank methods by.
 _WIDE = 0.10
 
