@@ -1,0 +1,138 @@
+"""Models and attention methods as a suite names them, resolved against the catalog."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from ditbench.catalog import Catalog, Method, Setting
+from ditbench.records import Choice, Scalar
+from ditbench.suite.blocks import MOST_BLOCKS
+from ditbench.suite.cursor import At
+from ditbench.suite.yaml12 import Fields, Leaf
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A method with every value that each setting shall take; the choices come only when asked for."""
+
+    at: At
+    method: Method
+    values: tuple[tuple[Scalar, ...], ...]
+
+    @property
+    def count(self) -> int:
+        """How many choices there are."""
+        return math.prod(len(values) for values in self.values)
+
+    def choices(self) -> Iterator[Choice]:
+        """One choice for each combination, the last setting moving fastest."""
+        for values in itertools.product(*self.values):
+            yield choice(self.method.name, self.method.settings, values)
+
+
+def choice(name: str, settings: Iterable[Setting], values: Iterable[Scalar]) -> Choice:
+    """A plug-in with all its settings; the label shows those that are not the default."""
+    pairs = [
+        (setting, _typed(setting, value)) for setting, value in zip(settings, values, strict=True)
+    ]
+    changed = [
+        f"{setting.name}={_shown(value)}"
+        for setting, value in pairs
+        if value != _typed(setting, setting.default)
+    ]
+    label = f"{name}[{','.join(changed)}]" if changed else name
+    return Choice(name, tuple((setting.name, value) for setting, value in pairs), label)
+
+
+def spreads(at: At, catalog: Catalog) -> list[Spread]:
+    """The attention axis; empty only with a mistake noted."""
+    found = [_spread(item, catalog) for item in at.axis_items()]
+    return [spread for spread in found if spread]
+
+
+def _spread(at: At, catalog: Catalog) -> Spread | None:
+    named = named_method(at, catalog)
+    if named is None:
+        return None
+    method, given = named
+    values = tuple(_values(given, setting) for setting in method.settings)
+    return Spread(at, method, values)
+
+
+def _values(given: Mapping[str, At], setting: Setting) -> tuple[Scalar, ...]:
+    if setting.name not in given:
+        return (setting.default,)
+    return given[setting.name].axis(lambda at: at.setting(setting))
+
+
+def named_method(at: At, catalog: Catalog) -> tuple[Method, dict[str, At]] | None:
+    """The method of `name` or `{name: {setting: value}}` and the settings that are given."""
+    if isinstance(at.node, Leaf):
+        name = at.word(catalog.methods, "attention method")
+        return (catalog.methods[name], {}) if name else None
+    if not isinstance(at.node, Fields) or len(at.node.fields) != 1:
+        at.wrong("one method each: write name, or {name: {setting: value}}")
+        return None
+    (name,) = at.fields(catalog.methods, "attention method") or (None,)
+    if name is None:
+        return None
+    method, settings = catalog.methods[name], at.child(name)
+    if settings.is_empty:
+        return method, {}
+    return method, settings.fields((setting.name for setting in method.settings), "setting")
+
+
+def unique(found: Iterable[Spread]) -> tuple[Choice, ...]:
+    """All choices of all spreads; one that stands twice is noted."""
+    first: dict[Choice, str] = {}
+    for spread in found:
+        for one in spread.choices():
+            if one in first:
+                spread.at.wrong(f"{one.label} stands in {first[one]} already")
+            first.setdefault(one, spread.at.where)
+    return tuple(first)
+
+
+def model(at: At, catalog: Catalog) -> Choice | None:
+    """A registered name, or `{name: dit, setting: value}`."""
+    if isinstance(at.node, Leaf):
+        name = at.word(catalog.models, "model")
+        return _architecture(at, catalog, name, {}) if name else None
+    if not isinstance(at.node, Fields) or "name" not in at.node.fields:
+        at.wrong("must be a registered name or a mapping such as {name: dit, hidden: 192}")
+        return None
+    name = at.child("name").word(catalog.models, "model")
+    if name is None:
+        return None
+    settings = {setting.name: setting for setting in catalog.models[name].settings}
+    if not settings and len(at.node.fields) > 1:
+        at.wrong(f"{name} has a fixed architecture: only a model such as dit takes settings")
+        return None
+    given = at.fields(("name", *settings), "setting")
+    read = {key: given[key].setting(settings[key]) for key in given if key != "name"}
+    return _architecture(at, catalog, name, {k: v for k, v in read.items() if v is not None})
+
+
+def _architecture(
+    at: At, catalog: Catalog, name: str, given: Mapping[str, Scalar]
+) -> Choice | None:
+    found = catalog.models[name]
+    values = {**dict(found.architecture), **given}
+    if int(values.get("depth", 0)) > MOST_BLOCKS:
+        at.wrong(f"a model of {values['depth']:,} blocks; at most {MOST_BLOCKS:,}")
+        return None
+    label = choice(name, found.settings, [values[setting.name] for setting in found.settings]).label
+    return Choice(name, tuple(values.items()), label)
+
+
+def _typed(setting: Setting, value: Scalar) -> Scalar:
+    return float(value) if setting.kind == "float" else value
+
+
+def _shown(value: Scalar) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,54 @@
+"""A catalog made by hand, so that suites are tested without torch."""
+
+from __future__ import annotations
+
+from ditbench.catalog import Catalog, Method, Model, Setting
+
+
+def _method(name, *settings, exact=False):
+    return Method(name, settings, exact, summary="", paper="", cost="")
+
+
+_DIT = (
+    Setting("hidden", "int", 384, least=8),
+    Setting("depth", "int", 12, least=1),
+    Setting("prediction", "str", "epsilon", choices=("epsilon", "v_prediction")),
+)
+
+
+def _model(name, depth, *, settings=(), embedded=False, hub=""):
+    architecture = (("hidden", 384), ("depth", depth), ("prediction", "epsilon"))
+    return Model(name, settings, architecture, embedded, hub, "")
+
+
+CATALOG = Catalog(
+    methods={
+        method.name: method
+        for method in (
+            _method("softmax", exact=True),
+            _method(
+                "sdpa", Setting("backend", "str", "auto", choices=("auto", "math")), exact=True
+            ),
+            _method(
+                "monarch",
+                Setting("block_size", "int", 16, least=1),
+                Setting("num_steps", "int", 3, least=1),
+            ),
+            _method(
+                "nystromformer",
+                Setting("rank", "int", 32, least=1),
+                Setting("reuse_az", "bool", True),
+                Setting("ridge", "float", 0.5, least=0.0),
+            ),
+            _method("their.package:Theirs", Setting("rank", "int", 8)),
+        )
+    },
+    models={
+        model.name: model
+        for model in (
+            _model("small", 6, embedded=True),
+            _model("large", 28, hub="owner/large"),
+            _model("dit", 12, settings=_DIT),
+        )
+    },
+)
