@@ -36,7 +36,7 @@ def exclusion(at: At, catalog: Catalog) -> Exclusion | None:
         at.wrong("no condition: this would exclude every cell")
     where = _where(given, catalog)
     because = given["because"].text() if "because" in given else None
-    return Exclusion(where, because) if because else None
+    return Exclusion(where, because, str(at.node.mark)) if because else None
 
 
 def claim(at: At, catalog: Catalog) -> Claim | None:

@@ -58,7 +58,8 @@ def parse(text: str, path: str, catalog: Catalog, overrides: Mapping[str, str] =
     root = put(compose(text, path), overrides, problems)
     values = _values(At(root, "", problems), catalog)
     problems.tell()
-    return Suite(path=path, text=text, **values)
+    exact = frozenset(name for name, method in catalog.methods.items() if method.exact)
+    return Suite(path=path, text=text, exact=exact, overrides=dict(overrides), **values)
 
 
 def methods_from_outside(text: str, path: str) -> tuple[str, ...]:

@@ -80,6 +80,7 @@ def test_the_parts_without_axes_are_read():
     assert read.samplings == tuple(Sampling(guidance_scale=g, seed=7) for g in (1.0, 2.0))
     assert (read.timing.warmup, read.timing.timeout_s) == (0, 60.0)
     assert read.quality.reference == ("softmax",)
+    assert read.exact == {"softmax", "sdpa"}
     assert dict(read.gate) == {"latency": 0.02}
 
 
@@ -90,7 +91,7 @@ def test_an_exclusion_takes_out_the_cells_that_meet_all_of_it():
     assert {(cell.attention["block_size"], cell.compile, cell.blocks) for cell in covered} == {
         (8, True, (5,))
     }
-    assert exclusion.because == "slow"
+    assert (exclusion.because, exclusion.place) == ("slow", "s.yaml:18:5")
 
 
 def test_a_claim_says_what_it_is_about():
@@ -135,6 +136,7 @@ def test_the_command_line_replaces_an_axis():
     assert [sampling.dtype for sampling in read.samplings] == ["bfloat16", "float32"] * 2
     assert (read.timing.repeats, read.timing.warmup) == (9, 0)
     assert read.quality.reference == ("dataset", "softmax")
+    assert read.overrides["steps"] == "8"
 
 
 def test_the_command_line_adds_a_part_that_the_file_lacks():
