@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ditbench.catalog import Catalog, Inspection
+from ditbench.catalog import Inspection
 from ditbench.errors import UsageError
 from ditbench.metrics import metric
 from ditbench.records import Cell, Choice, Stage, Status
@@ -63,7 +63,7 @@ class Estimate:
     known: float
 
 
-def expand(suite: Suite, catalog: Catalog) -> tuple[Cell, ...]:
+def expand(suite: Suite) -> tuple[Cell, ...]:
     """Every cell of the matrix once, in the order of the file.
 
     An exact method in some of the blocks measures nothing that all of them do not, so for exact methods
@@ -80,7 +80,7 @@ def expand(suite: Suite, catalog: Catalog) -> tuple[Cell, ...]:
         suite.attentions,
     )
     for model, weights, sampling, steps, compiled, batch_size, attention in axes:
-        for label, blocks in _selections(suite, catalog, model, attention):
+        for label, blocks in _selections(suite, model, attention):
             cell = Cell(
                 model=model,
                 attention=attention,
@@ -97,10 +97,9 @@ def expand(suite: Suite, catalog: Catalog) -> tuple[Cell, ...]:
 
 
 def _selections(
-    suite: Suite, catalog: Catalog, model: Choice, attention: Choice
+    suite: Suite, model: Choice, attention: Choice
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
-    exact = catalog.methods[attention.name].exact
-    for label in ("all",) if exact else suite.blocks:
+    for label in ("all",) if attention.name in suite.exact else suite.blocks:
         yield label, resolve_blocks(label, int(model["depth"]))
 
 
@@ -131,8 +130,10 @@ def _entry(suite: Suite, cell: Cell, inspection: Inspection) -> Entry:
 
 
 def _check_exclusions(suite: Suite, entries: tuple[Entry, ...]) -> None:
+    if suite.overrides:  # the command line may have removed what the suite excludes
+        return
     idle = [
-        f"{suite.path}: exclude[{number}]: takes no cell out ({exclusion.because})"
+        f"{exclusion.place or suite.path}: exclude[{number}]: takes no cell out ({exclusion.because})"
         for number, exclusion in enumerate(suite.exclude)
         if not any(exclusion.covers(entry.cell) for entry in entries)
     ]

@@ -40,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except errors.DitbenchError as error:
-        print(f"ditbench: {error}" if "\n" not in str(error) else error, file=sys.stderr)
+        # A suite's mistakes begin with their own place, which editors and terminals know how to follow.
+        prefix = "" if isinstance(error, errors.SuiteError) else "ditbench: "
+        print(f"{prefix}{error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("ditbench: interrupted", file=sys.stderr)

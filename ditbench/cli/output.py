@@ -77,9 +77,7 @@ def show_plan(plan: Plan, estimate: Estimate) -> None:
     rest = (
         "all of it measured earlier"
         if estimate.known == 1
-        else (
-            f"{units.percent(estimate.known)} of the cells measured earlier, the rest a guess"
-        )
+        else (f"{units.percent(estimate.known)} of the cells measured earlier, the rest a guess")
     )
     print(
         f"about {units.seconds(estimate.seconds)} ({rest}) and {units.size(estimate.disk)} of disk"

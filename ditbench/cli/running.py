@@ -155,12 +155,19 @@ def _plan(choices: Choices, server: Server, device: Device) -> Plan:
     from ditbench.suite import parse
 
     text = parse.read(choices.suite)
-    outside = parse.methods_from_outside(text, str(choices.suite))
+    overrides = _overrides(choices.overrides)
+    told = [
+        text,
+        *(f"attention: [{value}\n]" for axis, value in overrides.items() if axis == "attention"),
+    ]
+    outside = [
+        name for part in told for name in parse.methods_from_outside(part, str(choices.suite))
+    ]
     catalog = server.call("ditbench.measure.catalog:catalog", outside)
-    suite = parse.parse(text, str(choices.suite), catalog, _overrides(choices.overrides))
+    suite = parse.parse(text, str(choices.suite), catalog, overrides)
     if choices.quick:
         suite = planning.quick(suite)
-    cells = planning.expand(suite, catalog)
+    cells = planning.expand(suite)
     inspections = server.call("ditbench.measure.catalog:inspect", cells, device.kind)
     return planning.assemble(suite, cells, inspections, choices.select)
 

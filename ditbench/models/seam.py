@@ -95,11 +95,7 @@ class Denoiser:
         self.clock.step = 0
         for attn, site in zip(attentions(self.network), self.sites(), strict=True):
             layer, present = layer_of(site), attn.processor
-            if (
-                layer.stateless
-                and isinstance(present, Processor)
-                and present.layer == layer
-            ):
+            if layer.stateless and isinstance(present, Processor) and present.layer == layer:
                 # The same stateless layer: a new object would make compiled code compile again.
                 present.calls = 0
             else:

@@ -267,7 +267,7 @@ def _macs(group: Group, names: words.Names) -> Figure | None:
         name="multiply-adds",
         title="Multiply-adds of one step",
         caption=(
-            f"{group.title}. The whole model, guidance rows included; the dark part is the attention "
+            f"{group.title}. The whole model, guidance rows included; the part in front is the attention "
             f"core. FLOP = 2 MAC.{_hidden(hidden)}"
         ),
         alternative=_bars_said(bars),

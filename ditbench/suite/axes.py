@@ -15,6 +15,8 @@ from ditbench.suite.cursor import At
 from ditbench.suite.weights import weights
 
 MOST_CELLS = 100_000
+# The noise schedules have so many timesteps, and no step can stand between two.
+MOST_STEPS = 1000
 
 # Axes of the file to fields of `Suite`.
 _FIELDS = {
@@ -59,7 +61,7 @@ def _plain(given: Mapping[str, At], catalog: Catalog) -> _Axes:
         "weights": lambda at: weights(at, models, catalog),
         "blocks": lambda at: at.selection(depths),
         "batch_size": lambda at: at.integer(1),
-        "steps": lambda at: at.integer(1),
+        "steps": lambda at: at.integer(1, MOST_STEPS),
         "compile": At.switch,
     }
     return axes | {key: given[key].axis(reader) for key, reader in readers.items() if key in given}

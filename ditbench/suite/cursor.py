@@ -124,12 +124,18 @@ class At:
             first.setdefault(value, item.where)
         return tuple(first)
 
-    def integer(self, least: float | None = None) -> int | None:
+    def integer(self, least: float | None = None, most: int | None = None) -> int | None:
         """A whole number; true and 1.0 are none."""
         value = self.node.value if isinstance(self.node, Leaf) else None
-        if isinstance(value, int) and not isinstance(value, bool) and _at_least(value, least):
+        if (
+            isinstance(value, int)
+            and not isinstance(value, bool)
+            and _at_least(value, least)
+            and (most is None or value <= most)
+        ):
             return value
-        self._expected(f"a whole number{_bound(least)}")
+        limit = "" if most is None else f" and <= {most}"
+        self._expected(f"a whole number{_bound(least)}{limit}")
         return None
 
     def number(self, least: float | None = None) -> float | None:

@@ -38,7 +38,7 @@ def put(root: Node, overrides: Mapping[str, str], problems: Problems) -> Node:
 
 def _value(text: str, mark: Mark) -> Node:
     """`8` is one value, `1,8` and `[1, 8]` are a list: the text is read as what stands inside brackets."""
-    listed = compose(f"[{text}]", mark.file, at=mark)
+    listed = compose(f"[{text}\n]", mark.file, at=mark)  # a comment must not swallow the bracket
     if isinstance(listed, Items) and len(listed.items) == 1:
         return listed.items[0]
     return listed

@@ -43,7 +43,9 @@ class Shell:
 
     def run_folder(self) -> Path:
         """The newest run's folder."""
-        return max(self.folder.glob("results/*/*/run.json"), key=lambda path: path.parent.name).parent
+        return max(
+            self.folder.glob("results/*/*/run.json"), key=lambda path: path.parent.name
+        ).parent
 
 
 @pytest.fixture(scope="module")

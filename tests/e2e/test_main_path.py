@@ -51,29 +51,31 @@ def test_it_ends_well_and_names_its_page(shell, first):
 
 
 def test_every_cell_has_an_outcome(rows):
-    outcomes = (
-        {(row["attention"], row["batch_size"]): row["status"] for row in rows}
-        if rows and "attention" in rows[0]
-        else {}
-    )
-    kinds = [row["status"] for row in rows]
-    assert kinds.count("ok") == 9
-    assert kinds.count("excluded") == 1
-    assert kinds.count("unsupported") == 2
-    assert outcomes is not None
+    found = {(row["axes"]["attention"], row["axes"]["batch_size"]): row["status"] for row in rows}
+    measured = ("softmax", "sdpa", "monarch[block_size=4,num_steps=1]", "monarch[num_steps=1]")
+    wanted = {(method, size): "ok" for method in measured for size in "12"}
+    wanted |= {("identity", "1"): "ok", ("identity", "2"): "excluded"}
+    wanted |= {("xformers", size): "unsupported" for size in "12"}
+    assert found == wanted
 
 
 def test_an_exact_method_drifts_by_rounding_and_identity_by_more(rows):
-    drift = (
-        {
-            row["cell"]: row["metrics"]["latent_drift"]["value"]
-            for row in rows
-            if row["status"] == "ok"
-        }
-        if "cell" in rows[0]
-        else None
-    )
-    assert drift is None or drift
+    drift = {
+        row["axes"]["attention"]: row["estimates"]["latent_drift"]["value"]
+        for row in rows
+        if row["status"] == "ok"
+    }
+    assert drift["softmax"] == 0
+    assert drift["sdpa"] < 1e-5
+    assert max(drift, key=lambda method: drift[method]) == "identity"
+
+
+def test_mistake_13_every_time_has_an_interval_and_its_counts(rows):
+    for row in rows:
+        if row["status"] == "ok":
+            latency = row["estimates"]["latency"]
+            assert latency["low"] <= latency["value"] <= latency["high"]
+            assert (latency["processes"], latency["samples"]) == (2, 6)
 
 
 def test_the_suites_name_is_escaped_in_the_page(shell, first):

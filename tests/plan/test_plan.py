@@ -7,27 +7,13 @@ import dataclasses
 import pytest
 
 from ditbench import plan as planning
-from ditbench.catalog import Catalog, Inspection, Method, Model
+from ditbench.catalog import Inspection
 from ditbench.errors import UsageError
 from ditbench.jobs import Quality, Timing
 from ditbench.records import Choice, Status
 from ditbench.suite.spec import Exclusion, Suite
 
 ARCHITECTURE = (("channels", 1), ("depth", 4), ("size", 8))
-
-
-def method(name: str, *, exact: bool = False) -> Method:
-    return Method(name, (), exact, "", "", "")
-
-
-CATALOG = Catalog(
-    methods={
-        "softmax": method("softmax", exact=True),
-        "monarch": method("monarch"),
-        "identity": method("identity"),
-    },
-    models={"m": Model("m", (), ARCHITECTURE, embedded=False, hub="", summary="")},
-)
 
 
 def suite(**fields) -> Suite:
@@ -43,13 +29,13 @@ def suite(**fields) -> Suite:
 
 
 def planned(what: Suite, select: str = "", reasons=lambda _cell: ()):
-    cells = planning.expand(what, CATALOG)
+    cells = planning.expand(what)
     inspections = [Inspection(c.key, reasons(c), 1e9, 1e8, 1000) for c in cells]
     return planning.assemble(what, cells, inspections, select)
 
 
 def test_an_exact_method_ignores_blocks_and_an_approximate_one_does_not():
-    cells = planning.expand(suite(blocks=("all", "first-half", "second-half")), CATALOG)
+    cells = planning.expand(suite(blocks=("all", "first-half", "second-half")))
     assert [(c.attention.name, c.blocks) for c in cells] == [
         ("softmax", (0, 1, 2, 3)),
         ("monarch", (0, 1, 2, 3)),
@@ -59,14 +45,14 @@ def test_an_exact_method_ignores_blocks_and_an_approximate_one_does_not():
 
 
 def test_two_ways_of_saying_the_same_blocks_are_one_cell():
-    cells = planning.expand(suite(blocks=("all", "0-3")), CATALOG)
+    cells = planning.expand(suite(blocks=("all", "0-3")))
     assert len(cells) == 2
 
 
 def test_mistake_35_the_order_of_a_suite_changes_no_key():
     straight = suite(batch_sizes=(1, 8))
     turned = suite(batch_sizes=(8, 1), attentions=tuple(reversed(straight.attentions)))
-    keys = [{c.key for c in planning.expand(s, CATALOG)} for s in (straight, turned)]
+    keys = [{c.key for c in planning.expand(s)} for s in (straight, turned)]
     assert keys[0] == keys[1]
 
 

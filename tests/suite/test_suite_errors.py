@@ -66,7 +66,7 @@ def problems(text, overrides=None):
         ),
         (
             HEAD + "attention: softmax\nsteps: [1, 1.0]",
-            ["4:12: steps[1]: must be a whole number >= 1, not 1.0"],
+            ["4:12: steps[1]: must be a whole number >= 1 and <= 1000, not 1.0"],
         ),
         (
             HEAD + "attention: softmax\nbatch_size: []",

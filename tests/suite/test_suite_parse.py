@@ -68,7 +68,7 @@ def test_a_whole_number_for_a_float_gives_the_same_key():
     texts = [
         f"name: x\nmodel: small\nattention: {{nystromformer: {{ridge: {r}}}}}" for r in ("1", "1.0")
     ]
-    first, second = (expand(suite(text), CATALOG)[0].key for text in texts)
+    first, second = (expand(suite(text))[0].key for text in texts)
     assert first == second
 
 
@@ -87,7 +87,7 @@ def test_the_parts_without_axes_are_read():
 def test_an_exclusion_takes_out_the_cells_that_meet_all_of_it():
     read = suite()
     (exclusion,) = read.exclude
-    covered = [cell for cell in expand(read, CATALOG) if exclusion.covers(cell)]
+    covered = [cell for cell in expand(read) if exclusion.covers(cell)]
     assert {(cell.attention["block_size"], cell.compile, cell.blocks) for cell in covered} == {
         (8, True, (5,))
     }
@@ -147,7 +147,7 @@ def test_the_command_line_adds_a_part_that_the_file_lacks():
 def test_mistake_35_reordering_a_suite_changes_no_key():
     text = "name: x\nmodel: small\nattention: [softmax, monarch: {block_size: [8, 16]}]\nsteps: [1, 2]\n"
     turned = "steps: [2, 1]\nattention: [monarch: {block_size: [16, 8]}, softmax]\nmodel: small\nname: x\n"
-    keys = [[cell.key for cell in expand(suite(one), CATALOG)] for one in (text, turned)]
+    keys = [[cell.key for cell in expand(suite(one))] for one in (text, turned)]
     assert keys[0] != keys[1]
     assert set(keys[0]) == set(keys[1])
     assert len(keys[0]) == 6
@@ -155,7 +155,7 @@ def test_mistake_35_reordering_a_suite_changes_no_key():
 
 def test_mistake_08_halves_are_resolved_for_each_model():
     text = "name: x\nmodel: [small, large]\nattention: monarch\nblocks: [first-half, second-half]"
-    resolved = [cell.blocks for cell in expand(suite(text), CATALOG)]
+    resolved = [cell.blocks for cell in expand(suite(text))]
     assert resolved == [
         tuple(range(3)),
         tuple(range(3, 6)),
@@ -194,7 +194,7 @@ def real():
 @pytest.mark.parametrize("name", ["quickstart", "gpu/dit-xl-2-256", "golden/attention-core"])
 def test_the_suites_that_ship_are_right(name, real):
     read = load(SUITES / f"{name}.yaml", real)
-    cells = expand(read, real)
+    cells = expand(read)
     assert cells
     for claim in read.claims:
         where = {key: value for key, value in claim.where.items() if key.startswith("attention.")}

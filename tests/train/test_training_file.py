@@ -54,8 +54,7 @@ def test_a_missing_file_is_one_line(tmp_path):
         command.read(tmp_path / "no.yaml")
 
 
-def test_the_verb_trains_and_exports(tmp_path, capsys, monkeypatch):
-    small = "name: x\nmodel: {name: dit, hidden: 16, depth: 1, heads: 1, patch: 8, size: 32, channels: 1, out_channels: 1, classes: 10}\n"
-    (tmp_path / "t.yaml").write_text(small + "data: nowhere\nsteps: 2\nbatch_size: 4\n")
-    with pytest.raises(UsageError, match="no train-images-idx3-ubyte"):
-        command.train(tmp_path / "t.yaml", None, tmp_path / "out", None)
+def test_the_data_may_be_given_on_the_command_line_and_must_be_there(tmp_path):
+    (tmp_path / "t.yaml").write_text(GOOD)
+    with pytest.raises(UsageError, match="elsewhere: no train-images-idx3-ubyte"):
+        command.train(tmp_path / "t.yaml", tmp_path / "elsewhere", tmp_path / "out", None)
