@@ -104,7 +104,7 @@ def plan(
     choices = Choices(suite, select, tuple(set_ or ()), quick, gpu)
     with _session(choices) as (server, device):
         planned = _plan(choices, server, device)
-        rate = server.call("ditbench.measure.catalog:macs_per_second")
+        rate = server.call("ditbench.measure.catalog:macs_per_second", device.kind)
     if json:
         return output.as_json(planning.to_json(planned))
     estimate = planning.estimate(planned, _latency_seen(out, planned.suite.name), rate)

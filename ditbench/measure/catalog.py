@@ -40,14 +40,14 @@ def inspect(cells: Iterable[Cell], device: str) -> list[Inspection]:
     return [_inspect(cell, device) for cell in cells]
 
 
-def macs_per_second() -> float:
-    """What this CPU reaches in a plain matrix product: the yardstick of a plan's guess at its time."""
-    side = 768
-    left = torch.rand(side, side)
-    torch.mm(left, left)
+def macs_per_second(device: str) -> float:
+    """What a device ("cpu", "cuda") reaches in a plain matrix product: the yardstick of a plan's guess."""
+    side, dtype = (768, torch.float32) if device == "cpu" else (4096, torch.bfloat16)
+    left = torch.ones(side, side, device=device, dtype=dtype)
+    torch.mm(left, left).sum().item()
     started, done = time.perf_counter(), 0
     while time.perf_counter() - started < 0.2:
-        torch.mm(left, left)
+        torch.mm(left, left).sum().item()  # `item` waits for the device
         done += 1
     return done * side**3 / (time.perf_counter() - started)
 

@@ -13,7 +13,7 @@ from ditbench.errors import UnfitError
 from ditbench.jobs import Job, Quality, Timing
 from ditbench.measure import kernels, measure, quality, timing
 from ditbench.measure.bench import set_up
-from ditbench.measure.catalog import catalog, inspect
+from ditbench.measure.catalog import catalog, inspect, macs_per_second
 from ditbench.measure.cost import cost
 from ditbench.models.dit import DiT
 from ditbench.records import Choice, Sampling, Stage, Status
@@ -166,6 +166,10 @@ def test_inspection_gives_every_reason_and_the_price():
     assert (priced.reasons, priced.core_macs) == ((), cost(cell("softmax")).core)
     broken = dataclasses.replace(cell("softmax"), model=model(dataclasses.replace(TINY, heads=3)))
     assert inspect([broken], "cpu")[0].reasons == ("hidden 32 is not a multiple of heads 3",)
+
+
+def test_the_yardstick_of_the_plan_is_a_rate_that_a_cpu_can_have():
+    assert 1e8 < macs_per_second("cpu") < 1e13
 
 
 def test_a_gpu_with_a_torch_for_cpus_is_a_reason_and_not_a_crash(monkeypatch):
