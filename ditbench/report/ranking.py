@@ -275,7 +275,10 @@ def _frechet(name: str, evidence: Evidence, row: Row) -> Value:
 
 
 def _kernels(row: Row) -> Value:
-    return Value(", ".join(row.kernels) or NOT_MEASURED, order=", ".join(row.kernels) or None)
+    # A cell with multiply-adds passed its gates, which looked: it ran no attention kernel at all.
+    looked = "macs" in row.estimates
+    seen = ", ".join(row.kernels)
+    return Value(seen or ("none" if looked else NOT_MEASURED), order=seen or None)
 
 
 def _doubts(row: Row) -> Value:
