@@ -12,7 +12,7 @@ from ditbench.measure import gates
 from ditbench.measure.bench import set_up
 from ditbench.models.dit import attentions, close_gates
 from ditbench.models.seam import Denoiser
-from ditbench.records import Cell, Stage, Status
+from ditbench.records import Cell, Sampling, Stage, Status
 
 
 def run(what: Cell, tmp_path) -> Findings:
@@ -56,6 +56,15 @@ def test_mistake_04_closed_gates_are_called_vacuous(tmp_path, monkeypatch):
     found = run(cell("softmax"), tmp_path)
     assert found.status is Status.FAILED_GATE
     assert found.reason.startswith("vacuous:")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_the_gate_on_latents_is_never_looser_than_a_fifth_of_leaving_attention_out(dtype, tmp_path):
+    sampling = Sampling(guidance_scale=2.0, dtype=dtype)
+    found = run(cell("sdpa", sampling=sampling), tmp_path)
+    assert found.status is Status.OK, found.reason
+    assert found.facts["latent_tolerance"] <= found.facts["attention_effect"] / 5
+    assert found.facts["latent_error"] <= found.facts["latent_tolerance"]
 
 
 def test_mistake_05_a_method_priced_at_zero_is_refused(tmp_path):
