@@ -34,7 +34,9 @@ _INFLUENTIAL = (
     "OPENBLAS_NUM_THREADS",
     "PYTORCH_ALLOC_CONF",
     "PYTORCH_CUDA_ALLOC_CONF",
+    "TORCHDYNAMO_*",
     "TORCHINDUCTOR_*",
+    "TORCH_COMPILE_DISABLE",
     "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
     "TORCH_CUDNN_*",
 )
@@ -48,6 +50,8 @@ _TOLD = (
 )
 # Variables that change softmax as well as the method, and the way out of each.
 _REFUSED = {
+    "TORCHDYNAMO_DISABLE": "makes compiled cells eager ones: unset it and write compile: off",
+    "TORCH_COMPILE_DISABLE": "makes compiled cells eager ones: unset it and write compile: off",
     "DIFFUSERS_ATTN_BACKEND": "changes the attention of every method, softmax too: unset it and name "
     "the kernel in the suite, as in `sdpa: {backend: flash}`",
     "NVIDIA_TF32_OVERRIDE": "changes the precision of every product in float32, softmax's too: unset it",

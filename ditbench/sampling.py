@@ -97,8 +97,12 @@ def labels(process: Process, seed: int, indices: Sequence[int]) -> torch.Tensor:
 
 
 def _mix(seed: int, index: int) -> int:
-    """A generator seed for one sample: distinct for every (seed, index) below 2^31 each."""
-    return (seed << 31) + index
+    """A generator seed for one sample.
+
+    torch's CPU generator takes 32 bits of it, so seeds are spread over those by an odd constant (2^32 over
+    the golden ratio): a shift would leave even seeds alike.
+    """
+    return (seed * 0x9E3779B1 + index) % 2**32
 
 
 def rows(batch: int, guidance_scale: float) -> int:

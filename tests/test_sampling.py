@@ -48,6 +48,11 @@ def test_noise_of_one_index_is_bit_identical_in_any_company():
     assert not torch.equal(sampling.noise(SPEC, 7, [6]), sampling.noise(SPEC, 8, [6]))
 
 
+def test_every_seed_has_noise_of_its_own():
+    drawn = [sampling.noise(SPEC, seed, range(3)) for seed in (0, 1, 2, 3, 4)]
+    assert not any(torch.equal(a, b) for n, a in enumerate(drawn) for b in drawn[:n])
+
+
 def test_labels_use_every_class_equally():
     assert torch.bincount(sampling.labels(SPEC, 3, range(40))).tolist() == [4] * 10
 

@@ -131,7 +131,7 @@ def show_findings(comparison: Comparison) -> None:
 
 def _show_comparison(comparison: Comparison) -> None:
     if not comparison.baseline:
-        print("compared with nothing: no earlier run of this suite is stored")
+        print("compared with nothing")
         return
     counts: dict[str, int] = {}
     for finding in comparison.findings:

@@ -75,7 +75,12 @@ def report(
     found = store.read(store.find(out, run))
     against, name = either(baseline, out, baselines) if baseline else (None, "")
     folder = to or found.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise errors.UsageError(
+            f"--to {folder}: cannot be made a folder: {error.strerror}"
+        ) from error
     print(render(found, summary.summarise(found), comparing.compare(found, against, name), folder))
     return errors.OK
 
@@ -206,12 +211,14 @@ def either(text: str, out: Path, baselines: Path) -> tuple[Run, str]:
 
 
 def previous(run: Run, out: Path) -> Run | None:
-    """The newest finished run of the same suite before this one."""
+    """The newest finished run before this one of the same suite that planned at least its cells."""
     from ditbench import store
 
     for entry in store.runs(out):
         if entry.suite == run.suite and entry.finished and entry.id < run.id:
-            return store.read(entry.folder)
+            earlier = store.read(entry.folder)
+            if {cell.key for cell in run.planned} <= {cell.key for cell in earlier.planned}:
+                return earlier
     return None
 
 

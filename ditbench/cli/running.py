@@ -82,6 +82,10 @@ def run(
     """Measure a suite, then write and name its report."""
     if dry_run:
         return plan(suite, select, set_, quick, gpu, out)
+    if baseline and baseline != "none":
+        from ditbench.cli.reading import either
+
+        either(baseline, out, baselines)  # a name that is none shall not cost a night
     choices = Choices(suite, select, tuple(set_ or ()), quick, gpu)
     with _session(choices) as (server, device):
         planned = _plan(choices, server, device)

@@ -158,20 +158,25 @@ def check_run(bench: Bench, evidence: Evidence) -> None:
     steps = min(STEPS, bench.cell.steps)
     untouched = bench.sample(inputs, steps)
 
-    def with_layers(method: str = "") -> torch.Tensor:
+    turned_inputs = (inputs[0].flip(0), inputs[1].flip(0))
+
+    def with_layers(method: str = "", *, turned: bool = False) -> torch.Tensor:
         denoiser.install(bench.everywhere(method) if method else bench.layers)
-        return bench.sample(inputs, steps)
+        return bench.sample(turned_inputs if turned else inputs, steps)
 
     ours = with_layers()
     calls = denoiser.calls()
     again = with_layers()
+    turned = with_layers(turned=True).flip(0)
     softmax = with_layers("softmax")
     identity = with_layers("identity")
     denoiser.install(bench.layers)
     _check_calls(calls, steps, evidence)
-    _check_finite(ours)
+    for latents in (ours, again, turned, softmax, identity, untouched):
+        _check_finite(latents)
     _check_rerun(ours, again, bench.device, evidence)
     effect = _check_vacuous(softmax, identity, untouched, evidence)
+    _check_turned(turned, ours, dtype, evidence)
     if bench.method.is_exact:
         _check_latents(ours, softmax, min(ROUNDING[dtype], effect / _MARGIN), evidence)
     _check_kernels(bench, evidence)
@@ -204,6 +209,17 @@ def _check_rerun(
     if error > (0 if device.type == "cpu" else CORE_TOLERANCE["float32"]):
         raise GateError(
             f"the same sampling run twice differs by {error:.2g}: state is kept between runs"
+        )
+
+
+def _check_turned(turned: torch.Tensor, ours: torch.Tensor, dtype: str, evidence: Evidence) -> None:
+    """The same samples in the other order: a cache filled by an earlier picture shows here."""
+    error = relative(turned, ours)
+    evidence.facts["turned_error"] = error
+    if error > max(_MARGIN * evidence.facts["rounding"], CORE_TOLERANCE[dtype]):
+        raise GateError(
+            f"the same samples in the other order differ by {error:.2g}: state is kept between runs, "
+            "or samples mix"
         )
 
 
@@ -252,6 +268,7 @@ def _check_kernels(bench: Bench, evidence: Evidence) -> None:
             except TorchDynamoException as error:
                 cause = str(error).strip().splitlines()[0]
                 raise GateError(f"does not compile whole: {cause}") from error
+            _check_finite(compiled)
             _check_compiled(compiled, eager, bench, evidence)
         seen = kernels.kinds_run(lambda: bench.denoiser(latents, times, labels))
         bench.denoiser.compile(on=False)

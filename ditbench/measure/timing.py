@@ -88,13 +88,16 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
     peak = memory.Peak(bench.device, start_bytes)
     peak.reset()
     timed = _series(bench, inputs, watch, job.timing.repeats, lambda n: say(f"timing {n}"))
+    measured = peak.read()
+    if not bool(torch.isfinite(bench.sample(inputs)).all()):
+        return Findings(Status.NOT_FINITE, "the latents of the timed sampling run are not finite")
     return Findings(
         status=Status.OK,
         metrics={
             "first_call": (sum(first),),
             "latency": tuple(sum(steps) for steps in timed),
             "step_latency": tuple(step for steps in timed for step in steps),
-            **peak.read(),
+            **measured,
         },
         warmups={"latency": tuple(sum(steps) for steps in warmups)},
         facts={

@@ -48,12 +48,20 @@ def load(model: Choice, weights: str, dtype: torch.dtype, device: torch.device) 
     if not path.is_file():
         raise UsageError(f"{folder}: no {_FILE} here (pickled weights are never opened)")
     try:
-        network = DiTTransformer2DModel.from_pretrained(
-            folder, use_safetensors=True, torch_dtype=dtype, low_cpu_mem_usage=False
+        network, told = DiTTransformer2DModel.from_pretrained(
+            folder,
+            use_safetensors=True,
+            torch_dtype=dtype,
+            low_cpu_mem_usage=False,
+            output_loading_info=True,
         )
     except (RuntimeError, ValueError, OSError, SafetensorError) as error:
         cause = str(error).strip().splitlines()[-1].strip()
         raise UsageError(f"{path}: not the weights of this architecture: {cause}") from error
+    # diffusers would put random numbers where the file has none, and go on.
+    wrong = [f"{kind}: {keys[0]} and {len(keys) - 1} more" for kind, keys in told.items() if keys]
+    if wrong:
+        raise UsageError(f"{path}: not the weights of this architecture: {'; '.join(wrong)}")
     network = network.to(device).eval().requires_grad_(requires_grad=False)
     return Loaded(network, spec, f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
 

@@ -106,3 +106,21 @@ class BreaksTheGraph(Faulty):
         if float(q.sum()) > 1e30:
             return v
         return super().attend(q, k, v)
+
+
+@dataclass(frozen=True)
+class Memoises(Faulty):
+    """Answers every call of one shape with what it computed first: fast, and the same twice."""
+
+    exact: ClassVar[bool] = False
+    kept: ClassVar[list[torch.Tensor]] = []
+    calls: ClassVar[list[int]] = []
+
+    def attend(self, q, k, v):
+        if q.device.type == "meta" or q.shape[0] != 4:
+            return super().attend(q, k, v)
+        self.calls.append(1)
+        place = (len(self.calls) - 1) % 8  # two blocks, four steps
+        if len(self.kept) <= place:
+            self.kept.append(super().attend(q, k, v))
+        return self.kept[place]

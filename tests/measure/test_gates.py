@@ -78,6 +78,14 @@ def test_mistake_16_state_that_leaks_into_the_next_run_is_refused(tmp_path):
     assert "state is kept between runs" in found.reason
 
 
+def test_mistake_16_a_cache_of_the_first_picture_is_refused_though_it_repeats_itself(tmp_path):
+    faulty.Memoises.kept.clear()
+    faulty.Memoises.calls.clear()
+    found = run(cell("faulty:Memoises"), tmp_path)
+    assert found.reason.startswith("the same samples in the other order differ by")
+    assert found.facts["rerun_error"] == 0
+
+
 def test_mistake_17_a_method_that_stays_in_the_model_is_refused(tmp_path, monkeypatch):
     def forget_the_first(self: Denoiser) -> None:
         pairs = list(zip(attentions(self.network), self._native, strict=True))

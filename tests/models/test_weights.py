@@ -7,6 +7,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from ditbench.errors import UsageError
 from ditbench.models import weights
@@ -77,6 +78,17 @@ def test_a_cut_off_file_is_one_line(folder):
     path = folder / "transformer" / "diffusion_pytorch_model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UsageError, match="not the weights of this architecture"):
+        load(str(folder))
+
+
+def test_mistake_03_weights_with_a_hole_are_refused_and_not_filled_with_random_numbers(folder):
+    path = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    state = load_file(path)
+    state.pop("transformer_blocks.0.attn1.to_v.weight")
+    save_file(state, path, {"format": "pt"})
+    with pytest.raises(
+        UsageError, match=r"missing_keys: transformer_blocks\.0\.attn1\.to_v\.weight"
+    ):
         load(str(folder))
 
 
