@@ -346,9 +346,9 @@ def _codes(
         for one in findings
     )
     holds = {
-        errors.CELLS_FAILED: any(
-            row.status is not Status.OK and not row.status.known_before for row in rows
-        ),
+        # A run that was cut off has cells without a result, even where each that it has is good.
+        errors.CELLS_FAILED: not candidate.finished
+        or any(row.status is not Status.OK and not row.status.known_before for row in rows),
         errors.PERFORMANCE: any(one.verdict is Verdict.REGRESSED for one in findings),
         errors.ENVIRONMENT: bool(refusals(candidate.environment)),
         errors.NOTHING_COMPARABLE: required and not judged,

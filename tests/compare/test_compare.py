@@ -351,3 +351,8 @@ def test_findings_are_plain_json():
     assert first["verdict"] == "inconclusive"
     assert first["change"] == pytest.approx(1 / 1.5 - 1, abs=0.02)
     assert set(first["baseline"]) == {"value", "low", "high", "processes", "samples"}
+
+
+def test_a_run_that_was_cut_off_is_never_fine():
+    cut = fake_run(*good_records(), finished=False)
+    assert errors.CELLS_FAILED in compare(cut, None, "").exit_codes
