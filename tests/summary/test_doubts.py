@@ -95,7 +95,7 @@ def test_mistake_27_constant_pictures_are_told():
     assert doubts(of, *records) == ("25.0 % of its pictures are constant",)
 
 
-def test_mistake_5_operators_that_no_counter_knows_are_listed():
+def test_mistake_05_operators_that_no_counter_knows_are_listed():
     of = cell("monarch")
     records = (*BASE, *good(of, 0.5, uncounted=["lib::fused", "lib::other"]))
     assert doubts(of, *records) == ("multiply-adds of lib::fused, lib::other not counted",)
