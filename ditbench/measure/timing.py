@@ -87,7 +87,9 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
     warmups = _series(bench, inputs, watch, job.timing.warmup, lambda n: say(f"warm-up {n}"))
     peak = memory.Peak(bench.device, start_bytes)
     peak.reset()
+    begin = time.monotonic_ns()
     timed = _series(bench, inputs, watch, job.timing.repeats, lambda n: say(f"timing {n}"))
+    end = time.monotonic_ns()
     measured = peak.read()
     if not bool(torch.isfinite(bench.sample(inputs)).all()):
         return Findings(Status.NOT_FINITE, "the latents of the timed sampling run are not finite")
@@ -106,6 +108,8 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
             "weights": bench.weights,
             "rows": job.cell.rows,
             "nfe": job.cell.steps,
+            # For what is sampled from outside: telemetry and energy of the timed calls alone.
+            "timed_ns": [begin, end],
             **peak.facts(),
         },
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -56,6 +57,15 @@ def test_mistake_14_memory_is_reset_after_the_warm_up(tmp_path, monkeypatch):
     found = timing.run(job(cell("softmax"), Stage.TIME, tmp_path), quiet)
     assert found.facts["peak_without_warmup"]
     assert found.metrics["peak_resident"][0] < 200e6
+
+
+def test_the_timed_calls_lie_between_their_time_stamps(tmp_path):
+    """Of the clock that other processes of this machine read too."""
+    before = time.monotonic_ns()
+    found = timing.run(job(cell("softmax"), Stage.TIME, tmp_path), quiet)
+    begin, end = found.facts["timed_ns"]
+    assert before < begin < end < time.monotonic_ns()
+    assert sum(found.metrics["latency"]) <= (end - begin) / 1e9
 
 
 def test_phases_are_told_in_order(tmp_path):
