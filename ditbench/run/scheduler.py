@@ -7,12 +7,11 @@ are a record that says so.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import fmean
 from typing import Protocol
 
 from ditbench.jobs import Findings, Job
@@ -59,23 +58,27 @@ def execute(
     write: stores one record; never interrupted. tell: hears what happens.
     """
     ledger = _Ledger.of(session.done)
-    waiting = [job for job in in_order(jobs) if not ledger.has(job)]
-    pace = _Pace()
+    waiting = ledger.still_wanted([job for job in in_order(jobs) if not ledger.has(job)])
+    pace = _Pace.of(waiting)
     try:
         with Interrupts() as interrupts:
-            while waiting := ledger.still_wanted(waiting):
+            while waiting:
                 job, *waiting = waiting
-                tell(Started(job, pace.progress([job, *waiting])))
+                tell(Started(job, pace.progress))
                 answer = ledger.refusal(job) or _run(job, server, session, tell)
                 record = _record(job, answer, session, waiting)
                 with interrupts.held():
                     write(record)
                 ledger.add(record)
                 pace.add(record)
-                tell(Ended(record, pace.progress(ledger.still_wanted(waiting))))
+                if record.status is not Status.OK:  # only a failure makes other jobs pointless
+                    waiting = ledger.still_wanted(waiting)
+                    pace.expect(waiting)
+                tell(Ended(record, pace.progress))
     except KeyboardInterrupt:
         raise InterruptedRunError(
-            f"interrupted after {pace.done} jobs; what has ended is saved, and --resume goes on from there"
+            f"interrupted after {pace.done.total()} jobs; "
+            "what has ended is saved, and --resume goes on from there"
         ) from None
 
 
@@ -88,9 +91,9 @@ def _record(job: Job, answer: Answer, session: Session, waiting: Sequence[Job]) 
     """The record of a job; one that ends its cell's timing says how many replicates it took with it."""
     findings = answer.findings
     facts = dict(findings.facts)
-    dropped = sum(job.stage is later.stage and later.cell.key == job.cell.key for later in waiting)
-    if dropped and job.stage is Stage.TIME and findings.status is not Status.OK:
-        facts["replicates_skipped"] = dropped
+    if job.stage is Stage.TIME and findings.status is not Status.OK:
+        later = sum(job.stage is one.stage and one.cell.key == job.cell.key for one in waiting)
+        facts |= {"replicates_skipped": later} if later else {}
     return Record(
         cell=job.cell,
         stage=job.stage,
@@ -171,20 +174,37 @@ class _Ledger:
 
 @dataclass
 class _Pace:
-    """How long jobs of each stage take."""
+    """How long jobs of each stage take, and how many are left: sums, so that no event looks at every job."""
 
-    done: int = 0
-    seconds: dict[Stage, list[float]] = field(default_factory=lambda: defaultdict(list))
+    left: Counter[Stage]
+    done: Counter[Stage] = field(default_factory=Counter)
+    seconds: dict[Stage, float] = field(default_factory=lambda: defaultdict(float))
+
+    @classmethod
+    def of(cls, waiting: Iterable[Job]) -> _Pace:
+        return cls(Counter(job.stage for job in waiting))
 
     def add(self, record: Record) -> None:
-        self.done += 1
-        self.seconds[record.stage].append(record.seconds)
+        self.left[record.stage] -= 1
+        self.done[record.stage] += 1
+        self.seconds[record.stage] += record.seconds
 
-    def progress(self, waiting: Sequence[Job]) -> Progress:
-        return Progress(self.done, self.done + len(waiting), self._eta(waiting))
+    def expect(self, waiting: Iterable[Job]) -> None:
+        """Only these are left."""
+        self.left = Counter(job.stage for job in waiting)
 
-    def _eta(self, waiting: Sequence[Job]) -> float | None:
-        seen = [second for seconds in self.seconds.values() for second in seconds]
-        if not seen:
+    @property
+    def progress(self) -> Progress:
+        done = self.done.total()
+        return Progress(done, done + self.left.total(), self._eta())
+
+    def _eta(self) -> float | None:
+        """Seconds until the last job; a stage not seen yet takes what the others took."""
+        done = self.done.total()
+        if not done:
             return None
-        return sum(fmean(self.seconds.get(job.stage) or seen) for job in waiting)
+        usual = sum(self.seconds.values()) / done
+        return sum(
+            number * (self.seconds[stage] / self.done[stage] if self.done[stage] else usual)
+            for stage, number in self.left.items()
+        )

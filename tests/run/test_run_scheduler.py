@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,19 @@ def test_mistake_34_a_signal_never_tears_the_line_that_is_being_written(number):
         execute(jobs, FakeServer(), Session(Path("logs"), "", ""), write)
     assert len(written) == 1
     assert signal.getsignal(number) is before
+
+
+def test_the_parents_work_a_job_does_not_grow_with_the_number_of_cells():
+    def seconds_a_job(count):
+        cells = tuple(cell("softmax", batch_size=size) for size in range(1, count + 1))
+        best = min(_timed(lambda: executed(FakeServer(), cells)) for _ in range(3))
+        return best / (4 * count)
+
+    # A look at every waiting job would make the larger run 20 times dearer a job.
+    assert seconds_a_job(1000) < 4 * seconds_a_job(50)
+
+
+def _timed(call):
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
