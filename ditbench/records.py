@@ -5,6 +5,8 @@ were taken; means, speed-ups and verdicts are computed when read.
 
 Schema history:
 1  the first.
+2  a checksum on every line and head; the head keeps how hard the run measured (`effort`), how many records
+   it wrote (`written`) and which runs it was merged from (`origins`).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SCHEMA = 1
+SCHEMA = 2
 
 Scalar = bool | int | float | str
 Values = tuple[float, ...]

@@ -231,6 +231,11 @@ def _head(planned: Plan, here: object, code: object) -> Run:
         records=(),
         gate=dict(suite.gate),
         claims=tuple(dataclasses.asdict(claim) for claim in suite.claims),
+        effort={
+            "timing": dataclasses.asdict(suite.timing),
+            "quality": dataclasses.asdict(suite.quality),
+            "metrics": list(suite.metrics),
+        },
     )
 
 

@@ -6,7 +6,6 @@ can be computed again.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -19,7 +18,8 @@ from ditbench.errors import StoreError, UsageError
 from ditbench.records import SCHEMA, Cell, Record, Stage, Status
 from ditbench.registry import did_you_mean
 from ditbench.store.index import Entry
-from ditbench.store.reading import Run, check_schema, load, parse, well_formed
+from ditbench.store.reading import Run, load, parse, well_formed
+from ditbench.store.seal import sealed, unsealed
 from ditbench.store.writing import to_plain, write_whole
 
 BASELINES = Path("baselines")
@@ -58,7 +58,7 @@ def baseline_set(run: Run, name: str, root: Path = BASELINES) -> tuple[LeftOut, 
     }
     ordered = sorted(records.values(), key=lambda one: (one.cell.id, one.stage, one.replicate))
     lines = [_head(run), *(to_plain(record) for record in ordered)]
-    text = "".join(json.dumps(line, sort_keys=True, allow_nan=False) + "\n" for line in lines)
+    text = "".join(sealed(line, sort_keys=True) + "\n" for line in lines)
     write_whole(root / f"{name}{_SUFFIX}", text)
     return out
 
@@ -80,7 +80,7 @@ def baseline_read(name: str, root: Path = BASELINES) -> Run:
     lines = parse(path, rest, first=2)
     if lines.problems:
         raise StoreError("\n".join(lines.problems))
-    return well_formed(f"{path}:1", lambda: _run(path, json.loads(head), lines.records))
+    return well_formed(f"{path}:1", lambda: _run(path, unsealed(head), lines.records))
 
 
 def baseline_list(root: Path = BASELINES) -> tuple[Entry, ...]:
@@ -123,11 +123,11 @@ def _head(run: Run) -> dict[str, Any]:
         "environment": dict(run.environment.facts),
         "code": dict(run.code),
         "gate": dict(run.gate),
+        "effort": dict(run.effort),
     }
 
 
 def _run(path: Path, head: dict[str, Any], records: tuple[Record, ...]) -> Run:
-    check_schema(head)
     timed = {record.key: record.cell for record in records if record.stage is not Stage.QUALITY}
     return Run(
         id=head["run"],
@@ -143,6 +143,7 @@ def _run(path: Path, head: dict[str, Any], records: tuple[Record, ...]) -> Run:
         planned=tuple(timed.values()),
         records=records,
         gate=dict(head["gate"]),
+        effort=dict(head.get("effort", {})),
     )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from ditbench.records import (
     cell_to_json,
     record_from_json,
 )
+from ditbench.store.seal import unsealed
 
 HEAD = "run.json"
 RECORDS = "records.jsonl"
@@ -36,8 +37,10 @@ class Run:
 
     suite: the suite's name. suite_text: the file, whole. gate: thresholds by metric. claims: as in the
     suite, plain. planned: every cell that was to run. code: ditbench's version, git commit, dirty flag.
-    finished: whether the run came to its end. problems: lines that could not be read, each
-    "file:line: cause".
+    finished: whether the run came to its end. effort: timing, quality and metrics that were asked for,
+    plain; empty where a run of schema 1 did not keep them. written: how many records it had when it
+    finished, if it did. origins: the runs that it was merged from. problems: lines that could not be
+    read, each "file:line: cause".
     """
 
     id: str
@@ -54,6 +57,9 @@ class Run:
     records: tuple[Record, ...]
     gate: Mapping[str, float]
     claims: tuple[Mapping[str, Any], ...] = ()
+    effort: Mapping[str, Any] = field(default_factory=dict)
+    written: int | None = None
+    origins: tuple[Mapping[str, Any], ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -83,7 +89,7 @@ def read(folder: Path) -> Run:
 def read_head(folder: Path) -> Run:
     """The run without its records. Raises StoreError."""
     path = folder / HEAD
-    return well_formed(f"{path}:1", lambda: _head(folder, json.loads(load(path))))
+    return well_formed(f"{path}:1", lambda: _head(folder, unsealed(load(path))))
 
 
 def head_to_json(run: Run) -> dict[str, Any]:
@@ -100,6 +106,8 @@ def head_to_json(run: Run) -> dict[str, Any]:
         "planned": [cell_to_json(cell) for cell in run.planned],
         "gate": dict(run.gate),
         "claims": [dict(claim) for claim in run.claims],
+        "effort": dict(run.effort),
+        "origins": [dict(origin) for origin in run.origins],
     }
 
 
@@ -132,23 +140,13 @@ def parse(path: Path, data: bytes, first: int = 1) -> Lines:
 
 def to_record(line: bytes) -> Record:
     """The record on one line. Raises one of many errors on anything else."""
-    plain = json.loads(line.decode())
-    check_schema(plain)
+    plain = unsealed(line)
     record = record_from_json(plain)
     if plain["cell"].get("key") != record.cell.key:
         raise ValueError(
             f"key {plain['cell'].get('key')} is not that of its cell, {record.cell.key}"
         )
     return record
-
-
-def check_schema(plain: Mapping[str, Any]) -> None:
-    """Pass this schema and the one before it. Raises ValueError for any other."""
-    schema = plain["schema"]
-    if schema not in {SCHEMA, max(1, SCHEMA - 1)}:
-        raise ValueError(
-            f"schema {schema!r}, but this ditbench reads up to {SCHEMA}: update ditbench"
-        )
 
 
 def well_formed(place: str, build: Callable[[], T]) -> T:
@@ -190,7 +188,6 @@ def cause_of(error: Exception) -> str:
 
 
 def _head(folder: Path, plain: dict[str, Any]) -> Run:
-    check_schema(plain)
     fields = {name: value for name, value in plain.items() if name != "schema"}
     return Run(
         **(
@@ -200,6 +197,7 @@ def _head(folder: Path, plain: dict[str, Any]) -> Run:
                 "environment": Environment(dict(fields["environment"])),
                 "planned": tuple(cell_from_json(cell) for cell in fields["planned"]),
                 "claims": tuple(fields["claims"]),
+                "origins": tuple(fields.get("origins", ())),
                 "records": (),
             }
         )

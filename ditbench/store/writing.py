@@ -30,6 +30,7 @@ from ditbench.store.reading import (
     read,
     read_head,
 )
+from ditbench.store.seal import sealed
 
 VERDICT = "verdict.json"
 _LOCK = ".lock"
@@ -52,6 +53,7 @@ class RunWriter:
     def __init__(self, run: Run, lock: IO[str]) -> None:
         self.run = run
         self._lock = lock
+        self._count = len(run.records)
         self._path = run.folder / RECORDS
         with _writing(self._path):
             self._file = self._path.open("ab", buffering=0)
@@ -70,6 +72,7 @@ class RunWriter:
             folder=results / slug(head.suite) / name,
             started=now.isoformat(timespec="seconds"),
             finished=False,
+            written=None,
             records=(),
             problems=(),
         )
@@ -107,7 +110,7 @@ class RunWriter:
 
     def append(self, record: Record) -> None:
         """Put one record on disk for good. Raises StoreError; what was there before stays whole."""
-        line = json.dumps(to_plain(record), allow_nan=False).encode() + b"\n"
+        line = sealed(to_plain(record)).encode() + b"\n"
         with _writing(self._path):
             end = os.fstat(self._file.fileno()).st_size
             try:
@@ -117,10 +120,11 @@ class RunWriter:
                 # A disk that fills up midway must not leave half a line for the next record to continue.
                 os.ftruncate(self._file.fileno(), end)
                 raise
+        self._count += 1
 
     def finish(self) -> None:
-        """Say on disk that the run came to its end."""
-        _write_head(dataclasses.replace(self.run, finished=True))
+        """Say on disk that the run came to its end, and with how many records."""
+        _write_head(dataclasses.replace(self.run, finished=True, written=self._count))
 
     def close(self) -> None:
         """Let another writer in."""
@@ -185,7 +189,7 @@ def write_verdict(
 
 
 def _write_head(run: Run) -> None:
-    write_whole(run.folder / HEAD, json.dumps(head_to_json(run), indent=1) + "\n")
+    write_whole(run.folder / HEAD, sealed(head_to_json(run), indent=1) + "\n")
 
 
 def _write_all(file: int, data: bytes) -> None:

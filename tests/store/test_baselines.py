@@ -99,7 +99,7 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
         pytest.param(
             1,
             '{"schema": 5}',
-            "main.jsonl:1: schema 5, but this ditbench reads up to 1",
+            "main.jsonl:1: schema 5, but this ditbench reads up to 2",
             id="future",
         ),
         pytest.param(3, "{", "main.jsonl:3: is not JSON", id="record"),

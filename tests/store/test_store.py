@@ -15,6 +15,7 @@ from fakes_runs import cell, failures, fake_run, gate, quality, record, timed
 from ditbench.errors import StoreError
 from ditbench.records import Stage, Status
 from ditbench.store import RunWriter, done, entries_to_json, find, read, runs, slug, write_verdict
+from ditbench.store.seal import sealed
 
 RUN = fake_run()
 
@@ -111,7 +112,7 @@ def test_a_second_writer_is_told_who_writes(tmp_path):
         pytest.param(b"[]\n", "cannot be understood", id="a list"),
         pytest.param(b"\n", "is not JSON", id="empty"),
         pytest.param(b'{"schema": 1}\n', "lacks 'metrics'", id="fields missing"),
-        pytest.param(b'{"schema": 9}\n', "schema 9, but this ditbench reads up to 1", id="future"),
+        pytest.param(b'{"schema": 9}\n', "schema 9, but this ditbench reads up to 2", id="future"),
         pytest.param(b"[" * 100_000 + b"\n", "is nested too deeply", id="deep"),
     ],
 )
@@ -141,7 +142,9 @@ def test_mistake_34_a_torn_last_line_is_named(tmp_path):
 def test_a_record_whose_key_is_not_its_cells_is_not_believed(tmp_path):
     folder = written(tmp_path, RUN.records[:1])
     data = (folder / "records.jsonl").read_text()
-    (folder / "records.jsonl").write_text(data.replace('"batch_size": 1', '"batch_size": 2'))
+    plain = json.loads(data.replace('"batch_size": 1', '"batch_size": 2'))
+    del plain["sum"]
+    (folder / "records.jsonl").write_text(sealed(plain) + "\n")
     assert "is not that of its cell" in read(folder).problems[0]
     assert read(folder).records == ()
 
@@ -220,7 +223,7 @@ def test_a_place_that_is_no_folder_is_one_line(tmp_path):
     [
         pytest.param("{", "run.json:1: is not JSON", id="torn"),
         pytest.param('{"schema": 1}', "run.json:1: lacks 'environment'", id="fields missing"),
-        pytest.param('{"schema": 7}', "schema 7, but this ditbench reads up to 1", id="future"),
+        pytest.param('{"schema": 7}', "schema 7, but this ditbench reads up to 2", id="future"),
         pytest.param("[]", "run.json:1: cannot be understood", id="a list"),
     ],
 )
@@ -242,8 +245,9 @@ def test_resuming_what_is_no_run_writes_nothing(tmp_path):
 
 def renamed(folder, name):
     folder.rename(folder.with_name(name))
-    head = json.loads((folder.with_name(name) / "run.json").read_text())
-    (folder.with_name(name) / "run.json").write_text(json.dumps(head | {"id": name}))
+    head = json.loads((folder.with_name(name) / "run.json").read_text()) | {"id": name}
+    del head["sum"]
+    (folder.with_name(name) / "run.json").write_text(sealed(head))
     return folder.with_name(name)
 
 
@@ -296,7 +300,7 @@ def test_where_there_is_no_run_the_way_to_make_one_is_told(tmp_path):
 def test_a_verdict_holds_every_exit_code_and_the_first_of_them(tmp_path):
     write_verdict(tmp_path, [{"metric": "latency"}], {3, 4})
     assert json.loads((tmp_path / "verdict.json").read_text()) == {
-        "schema": 1,
+        "schema": 2,
         "exit_code": 4,
         "exit_codes": [3, 4],
         "findings": [{"metric": "latency"}],
