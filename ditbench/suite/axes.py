@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ditbench.catalog import Catalog
-from ditbench.records import Sampling, Scalar
+from ditbench.records import Choice, Sampling
 from ditbench.suite import plugins
-from ditbench.suite.blocks import MOST_BLOCKS
+from ditbench.suite.blocks import MOST_BLOCKS, SELECTION
 from ditbench.suite.cursor import At
-from ditbench.suite.weights import weights
+from ditbench.suite.kinds import Axis, Key, Keys, Made, Number, Switch, Table, Whole, Word
+from ditbench.suite.weights import WEIGHTS, weights
 
 MOST_CELLS = 100_000
 # The noise schedules have so many timesteps, and no step can stand between two.
@@ -27,15 +28,57 @@ _FIELDS = {
     "steps": "steps",
     "compile": "compiles",
 }
+_PLAIN = _FIELDS.keys() - {"model"}
 
 _Axes = dict[str, tuple[Any, ...]]
 
 
+def keys(catalog: Catalog, models: Sequence[Choice] = ()) -> Keys:
+    """The axes as a table. models: the ones that weights and blocks must fit; none where not known yet."""
+    depths = sorted({int(model["depth"]) for model in models}) or [MOST_BLOCKS]
+    return {
+        "model": Key(
+            Axis(Made(lambda at: plugins.model(at, catalog), plugins.MODEL)),
+            "a registered name, or {name: dit, hidden: 192, depth: 6, heads: 6}",
+            required=True,
+        ),
+        "weights": Key(
+            Axis(Made(lambda at: weights(at, models, catalog), WEIGHTS)),
+            "random, embedded, hub, hub:owner/name@revision, or a folder",
+        ),
+        "attention": Key(
+            Made(lambda at: plugins.spreads(at, catalog), plugins.AXIS),
+            "a method, or a method with settings, each of which is an axis too",
+            required=True,
+        ),
+        "blocks": Key(
+            Axis(Made(lambda at: at.selection(depths), SELECTION)),
+            'all, first-half, second-half, 5, 0-3, "0,1,5"; numbered from 0; the others run sdpa',
+        ),
+        "batch_size": Key(Axis(Whole(1)), "pictures that are made at once"),
+        "steps": Key(Axis(Whole(1, MOST_STEPS)), "of the sampler"),
+        "compile": Key(Axis(Switch()), "torch.compile, the whole forward or not at all"),
+        "sampling": Key(Table(_sampling(catalog)), "how pictures are made; each key is an axis"),
+    }
+
+
+def _sampling(catalog: Catalog) -> Keys:
+    return {
+        "sampler": Key(Axis(Word(catalog.samplers, "sampler")), "the rule of a step"),
+        "guidance_scale": Key(Axis(Number(1)), "above 1 every forward has twice the rows"),
+        "dtype": Key(Axis(Word(catalog.dtypes, "dtype")), "of weights and activations"),
+        "seed": Key(Axis(Whole(0)), "noise and label of sample i follow from the seed and i"),
+    }
+
+
 def read(root: At, given: Mapping[str, At], catalog: Catalog) -> dict[str, Any]:
     """The fields of `Suite` that are axes, for those the file gives."""
-    axes = _plain(given, catalog)
-    sampling = _sampling(given["sampling"], catalog) if "sampling" in given else {}
-    spreads = plugins.spreads(given["attention"], catalog) if "attention" in given else []
+    models = keys(catalog)["model"].kind.read(given["model"]) if "model" in given else ()
+    kinds = {name: key.kind for name, key in keys(catalog, models).items()}
+    values = {name: kinds[name].read(at) for name, at in given.items() if name in _PLAIN}
+    axes: _Axes = ({"model": models} if "model" in given else {}) | values
+    sampling = kinds["sampling"].read(given["sampling"]) if "sampling" in given else {}
+    spreads = kinds["attention"].read(given["attention"]) if "attention" in given else []
     sizes = {
         "attention": sum(spread.count for spread in spreads),
         **{key: len(values) for key, values in (axes | sampling).items()},
@@ -49,33 +92,6 @@ def read(root: At, given: Mapping[str, At], catalog: Catalog) -> dict[str, Any]:
         for values in itertools.product(*sampling.values())
     ]
     return fields | {"attentions": plugins.unique(spreads), "samplings": tuple(samplings)}
-
-
-def _plain(given: Mapping[str, At], catalog: Catalog) -> _Axes:
-    axes: _Axes = {}
-    if "model" in given:
-        axes["model"] = given["model"].axis(lambda at: plugins.model(at, catalog))
-    models = axes.get("model", ())
-    depths = sorted({int(model["depth"]) for model in models}) or [MOST_BLOCKS]
-    readers: dict[str, Callable[[At], Scalar | None]] = {
-        "weights": lambda at: weights(at, models, catalog),
-        "blocks": lambda at: at.selection(depths),
-        "batch_size": lambda at: at.integer(1),
-        "steps": lambda at: at.integer(1, MOST_STEPS),
-        "compile": At.switch,
-    }
-    return axes | {key: given[key].axis(reader) for key, reader in readers.items() if key in given}
-
-
-def _sampling(at: At, catalog: Catalog) -> _Axes:
-    readers: dict[str, Callable[[At], Scalar | None]] = {
-        "sampler": lambda field: field.word(catalog.samplers, "sampler"),
-        "guidance_scale": lambda field: field.number(1),
-        "dtype": lambda field: field.word(catalog.dtypes, "dtype"),
-        "seed": lambda field: field.integer(0),
-    }
-    given = at.fields(readers)
-    return {key: field.axis(readers[key]) for key, field in given.items()}
 
 
 def _too_many(sizes: Mapping[str, int]) -> str:

@@ -10,6 +10,18 @@ import re
 # No DiT comes near; more is a slip of the pen that would fill memory with numbers.
 MOST_BLOCKS = 10_000
 _PART = re.compile(r"([0-9]{1,9})(?:\s*-\s*([0-9]{1,9}))?")
+_RANGES = r"[0-9]{1,9}(\s*-\s*[0-9]{1,9})?"
+# A selection as JSON schema; whether the model has those blocks is found when it is read.
+SELECTION = {
+    "anyOf": [
+        {"enum": ["all", "first-half", "second-half"]},
+        {"type": "integer", "minimum": 0},
+        {
+            "type": "string",
+            "pattern": rf"^\s*(all|(first|second)-half|{_RANGES}(\s*,\s*{_RANGES})*)\s*$",
+        },
+    ]
+}
 
 
 def resolve_blocks(selection: str, depth: int) -> tuple[int, ...]:

@@ -2,84 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ditbench.catalog import Catalog
 from ditbench.metrics import METRICS
 from ditbench.records import Scalar
 from ditbench.suite import plugins
+from ditbench.suite.blocks import SELECTION
 from ditbench.suite.cursor import At
-from ditbench.suite.spec import Claim, Exclusion
-
-_CLAIM = ("attention", "model", "blocks", "batch_size", "steps", "guidance")
-_EXCLUSION = (
-    "attention",
-    "model",
-    "weights",
-    "blocks",
-    "compile",
-    "batch_size",
-    "steps",
-    "sampler",
-    "guidance_scale",
-    "dtype",
-    "seed",
+from ditbench.suite.kinds import (
+    Key,
+    Keys,
+    Made,
+    Number,
+    Share,
+    Switch,
+    Text,
+    Whole,
+    Word,
+    kind_of,
+    read,
+    table,
 )
+from ditbench.suite.spec import Claim, Exclusion
+from ditbench.suite.yaml12 import Fields
+
+_OF_A_CLAIM = ("attention", "model", "blocks", "batch_size", "steps", "guidance")
+_BECAUSE: Keys = {"because": Key(Text(), "why, for the report", required=True)}
+_PUBLISHED: Keys = {
+    "metric": Key(Word(tuple(METRICS), "metric"), "which", required=True),
+    "value": Key(Number(), "as published, in the metric's base unit", required=True),
+    "tolerance": Key(Share(), "how near is near enough", required=True),
+    "source": Key(Text(), "where it was published", required=True),
+    "per": Key(Word(("step", "image")), "a step of the sampler, or an image"),
+}
 
 
-def exclusion(at: At, catalog: Catalog) -> Exclusion | None:
+def exclusions(catalog: Catalog) -> Made:
     """`{<axis>: <value>, because: <why>}`: the cells where all conditions hold shall not run."""
-    given = at.fields((*_EXCLUSION, "because"))
-    at.require(given, "because")
-    if given and not given.keys() - {"because"}:
-        at.wrong("no condition: this would exclude every cell")
-    where = _where(given, catalog)
-    because = given["because"].text() if "because" in given else None
-    return Exclusion(where, because, str(at.node.mark)) if because else None
+    conditions = {k: key for k, key in _conditions(catalog).items() if k != "guidance"}
+    keys = {**conditions, **_BECAUSE}
+    return Made(lambda at: _exclusion(at, keys), table(keys, minProperties=2))
 
 
-def claim(at: At, catalog: Catalog) -> Claim | None:
+def claims(catalog: Catalog) -> Made:
     """A published value of a metric, how near is near enough, and the cells it speaks of."""
-    readers: dict[str, Callable[[At], Any]] = {
-        "metric": lambda field: field.word(METRICS, "metric"),
-        "value": At.number,
-        "tolerance": At.share,
-        "source": At.text,
-        "per": lambda field: field.word(("step", "image"), "value"),
-    }
-    given = at.fields((*readers, *_CLAIM))
-    at.require(given, "metric", "value", "tolerance", "source")
-    where = _where(given, catalog)
-    read = {key: readers[key](given[key]) for key in readers if key in given}
-    complete = {"metric", "value", "tolerance", "source"} <= read.keys()
-    return Claim(**read, where=where) if complete and None not in read.values() else None
+    conditions = _conditions(catalog)
+    keys = {**_PUBLISHED, **{name: conditions[name] for name in _OF_A_CLAIM}}
+    return Made(lambda at: _claim(at, keys), table(keys))
 
 
-def _where(given: Mapping[str, At], catalog: Catalog) -> Mapping[str, Scalar]:
-    found: dict[str, Scalar] = {}
-    readers = _readers(catalog)
-    for key, at in given.items():
-        if key == "attention":
-            found |= _attention(at, catalog)
-        elif key in readers and (value := readers[key](at)) is not None:
-            found[key] = value
-    return found
+def _exclusion(at: At, keys: Keys) -> Exclusion | None:
+    found = read(at, keys)
+    if isinstance(at.node, Fields) and not at.node.fields.keys() - _BECAUSE.keys():
+        at.wrong("no condition: this would exclude every cell")
+    because = found.pop("because", None)
+    return Exclusion(_where(found), because, str(at.node.mark)) if because else None
 
 
-def _readers(catalog: Catalog) -> Mapping[str, Callable[[At], Scalar | None]]:
+def _claim(at: At, keys: Keys) -> Claim | None:
+    found = read(at, keys)
+    told = {name: found.pop(name) for name in _PUBLISHED if name in found}
+    complete = all(name in told for name, key in _PUBLISHED.items() if key.required)
+    return Claim(**told, where=_where(found)) if complete else None
+
+
+def _where(found: Mapping[str, Any]) -> Mapping[str, Scalar]:
+    """Conditions as `holds` wants them: a method's settings stand beside its name."""
+    plain = {name: value for name, value in found.items() if name != "attention"}
+    return {**plain, **found.get("attention", {})}
+
+
+def _conditions(catalog: Catalog) -> Keys:
     return {
-        "model": lambda at: _label(at, catalog),
-        "weights": At.text,
-        "blocks": At.selection,
-        "compile": At.switch,
-        "guidance": At.switch,
-        "batch_size": lambda at: at.integer(1),
-        "steps": lambda at: at.integer(1),
-        "sampler": lambda at: at.word(catalog.samplers, "sampler"),
-        "guidance_scale": lambda at: at.number(1),
-        "dtype": lambda at: at.word(catalog.dtypes, "dtype"),
-        "seed": lambda at: at.integer(0),
+        "attention": Key(
+            Made(lambda at: _attention(at, catalog), plugins.METHOD),
+            "a method, all or some settings",
+        ),
+        "model": Key(Made(lambda at: _label(at, catalog), plugins.MODEL), "a model"),
+        "weights": Key(Text(), "as the axis says them"),
+        "blocks": Key(Made(At.selection, SELECTION), "a selection of the same blocks"),
+        "compile": Key(Switch(), "compiled or not"),
+        "guidance": Key(Switch(), "whether guidance_scale is above 1"),
+        "batch_size": Key(Whole(1), "pictures made at once"),
+        "steps": Key(Whole(1), "of the sampler"),
+        "sampler": Key(Word(catalog.samplers, "sampler"), "the rule of a step"),
+        "guidance_scale": Key(Number(1), "exactly this one"),
+        "dtype": Key(Word(catalog.dtypes, "dtype"), "of weights and activations"),
+        "seed": Key(Whole(0), "exactly this one"),
     }
 
 
@@ -94,7 +105,7 @@ def _attention(at: At, catalog: Catalog) -> dict[str, Scalar]:
         return {}
     method, given = named
     read = {
-        f"attention.{setting.name}": given[setting.name].setting(setting)
+        f"attention.{setting.name}": kind_of(setting).read(given[setting.name])
         for setting in method.settings
         if setting.name in given
     }

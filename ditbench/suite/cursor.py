@@ -10,9 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from ditbench.catalog import Setting
 from ditbench.errors import SuiteError
-from ditbench.records import Scalar
 from ditbench.registry import did_you_mean
 from ditbench.suite.blocks import MOST_BLOCKS, resolve_blocks
 from ditbench.suite.yaml12 import Fields, Items, Leaf, Mark, Node
@@ -138,16 +136,17 @@ class At:
         self._expected(f"a whole number{_bound(least)}{limit}")
         return None
 
-    def number(self, least: float | None = None) -> float | None:
-        """A number, whole or not."""
+    def number(self, least: float | None = None, above: float | None = None) -> float | None:
+        """A number, whole or not; `above` is itself too small."""
         value = self.node.value if isinstance(self.node, Leaf) else None
         if (
             isinstance(value, int | float)
             and not isinstance(value, bool)
             and _at_least(value, least)
+            and (above is None or value > above)
         ):
             return float(value)
-        self._expected(f"a number{_bound(least)}")
+        self._expected(f"a number{_bound(least)}" + ("" if above is None else f" > {above:g}"))
         return None
 
     def switch(self) -> bool | None:
@@ -167,9 +166,12 @@ class At:
         return None
 
     def word(self, known: Iterable[str], noun: str) -> str | None:
-        """One of the known words."""
-        value, known = self.text(), tuple(known)
-        if value is None or value in known:
+        """One of the known words, without a blank too many."""
+        known = tuple(known)
+        if self.text() is None:
+            return None
+        value = str(self.node.value) if isinstance(self.node, Leaf) else ""
+        if value in known:
             return value
         near = did_you_mean(value[:60], known) or f" (known: {', '.join(known)})"
         self.wrong(f"unknown {noun} {value[:60]!r}{near}")
@@ -197,16 +199,6 @@ class At:
             return float(value)
         self._expected("a share such as 2% or 0.02, from 0 to 1")
         return None
-
-    def setting(self, setting: Setting) -> Scalar | None:
-        """A value that a plug-in's setting may have."""
-        if setting.kind == "int":
-            return self.integer(setting.least)
-        if setting.kind == "float":
-            return self.number(setting.least)
-        if setting.kind == "bool":
-            return self.switch()
-        return self.word(setting.choices, "value") if setting.choices else self.text()
 
 
 def _at_least(value: float, least: float | None) -> bool:

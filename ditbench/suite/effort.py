@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ditbench.jobs import Quality, Timing
 from ditbench.metrics import METRICS
 from ditbench.records import Stage
 from ditbench.suite.cursor import At
+from ditbench.suite.kinds import Axis, Key, Keys, Number, Schema, Share, Table, Whole, Word, table
 
 # All Frechet distances; what records call them says extractor, sample count and reference as well.
 FRECHET = "frechet"
@@ -16,75 +18,88 @@ _NAMES = (*METRICS, FRECHET)
 _DEFAULT = ("latency", "macs", "latent_drift")
 _LEAST_SAMPLES = 2
 
+TIMING: Keys = {
+    "warmup": Key(Whole(0), "sampling runs of a process that are thrown away"),
+    "repeats": Key(Whole(1), "sampling runs of a process that are kept"),
+    "processes": Key(Whole(1), "fresh processes of each cell: the unit of statistics"),
+    "timeout_s": Key(Number(above=0), "seconds after which a process without an answer is ended"),
+}
+QUALITY: Keys = {
+    "samples": Key(Whole(0), "pictures of each method; 0 for none, 2 at least for a judgement"),
+    "reference": Key(
+        Axis(Word(("softmax", "dataset"), "reference")),
+        "what pictures are compared with: softmax's own, or real ones",
+    ),
+    "micro_batch": Key(Whole(1), "pictures in one forward, whatever the batch that is timed"),
+}
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """A list of metrics. can_judge: whether there are pictures to look at."""
+
+    can_judge: bool = True
+
+    def read(self, at: At) -> tuple[str, ...]:
+        """Each name once."""
+        if not at.is_list:
+            at.items()  # notes that it is no list
+            return ()
+        return at.axis(self._one)
+
+    def _one(self, at: At) -> str | None:
+        name = at.word(_NAMES, "metric")
+        if name and _is_of_quality(name) and not self.can_judge:
+            at.wrong(f"{name} looks at pictures: set quality.samples, at least {_LEAST_SAMPLES}")
+        return name
+
+    def schema(self) -> Schema:
+        """A list of words, each with its summary."""
+        said = {name: f"{row.summary} ({row.unit})" for name, row in METRICS.items()}
+        said[FRECHET] = "Frechet distance of pictures to each reference"
+        words = [{"const": name, "description": text} for name, text in said.items()]
+        return {"type": "array", "items": {"anyOf": words}, "minItems": 1, "uniqueItems": True}
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A share for some of the metrics. names: the metrics of the suite, none where not known yet."""
+
+    names: tuple[str, ...] = ()
+
+    def read(self, at: At) -> dict[str, float]:
+        """Only metrics that are measured may be gated."""
+        found = {}
+        for name, share in at.fields(_NAMES, "metric").items():
+            if name not in self.names:
+                at.wrong(f"{name} is gated but not among the metrics", name)
+            found[name] = share.share()
+        return {name: value for name, value in found.items() if value is not None}
+
+    def schema(self) -> Schema:
+        """A share under the name of any metric."""
+        return table({name: Key(Share(), f"the least change of {name}") for name in _NAMES})
+
+
+KEYS: Keys = {
+    "timing": Key(Table(TIMING, Timing), "how often"),
+    "metrics": Key(Metrics(), "what is reported"),
+    "quality": Key(Table(QUALITY, Quality), "pictures, where a metric looks at them"),
+    "gate": Key(Gate(), "the least change that counts, in place of the usual, by metric"),
+}
+
 
 def read(given: Mapping[str, At]) -> dict[str, Any]:
     """The fields of `Suite` for timing, quality, metrics and gate."""
-    quality = _quality(given["quality"]) if "quality" in given else Quality()
-    can_judge = quality.samples >= _LEAST_SAMPLES
+    found = {
+        name: KEYS[name].kind.read(given[name]) for name in ("timing", "quality") if name in given
+    }
+    can_judge = found.get("quality", Quality()).samples >= _LEAST_SAMPLES
     names = tuple(name for name in _DEFAULT if can_judge or not _is_of_quality(name))
     if "metrics" in given:
-        names = _metrics(given["metrics"], can_judge=can_judge)
-    return {
-        "timing": _timing(given["timing"]) if "timing" in given else Timing(),
-        "quality": quality,
-        "metrics": names,
-        "gate": _gate(given["gate"], names) if "gate" in given else {},
-    }
-
-
-def _timing(at: At) -> Timing:
-    given = at.fields(("warmup", "repeats", "processes", "timeout_s"))
-    least = {"warmup": 0, "repeats": 1, "processes": 1}
-    read: dict[str, Any] = {
-        key: given[key].integer(bound) for key, bound in least.items() if key in given
-    }
-    if "timeout_s" in given:
-        read["timeout_s"] = _seconds(given["timeout_s"])
-    return Timing(**{key: value for key, value in read.items() if value is not None})
-
-
-def _seconds(at: At) -> float | None:
-    seconds = at.number(0)
-    if seconds == 0:
-        at.wrong("must be above 0: nothing ends at once")
-    return seconds
-
-
-def _quality(at: At) -> Quality:
-    given = at.fields(("samples", "reference", "micro_batch"))
-    read: dict[str, Any] = {}
-    if "samples" in given:
-        read["samples"] = given["samples"].integer(0)
-    if "reference" in given:
-        read["reference"] = given["reference"].axis(
-            lambda item: item.word(("softmax", "dataset"), "reference")
-        )
-    if "micro_batch" in given:
-        read["micro_batch"] = given["micro_batch"].integer(1)
-    return Quality(**{key: value for key, value in read.items() if value is not None})
-
-
-def _metrics(at: At, *, can_judge: bool) -> tuple[str, ...]:
-    if not at.is_list:
-        at.items()  # notes that it is no list
-        return ()
-
-    def one(item: At) -> str | None:
-        name = item.word(_NAMES, "metric")
-        if name and _is_of_quality(name) and not can_judge:
-            item.wrong(f"{name} looks at pictures: set quality.samples, at least {_LEAST_SAMPLES}")
-        return name
-
-    return at.axis(one)
-
-
-def _gate(at: At, names: tuple[str, ...]) -> dict[str, float]:
-    found = {}
-    for name, share in at.fields(_NAMES, "metric").items():
-        if name not in names:
-            at.wrong(f"{name} is gated but not among the metrics", name)
-        found[name] = share.share()
-    return {name: value for name, value in found.items() if value is not None}
+        names = Metrics(can_judge=can_judge).read(given["metrics"])
+    gate = Gate(names).read(given["gate"]) if "gate" in given else {}
+    return found | {"metrics": names, "gate": gate}
 
 
 def _is_of_quality(name: str) -> bool:

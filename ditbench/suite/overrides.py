@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ditbench.errors import SuiteError
 from ditbench.registry import did_you_mean
 from ditbench.suite.cursor import Problems
+from ditbench.suite.kinds import Keys, Table
 from ditbench.suite.yaml12 import Fields, Items, Mark, Node, compose
 
-_INNER = {
-    "sampling": ("sampler", "guidance_scale", "dtype", "seed"),
-    "timing": ("warmup", "repeats", "processes", "timeout_s"),
-    "quality": ("samples", "reference", "micro_batch"),
-}
-AXES = (
-    *("model", "weights", "attention", "blocks", "batch_size", "steps", "compile"),
-    *(f"{outer}.{key}" for outer, keys in _INNER.items() for key in keys),
-)
+# What a suite says of itself, and not of what is measured.
+_FIXED = ("name", "metrics", "exclude", "gate", "claims")
 
 
-def put(root: Node, overrides: Mapping[str, str], problems: Problems) -> Node:
+def settable(keys: Keys) -> tuple[str, ...]:
+    """What `--set` may replace: the axes, and the keys of a mapping as `timing.repeats`."""
+    names = ((name, key.kind) for name, key in keys.items() if name not in _FIXED)
+    return tuple(
+        path
+        for name, kind in names
+        for path in (
+            [f"{name}.{inner}" for inner in kind.keys] if isinstance(kind, Table) else [name]
+        )
+    )
+
+
+def put(root: Node, overrides: Mapping[str, str], axes: Sequence[str], problems: Problems) -> Node:
     """The tree with the overrides in it; what is wrong with one is noted with `--set axis` as its place."""
     for number, (axis, text) in enumerate(overrides.items()):
         mark = Mark(0, number, f"--set {axis}")
-        if axis not in AXES:
-            problems.add(mark, "", f"unknown axis{did_you_mean(axis, AXES)}")
+        if axis not in axes:
+            problems.add(mark, "", f"unknown axis{did_you_mean(axis, axes)}")
             continue
         try:
             value = _value(text, mark)

@@ -13,14 +13,11 @@ from ditbench.catalog import Catalog
 from ditbench.errors import SuiteError, UsageError
 from ditbench.suite import axes, conditions, effort
 from ditbench.suite.cursor import At, Problems
-from ditbench.suite.overrides import put
+from ditbench.suite.kinds import Key, Keys, Listed, Text
+from ditbench.suite.overrides import put, settable
 from ditbench.suite.spec import Suite
 from ditbench.suite.yaml12 import MOST_CHARACTERS, Fields, Items, Leaf, Node, compose
 
-_KEYS = (
-    *("name", "model", "weights", "attention", "blocks", "batch_size", "steps", "compile"),
-    *("sampling", "timing", "metrics", "quality", "exclude", "gate", "claims"),
-)
 _LONGEST_NAME = 120
 _OUTSIDE = re.compile(r"\w+(\.\w+)*:\w+")
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -55,8 +52,9 @@ def parse(text: str, path: str, catalog: Catalog, overrides: Mapping[str, str] =
     Raises SuiteError with every mistake, in the order of the file.
     """
     problems = Problems()
-    root = put(compose(text, path), overrides, problems)
-    values = _values(At(root, "", problems), catalog)
+    table = keys(catalog)
+    root = put(compose(text, path), overrides, settable(table), problems)
+    values = _values(At(root, "", problems), table, catalog)
     problems.tell()
     exact = frozenset(name for name, method in catalog.methods.items() if method.exact)
     return Suite(path=path, text=text, exact=exact, overrides=dict(overrides), **values)
@@ -80,23 +78,28 @@ def _names(node: Node | None) -> tuple[str, ...]:
     return (str(node.value),) if isinstance(node, Leaf) else ()
 
 
-def _values(root: At, catalog: Catalog) -> dict[str, Any]:
-    given = root.fields(_KEYS)
-    root.require(given, "name", "model", "attention")
-    values = axes.read(root, given, catalog) | effort.read(given)
-    if "name" in given:
-        values["name"] = _name(given["name"])
-    if "exclude" in given:
-        found = [conditions.exclusion(at, catalog) for at in given["exclude"].items()]
-        values["exclude"] = tuple(filter(None, found))
-    if "claims" in given:
-        claims = [conditions.claim(at, catalog) for at in given["claims"].items()]
-        values["claims"] = tuple(filter(None, claims))
-    return values
+def keys(catalog: Catalog) -> Keys:
+    """Every key of a suite, in the order in which people write them."""
+    told = "{attention: softmax, batch_size: 8, because: out of memory}"
+    return {
+        "name": Key(Text(_LONGEST_NAME), "what runs and reports are called", required=True),
+        **axes.keys(catalog),
+        **effort.KEYS,
+        "exclude": Key(
+            Listed(conditions.exclusions(catalog)), f"cells that shall not run, and why: {told}"
+        ),
+        "claims": Key(
+            Listed(conditions.claims(catalog)), "published numbers that are measured again"
+        ),
+    }
 
 
-def _name(at: At) -> str | None:
-    name = at.text()
-    if name and len(name) > _LONGEST_NAME:
-        at.wrong(f"{len(name)} characters; at most {_LONGEST_NAME}")
-    return name
+def _values(root: At, table: Keys, catalog: Catalog) -> dict[str, Any]:
+    given = root.fields(table)
+    root.require(given, *(name for name, key in table.items() if key.required))
+    plain = ("name", "exclude", "claims")
+    return (
+        axes.read(root, given, catalog)
+        | effort.read(given)
+        | {name: table[name].kind.read(given[name]) for name in plain if name in given}
+    )

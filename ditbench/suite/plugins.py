@@ -11,7 +11,13 @@ from ditbench.catalog import Catalog, Method, Setting
 from ditbench.records import Choice, Scalar
 from ditbench.suite.blocks import MOST_BLOCKS
 from ditbench.suite.cursor import At
+from ditbench.suite.kinds import Schema, kind_of
 from ditbench.suite.yaml12 import Fields, Leaf
+
+# Where the schema defines what the catalog offers: `definitions` writes it.
+MODEL: Schema = {"$ref": "#/$defs/model"}
+AXIS: Schema = {"$ref": "#/$defs/attention"}
+METHOD: Schema = {"$ref": "#/$defs/method"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def _spread(at: At, catalog: Catalog) -> Spread | None:
 def _values(given: Mapping[str, At], setting: Setting) -> tuple[Scalar, ...]:
     if setting.name not in given:
         return (setting.default,)
-    return given[setting.name].axis(lambda at: at.setting(setting))
+    return given[setting.name].axis(kind_of(setting).read)
 
 
 def named_method(at: At, catalog: Catalog) -> tuple[Method, dict[str, At]] | None:
@@ -112,7 +118,7 @@ def model(at: At, catalog: Catalog) -> Choice | None:
         at.wrong(f"{name} has a fixed architecture: only a model such as dit takes settings")
         return None
     given = at.fields(("name", *settings), "setting")
-    read = {key: given[key].setting(settings[key]) for key in given if key != "name"}
+    read = {key: kind_of(settings[key]).read(given[key]) for key in given if key != "name"}
     return _architecture(at, catalog, name, {k: v for k, v in read.items() if v is not None})
 
 

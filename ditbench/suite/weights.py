@@ -13,6 +13,14 @@ from ditbench.suite.cursor import At
 
 _HUB = re.compile(r"hub:[\w.-]+/[\w.-]+@[\w./-]+")
 _WORDS = ("random", "embedded", "hub")
+# Weights as JSON schema: whether a folder is there, and whose weights ship, is found when it is read.
+WEIGHTS = {
+    "anyOf": [
+        {"enum": list(_WORDS)},
+        {"type": "string", "pattern": rf"^\s*{_HUB.pattern}\s*$"},
+        {"type": "string", "pattern": r"^\s*(?!hub:)\S(.*\S)?\s*$"},
+    ]
+}
 
 
 def weights(at: At, models: Iterable[Choice], catalog: Catalog) -> str | None:

@@ -12,6 +12,7 @@ from ditbench.models import fashion_cnn
 from ditbench.models.dit import DiT
 from ditbench.registry import settings_of
 from ditbench.suite.cursor import At, Problems
+from ditbench.suite.kinds import kind_of
 from ditbench.suite.parse import read as read_text
 from ditbench.suite.yaml12 import Fields, Leaf, compose
 from ditbench.train import dit, export, features
@@ -49,11 +50,13 @@ def read(file: Path) -> dit.Training | features.Features:
     for key in ("name", "model", "data"):
         if key not in given:
             root.wrong(f"{key!r} is missing")
-    values = {name: at.setting(settings[name]) for name, at in given.items() if name != "model"}
+    values = {
+        name: kind_of(settings[name]).read(at) for name, at in given.items() if name != "model"
+    }
     if not small and "model" in given:
-        values["model"] = _model(given["model"])  # type: ignore[assignment]  # the one that is no scalar
+        values["model"] = _model(given["model"])
     problems.tell()
-    return kind(**values)  # type: ignore[arg-type]  # every value was checked against its setting
+    return kind(**values)
 
 
 def _model(at: At) -> DiT | None:
@@ -62,10 +65,10 @@ def _model(at: At) -> DiT | None:
     given = at.fields(["name", *settings], "setting")
     if "name" in given:
         given.pop("name").word([DiT.name], "model")
-    values = {name: child.setting(settings[name]) for name, child in given.items()}
+    values = {name: kind_of(settings[name]).read(child) for name, child in given.items()}
     if None in values.values():
         return None
-    made = DiT(**values)  # type: ignore[arg-type]  # every value was checked against its setting
+    made = DiT(**values)
     for problem in made.problems():
         at.wrong(problem)
     return made

@@ -118,7 +118,7 @@ def problems(text, overrides=None):
             [
                 "4:19: timing.repeats: must be a whole number >= 1, not 0",
                 "4:33: timing.processes: must be a whole number >= 1, not a list",
-                "4:49: timing.timeout_s: must be above 0: nothing ends at once",
+                "4:49: timing.timeout_s: must be a number > 0, not 0",
             ],
         ),
         (

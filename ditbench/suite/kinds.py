@@ -1,0 +1,240 @@
+"""The kinds of value that a suite may hold: each reads one, and says as JSON schema what it would take.
+
+A table of keys is made of them, so that the readers, `--set`, the schema for editors, the suite that `init`
+writes and the page about the language are all made of one text. A new key is a row in its table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ditbench.catalog import Setting
+from ditbench.suite.cursor import At
+
+Schema = Mapping[str, Any]
+
+
+class Kind(Protocol):
+    """What stands under a key."""
+
+    def read(self, at: At) -> Any:  # noqa: ANN401 (each kind its own)
+        """The value, or None with the mistake noted."""
+        ...
+
+    def schema(self) -> Schema:
+        """JSON schema, draft 2020-12. It may accept more than `read` does, never less."""
+        ...
+
+
+@dataclass(frozen=True)
+class Key:
+    """A row of a table: the kind of value, and what it means in one line for people."""
+
+    kind: Kind
+    says: str
+    required: bool = False
+
+
+Keys = Mapping[str, Key]
+
+
+def read(at: At, keys: Keys) -> dict[str, Any]:
+    """The values of a mapping by their table, in the order of the file; mistakes are noted and left out."""
+    given = at.fields(keys)
+    at.require(given, *(name for name, key in keys.items() if key.required))
+    values = {name: keys[name].kind.read(field) for name, field in given.items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def table(keys: Keys, **more: Any) -> Schema:  # noqa: ANN401 (JSON)
+    """The schema of a mapping with these keys and no others. more: further words of the schema."""
+    return {
+        "type": "object",
+        "properties": {
+            name: {**key.kind.schema(), "description": key.says} for name, key in keys.items()
+        },
+        "required": [name for name, key in keys.items() if key.required],
+        "additionalProperties": False,
+        **more,
+    }
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number."""
+
+    least: float | None = None
+    most: int | None = None
+
+    def read(self, at: At) -> int | None:
+        """Within the bounds, both included."""
+        return at.integer(self.least, self.most)
+
+    def schema(self) -> Schema:
+        """`minimum` and `maximum`."""
+        return {"type": "integer"} | _given(minimum=self.least, maximum=self.most)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number, whole or not. above: a bound that is itself too small."""
+
+    least: float | None = None
+    above: float | None = None
+
+    def read(self, at: At) -> float | None:
+        """Within the bounds."""
+        return at.number(self.least, above=self.above)
+
+    def schema(self) -> Schema:
+        """`minimum` and `exclusiveMinimum`."""
+        return {"type": "number"} | _given(minimum=self.least, exclusiveMinimum=self.above)
+
+
+@dataclass(frozen=True)
+class Switch:
+    """`on` or `off`, `true` or `false`."""
+
+    def read(self, at: At) -> bool | None:
+        """The four words, as YAML 1.2 reads them."""
+        return at.switch()
+
+    def schema(self) -> Schema:
+        """To YAML 1.2 `on` is a word like any other."""
+        return {"enum": [True, False, "on", "off"]}
+
+
+@dataclass(frozen=True)
+class Text:
+    """One line with something on it. most: characters."""
+
+    most: int | None = None
+
+    def read(self, at: At) -> str | None:
+        """Without the blanks around it."""
+        text = at.text()
+        if text and self.most is not None and len(text) > self.most:
+            at.wrong(f"{len(text)} characters; at most {self.most}")
+            return None
+        return text
+
+    def schema(self) -> Schema:
+        """Blanks around the line are no part of it, so the pattern holds the length."""
+        middle = "*" if self.most is None else f"{{0,{max(0, self.most - 2)}}}"
+        return {"type": "string", "pattern": rf"^\s*\S(.{middle}\S)?\s*$"}
+
+
+@dataclass(frozen=True)
+class Word:
+    """One of the known words. noun: what they are called where one is not known."""
+
+    known: tuple[str, ...]
+    noun: str = "value"
+
+    def read(self, at: At) -> str | None:
+        """Exactly as it is known."""
+        return at.word(self.known, self.noun)
+
+    def schema(self) -> Schema:
+        """`enum`."""
+        return {"enum": list(self.known)}
+
+
+@dataclass(frozen=True)
+class Share:
+    """`2%` or `0.02`."""
+
+    def read(self, at: At) -> float | None:
+        """From 0 to 1."""
+        return at.share()
+
+    def schema(self) -> Schema:
+        """A number, or text with a per cent sign."""
+        percent = r"^(0*100(\.0+)?|0*[0-9]{1,2}(\.[0-9]+)?)\s*%$"
+        return {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": 1},
+                {"type": "string", "pattern": percent},
+            ]
+        }
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One value, or a list of different ones: each of these."""
+
+    kind: Kind
+
+    def read(self, at: At) -> tuple[Any, ...]:
+        """Empty only with a mistake noted."""
+        return at.axis(self.kind.read)
+
+    def schema(self) -> Schema:
+        """The value itself or a list."""
+        one = self.kind.schema()
+        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "uniqueItems": True}]}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A list that is no axis."""
+
+    kind: Kind
+
+    def read(self, at: At) -> tuple[Any, ...]:
+        """The items without a mistake."""
+        found = (self.kind.read(item) for item in at.items())
+        return tuple(item for item in found if item is not None)
+
+    def schema(self) -> Schema:
+        """`items`."""
+        return {"type": "array", "items": self.kind.schema()}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A mapping with known keys, read into the dataclass `into`."""
+
+    keys: Keys
+    into: Callable[..., Any] = dict
+
+    def read(self, at: At) -> Any:  # noqa: ANN401 (what `into` makes)
+        """What is not given keeps the default of `into`."""
+        return self.into(**read(at, self.keys))
+
+    def schema(self) -> Schema:
+        """`properties`, and no others."""
+        return table(self.keys)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A value with a reader and a schema of its own."""
+
+    reader: Callable[[At], Any]
+    shape: Schema
+
+    def read(self, at: At) -> Any:  # noqa: ANN401 (the reader's own)
+        """As the reader does."""
+        return self.reader(at)
+
+    def schema(self) -> Schema:
+        """The shape it was made with."""
+        return self.shape
+
+
+def kind_of(setting: Setting) -> Kind:
+    """The kind of value that a plug-in's setting takes."""
+    if setting.kind == "int":
+        return Whole(setting.least)
+    if setting.kind == "float":
+        return Number(setting.least)
+    if setting.kind == "bool":
+        return Switch()
+    return Word(setting.choices) if setting.choices else Text()
+
+
+def _given(**bounds: float | None) -> dict[str, float]:
+    return {word: bound for word, bound in bounds.items() if bound is not None}
