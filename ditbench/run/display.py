@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,8 +13,7 @@ from statistics import median
 from types import TracebackType
 from typing import Protocol, Self
 
-from rich.box import SIMPLE
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -18,11 +21,15 @@ from rich.text import Text
 from ditbench import units
 from ditbench.jobs import Job
 from ditbench.records import Cell, Record, Stage, Status
-from ditbench.run.events import Ended, Event, Phase, Progress, Started
+from ditbench.run.events import Ended, Event, Phase, Progress
 from ditbench.run.order import key_of
 
 _STYLES = {Status.OK: "green", None: "cyan"}
-_FRAME = 6  # lines of the terminal that are no rows: title, head, rules, caption, cursor
+# Widths of the columns beside the cell's name, and the space between columns.
+_STATE, _LATENCY, _DONE, _GAP = 20, 9, 5, 2
+_LEAST_NAME = 16
+# The share of one core that drawing may take from what is measured, and seconds between two drawings.
+_DRAWING, _INTERVAL_S = 0.01, 0.25
 
 
 class Display(Protocol):
@@ -47,20 +54,23 @@ class Display(Protocol):
 
 
 def display_of(jobs: Iterable[Job], console: Console | None = None) -> Display:
-    """The live table where stderr is a terminal, plain lines where it is not."""
+    """The live table where stderr is a terminal that can move its cursor, plain lines where it is not.
+
+    The file itself is asked, because CI sets FORCE_COLOR, which makes rich believe in a terminal.
+    """
     jobs = tuple(jobs)
     console = console or Console(stderr=True)
-    return LiveTable(jobs, console) if console.is_terminal else PlainLines(jobs, console)
+    live = console.is_interactive and console.file.isatty()
+    return LiveTable(jobs, console) if live else PlainLines(jobs, console)
 
 
 @dataclass
 class _Row:
-    """One cell, so far. replicates: ended and planned."""
+    """One cell, so far. replicates: ended and planned. phase: of the worker that is at it."""
 
     name: str
     planned: int
     replicates: int = 0
-    state: str = "waiting"
     phase: str = ""
     status: Status | None = None
     latencies: list[float] = field(default_factory=list)
@@ -71,8 +81,12 @@ class _Row:
         self.replicates += record.stage is Stage.TIME
         if self.status in {None, Status.OK}:
             self.status = record.status
-        self.state = self.status or ""
-        self.phase = record.reason.partition("\n")[0] if record.reason else f"{record.stage} done"
+        self.phase = ""
+
+    @property
+    def state(self) -> str:
+        """What it is doing, or how it stands."""
+        return self.phase or str(self.status or "waiting")
 
     @property
     def latency(self) -> str:
@@ -91,7 +105,8 @@ class _Board:
 
     rows: dict[str, _Row]
     pictures: dict[str, str]  # from quality key to the key of the row that shows it
-    recent: list[str] = field(default_factory=list)  # keys of rows, the last touched last
+    recent: dict[str, None] = field(default_factory=dict)  # keys of rows, the last touched last
+    failure: str = ""  # the last one, with its reason
 
     @classmethod
     def of(cls, jobs: Iterable[Job]) -> _Board:
@@ -105,8 +120,21 @@ class _Board:
     def row(self, job: Job | Record, key: str) -> _Row:
         """The row of a job or record, which is now the most recent."""
         own = job.cell.key if job.cell.key in self.rows else self.pictures[key]
-        self.recent = [*(other for other in self.recent if other != own), own]
+        self.recent.pop(own, None)
+        self.recent[own] = None
         return self.rows[own]
+
+    def hear(self, event: Event) -> _Row:
+        """Take in one event; the row that it is about."""
+        if isinstance(event, Ended):
+            row = self.row(event.record, event.record.key)
+            row.end(event.record)
+            if event.record.reason:
+                self.failure = one_line(f"{row.name}: {event.record.status}, {event.record.reason}")
+            return row
+        row = self.row(event.job, key_of(event.job))
+        row.phase = one_line(event.text) if isinstance(event, Phase) else f"{event.job.stage} …"
+        return row
 
     def counts(self) -> str:
         """How many rows are in each state: 3 ok, 1 timeout, 5 waiting."""
@@ -115,13 +143,19 @@ class _Board:
 
 
 class LiveTable:
-    """A table that is drawn anew at each event, never higher than the terminal."""
+    """A table that follows the events, never higher than the terminal, drawn too seldom to be felt.
+
+    What comes between two drawings waits for the second, which a timer makes where no event does.
+    """
 
     def __init__(self, jobs: Iterable[Job], console: Console) -> None:
         self._board = _Board.of(jobs)
         self._progress: Progress | None = None
-        self._live = Live(console=console, auto_refresh=False, transient=False)
         self._console = console
+        self._live = Live(console=console, auto_refresh=False, get_renderable=self.table)
+        self._lock = threading.RLock()
+        self._timer: threading.Timer | None = None
+        self._next = 0.0  # when the next drawing may be, by the monotonic clock
 
     def __enter__(self) -> Self:
         """Take the terminal."""
@@ -135,59 +169,95 @@ class LiveTable:
         trace: TracebackType | None,
     ) -> None:
         """Leave the last table standing."""
-        self._live.stop()
+        with self._lock:
+            if self._timer:
+                self._timer.cancel()
+                self._timer = None
+            self._live.stop()
 
     def __call__(self, event: Event) -> None:
-        """Show what happened."""
-        if isinstance(event, Phase):
-            self._board.row(event.job, key_of(event.job)).phase = event.text
-        elif isinstance(event, Started):
-            row = self._board.row(event.job, key_of(event.job))
-            row.state, row.phase = f"{event.job.stage} …", ""
-            self._progress = event.progress
-        else:
-            self._board.row(event.record, event.record.key).end(event.record)
-            self._progress = event.progress
-        self._live.update(self.table(), refresh=True)
+        """Show what happened, at once or soon."""
+        with self._lock:
+            self._board.hear(event)
+            if not isinstance(event, Phase):
+                self._progress = event.progress
+            wait = self._next - time.monotonic()
+            if self._timer is None:
+                self._timer = threading.Timer(max(0.0, wait), self._draw)
+                self._timer.daemon = True
+                self._timer.start()
 
-    def table(self) -> Table:
-        """The rows that changed last, in the order of the plan, as many as fit."""
-        board = self._board
-        table = Table(
-            title=self._title(),
-            expand=True,
-            title_justify="left",
-            caption_justify="left",
-            box=SIMPLE,
+    def _draw(self) -> None:
+        """Draw, and let as much time go by as keeps drawing a small share of it."""
+        with self._lock, contextlib.suppress(OSError):  # a terminal that has gone stops no run
+            if self._timer is not threading.current_thread():
+                return  # this came too late: the table is left as it stands
+            self._timer = None
+            begin = time.thread_time()
+            self._live.refresh()
+            cost = time.thread_time() - begin
+            self._next = time.monotonic() + max(_INTERVAL_S, cost / _DRAWING)
+
+    def table(self) -> Group:
+        """How far the run is, the rows that changed last in the order of the plan, and what is hidden."""
+        board, wide = self._board, self._console.width
+        title = Text(_told(self._progress) if self._progress else "starting")
+        failure = [Text(f"last failure: {board.failure}", style="red")] if board.failure else []
+        for text in failure:
+            text.truncate(3 * wide - 3, overflow="ellipsis")
+        told = [title, *failure, Text(self._hidden(len(board.rows)))]  # the widest that it can be
+        lines = sum(len(text.wrap(self._console, wide)) for text in told)
+        shown = self._fitting(self._console.height - lines - 2)  # the table's head, the cursor
+        hidden = len(board.rows) - len(shown)
+        return Group(
+            title,
+            self._rows(shown),
+            *failure,
+            *([Text(self._hidden(hidden))] if hidden else []),
         )
-        table.add_column("cell", ratio=3, no_wrap=True, overflow="ellipsis")
-        table.add_column("state", no_wrap=True)
-        table.add_column("phase", ratio=2, no_wrap=True, overflow="ellipsis")
-        table.add_column("latency", justify="right", no_wrap=True)
-        table.add_column("done", justify="right", no_wrap=True)
-        shown = self._shown()
+
+    def _rows(self, shown: Iterable[str]) -> Table:
+        table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+        table.add_column("cell", width=self._name_width(), overflow="fold")
+        table.add_column("state", width=_STATE, no_wrap=True, overflow="ellipsis")
+        if self._wide:
+            table.add_column("latency", width=_LATENCY, justify="right", no_wrap=True)
+            table.add_column("done", width=_DONE, justify="right", no_wrap=True)
         for key in shown:
-            row = board.rows[key]
-            state = Text(row.state, style=_STYLES.get(row.status, "red"))
-            table.add_row(Text(row.name), state, Text(row.phase), row.latency, row.counted)
-        if hidden := len(board.rows) - len(shown):
-            table.caption = f"{hidden} more rows not shown; {board.counts()}"
+            row = self._board.rows[key]
+            style = "cyan" if row.phase else _STYLES.get(row.status, "red")
+            figures = (row.latency, row.counted) if self._wide else ()
+            table.add_row(Text(row.name), Text(row.state, style=style), *figures)
         return table
 
-    def _shown(self) -> list[str]:
+    def _fitting(self, room: int) -> list[str]:
         """Keys of rows: those touched last, then those that come next, put back in order."""
-        board = self._board
-        room = max(1, self._console.height - _FRAME)
-        untouched = [key for key in board.rows if key not in board.recent]
-        chosen = set([*reversed(board.recent), *untouched][:room])
+        board, wide = self._board, self._name_width()
+        untouched = (key for key in board.rows if key not in board.recent)
+        chosen: set[str] = set()
+        for key in itertools.chain(reversed(board.recent), untouched):
+            room -= len(Text(board.rows[key].name).wrap(self._console, wide))
+            if room < 0 and chosen:
+                break
+            chosen.add(key)
         return [key for key in board.rows if key in chosen]
 
-    def _title(self) -> str:
-        return _told(self._progress) if self._progress else "starting"
+    def _name_width(self) -> int:
+        """What the other columns leave."""
+        others = _STATE + _GAP + (_LATENCY + _DONE + 2 * _GAP if self._wide else 0)
+        return max(_LEAST_NAME, self._console.width - others)
+
+    @property
+    def _wide(self) -> bool:
+        """Whether there is room for figures beside names and states."""
+        return self._console.width >= _LEAST_NAME + _STATE + _LATENCY + _DONE + 3 * _GAP
+
+    def _hidden(self, number: int) -> str:
+        return f"{number} more rows not shown; {self._board.counts()}"
 
 
 class PlainLines:
-    """One line as a job starts and one as it ends: for logs."""
+    """One line as a job ends: for logs."""
 
     def __init__(self, jobs: Iterable[Job], console: Console) -> None:
         self._board = _Board.of(jobs)
@@ -207,16 +277,20 @@ class PlainLines:
 
     def __call__(self, event: Event) -> None:
         """Print the end of a job; beginnings and phases would only be noise in a log."""
+        row = self._board.hear(event)
         if not isinstance(event, Ended):
             return
         record = event.record
-        row = self._board.row(record, record.key)
-        row.end(record)
         what = record.stage if record.stage is not Stage.TIME else f"time {row.counted}"
         latency = f"  {row.latency}" if "latency" in record.metrics else ""
         reason = f": {record.reason}" if record.reason else ""
         line = f"{_told(event.progress)}  {row.name}  {what}  {record.status}{latency}{reason}"
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks and without what would steer a terminal."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def short_names(cells: Mapping[str, Cell]) -> dict[str, str]:
