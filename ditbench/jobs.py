@@ -11,13 +11,31 @@ from ditbench.records import Cell, Stage, Status, Values
 
 
 @dataclass(frozen=True)
+class Timeouts:
+    """Seconds that one process may take, by what it does."""
+
+    gate: float = 1800.0
+    time: float = 1800.0
+    quality: float = 1800.0
+
+    def of(self, stage: Stage) -> float:
+        """The limit of a stage; a plan has none of its own."""
+        return {Stage.TIME: self.time, Stage.QUALITY: self.quality}.get(stage, self.gate)
+
+
+@dataclass(frozen=True)
 class Timing:
-    """How often: calls thrown away, calls kept, fresh processes, and the limit for one process."""
+    """How often: calls thrown away, calls kept, fresh processes; and the limits for one process.
+
+    memory_limit: bytes of private memory for a process on the CPU, None for 80 % of what is available
+    when it starts.
+    """
 
     warmup: int = 3
     repeats: int = 20
     processes: int = 3
-    timeout_s: float = 1800.0
+    timeout_s: Timeouts = Timeouts()
+    memory_limit: int | None = None
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _SMALL = ((1.0, "s"), (1e-3, "ms"), (1e-6, "\N{MICRO SIGN}s"), (1e-9, "ns"))
+# "4 GiB", "500 MB"; a regular expression that editors understand too.
+SIZE = r"([0-9]+(?:\.[0-9]+)?)\s*([kKMGT]i?)?B"
+_POWERS = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4}
 _BINARY = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
 
 
@@ -40,6 +44,15 @@ def size(value: float) -> str:
     """Bytes in powers of 1024: 5242880 -> "5.00 MiB"."""
     factor, unit = next(((f, u) for f, u in _BINARY if abs(value) >= f), (1, "B"))
     return f"{digits(value / factor)} {unit}"
+
+
+def parse_size(text: str) -> int | None:
+    """"4 GiB" -> 4294967296, "500 MB" -> 500000000; None for anything else."""
+    if not (match := re.fullmatch(SIZE, text.strip())):
+        return None
+    prefix = match[2] or ""
+    base = 1024 if prefix.endswith("i") else 1000
+    return round(float(match[1]) * base ** _POWERS[prefix[:1].replace("K", "k")])
 
 
 def percent(share: float, *, signed: bool = False) -> str:

@@ -32,18 +32,27 @@ class Runner(Protocol):
         ...
 
 
+class Watch(Protocol):
+    """Somebody who watches the device while jobs run, and knows what their workers cannot."""
+
+    def judge(self, job: Job, answer: Answer) -> Answer:
+        """The answer with what was seen while the job ran; called in the main thread before its record is made."""
+        ...
+
+
 @dataclass(frozen=True)
 class Session:
     """What all records of a run share.
 
     logs: the folder for workers' output. environment, code: identities. done: records of the run that
-    is resumed.
+    is resumed. watch: sees the answer of every job that ran before it becomes a record.
     """
 
     logs: Path
     environment: str
     code: str
     done: tuple[Record, ...] = ()
+    watch: Watch | None = None
 
 
 def execute(
@@ -84,7 +93,8 @@ def execute(
 
 def _run(job: Job, server: Runner, session: Session, tell: Callable[[Event], None]) -> Answer:
     log = session.logs / f"{key_of(job)}-{job.stage}-{job.replicate}.log"
-    return server.run_job(job, log, lambda text: tell(Phase(job, text)))
+    answer = server.run_job(job, log, lambda text: tell(Phase(job, text)))
+    return session.watch.judge(job, answer) if session.watch else answer
 
 
 def _record(job: Job, answer: Answer, session: Session, waiting: Sequence[Job]) -> Record:

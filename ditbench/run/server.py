@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
@@ -66,13 +66,11 @@ class Server:
 
     Enter it in the main thread: the kernel ties the server's life to the thread that started it.
     preload: the module that the server imports. measure: "module:function" that a job runs.
-    memory_limit: bytes for one worker on the CPU, None for 80 % of what is available when it starts.
     grace_s: between asking a worker to end and killing it.
     """
 
     preload: str = "ditbench.run.preload"
     measure: str = "ditbench.measure:measure"
-    memory_limit: int | None = None
     grace_s: float = 2.0
 
     def __enter__(self) -> Self:
@@ -88,16 +86,18 @@ class Server:
 
         hear: told each phase. Raises UnfitError where the server itself is not fit to fork.
         """
-        limit = (self.memory_limit or memory.limit()) if job.device == "cpu" else None
+        limit = (job.timing.memory_limit or memory.limit()) if job.device == "cpu" else None
         order = Order(job, log, self.measure, self.preload, limit)
         kills = memory.kills()
-        talk = self._converse(worker.work, order, job.timing.timeout_s, hear)
+        talk = self._converse(worker.work, order, job.timing.timeout_s.of(job.stage), hear)
         if isinstance(talk.final, Refused):
             raise talk.final.error
         if isinstance(talk.final, Answered):
             findings: Findings = talk.final.value
         else:
             findings = _silence(talk, order, killed_for_memory=memory.kills() > kills)
+        if limit is not None:
+            findings = replace(findings, facts={**findings.facts, "memory_limit": limit})
         stamp = talk.started.isoformat(timespec="seconds")
         return Answer(findings, stamp, time.monotonic() - talk.begin)
 
@@ -188,7 +188,8 @@ def _silence(talk: _Conversation, order: Order, *, killed_for_memory: bool) -> F
     log = f"log: {order.log.parent.name}/{order.log.name}"
     phase = f"in phase {talk.phase}" if talk.phase else "before its first phase"
     if not talk.ended:
-        limit = units.seconds(order.job.timing.timeout_s)
+        stage = order.job.stage
+        limit = f"{units.seconds(order.job.timing.timeout_s.of(stage))}, the limit of {stage}"
         return Findings(Status.TIMEOUT, f"no answer within {limit}, {phase}; {log}")
     how = f"{_exit_text(talk)}, {phase}; {log}"
     code = talk.process.exitcode

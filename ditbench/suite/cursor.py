@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from ditbench import units
 from ditbench.errors import SuiteError
 from ditbench.registry import did_you_mean
 from ditbench.suite.blocks import MOST_BLOCKS, resolve_blocks
@@ -52,6 +53,11 @@ class At:
     def is_list(self) -> bool:
         """Whether this is a list."""
         return isinstance(self.node, Items)
+
+    @property
+    def is_mapping(self) -> bool:
+        """Whether this is a mapping."""
+        return isinstance(self.node, Fields)
 
     @property
     def is_empty(self) -> bool:
@@ -199,6 +205,18 @@ class At:
             return float(value)
         self._expected("a share such as 2% or 0.02, from 0 to 1")
         return None
+
+    def size(self, least: int) -> int | None:
+        """Bytes: a whole number of them, or a number with a unit."""
+        value = self.node.value if isinstance(self.node, Leaf) else None
+        found = units.parse_size(value) if isinstance(value, str) else value
+        if not isinstance(found, int) or isinstance(found, bool):
+            self._expected("a size in bytes, or one such as 4 GiB")
+            return None
+        if found < least:
+            self.wrong(f"must be at least {units.size(least)}, not {units.size(found)}")
+            return None
+        return found
 
 
 def _at_least(value: float, least: float | None) -> bool:

@@ -6,23 +6,68 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ditbench.jobs import Quality, Timing
+from ditbench.jobs import Quality, Timeouts, Timing
 from ditbench.metrics import METRICS
 from ditbench.records import Stage
 from ditbench.suite.cursor import At
-from ditbench.suite.kinds import Axis, Key, Keys, Number, Schema, Share, Table, Whole, Word, table
+from ditbench.suite.kinds import (
+    Axis,
+    Key,
+    Keys,
+    Number,
+    Schema,
+    Share,
+    Size,
+    Table,
+    Whole,
+    Word,
+    table,
+)
 
 # All Frechet distances; what records call them says extractor, sample count and reference as well.
 FRECHET = "frechet"
 _NAMES = (*METRICS, FRECHET)
 _DEFAULT = ("latency", "macs", "latent_drift")
 _LEAST_SAMPLES = 2
+# What a process with torch in it takes before it has computed anything.
+_LEAST_MEMORY = 256 * 2**20
+
+_SECONDS = Number(above=0)
+_TIMEOUTS: Keys = {
+    "gate": Key(_SECONDS, "seconds for the checks before any stopwatch"),
+    "time": Key(_SECONDS, "seconds for one process of timed runs"),
+    "quality": Key(_SECONDS, "seconds for one method's pictures"),
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds for every stage, or a mapping of seconds by stage."""
+
+    def read(self, at: At) -> Timeouts | None:
+        """A stage that is not given keeps its default."""
+        if at.is_mapping:
+            limits: Timeouts = Table(_TIMEOUTS, Timeouts).read(at)
+            return limits
+        seconds = _SECONDS.read(at)
+        return None if seconds is None else Timeouts(seconds, seconds, seconds)
+
+    def schema(self) -> Schema:
+        """Either."""
+        return {"anyOf": [_SECONDS.schema(), table(_TIMEOUTS)]}
+
 
 TIMING: Keys = {
     "warmup": Key(Whole(0), "sampling runs of a process that are thrown away"),
     "repeats": Key(Whole(1), "sampling runs of a process that are kept"),
     "processes": Key(Whole(1), "fresh processes of each cell: the unit of statistics"),
-    "timeout_s": Key(Number(above=0), "seconds after which a process without an answer is ended"),
+    "timeout_s": Key(
+        Limits(), "seconds after which a process without an answer is ended; by stage as a mapping"
+    ),
+    "memory_limit": Key(
+        Size(_LEAST_MEMORY),
+        "what a process on the CPU may hold, as 4 GiB; else 80 % of what is available",
+    ),
 }
 QUALITY: Keys = {
     "samples": Key(Whole(0), "pictures of each method; 0 for none, 2 at least for a judgement"),

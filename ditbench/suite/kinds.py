@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ditbench import units
 from ditbench.catalog import Setting
 from ditbench.suite.cursor import At
 
@@ -159,6 +160,22 @@ class Share:
                 {"type": "string", "pattern": percent},
             ]
         }
+
+
+@dataclass(frozen=True)
+class Size:
+    """Bytes, or a number with a unit: `4 GiB`. least: bytes."""
+
+    least: int
+
+    def read(self, at: At) -> int | None:
+        """In bytes."""
+        return at.size(self.least)
+
+    def schema(self) -> Schema:
+        """A whole number, or text with a unit."""
+        text = {"type": "string", "pattern": rf"^\s*{units.SIZE}\s*$"}
+        return {"anyOf": [{"type": "integer", "minimum": self.least}, text]}
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from ditbench.errors import SuiteError
-from ditbench.jobs import Findings, Job, Quality, Timing
+from ditbench.jobs import Findings, Job, Quality, Timeouts, Timing
 from ditbench.records import Cell, Choice, Sampling, Stage, Status
 from ditbench.run.events import Phase
 from ditbench.run.scheduler import Session, execute
 from ditbench.run.server import Answer
 from ditbench.suite.spec import Suite
 
+LIMIT = 2**30
 MODEL = Choice("dit", (("depth", 4), ("hidden", 32)))
 
 
@@ -32,7 +33,7 @@ def job(attention="softmax", stage=Stage.TIME, replicate=0, *, timeout_s=60.0, d
         cell(attention),
         stage,
         replicate,
-        Timing(timeout_s=timeout_s),
+        Timing(timeout_s=Timeouts(3600, timeout_s, 3600), memory_limit=LIMIT),
         Quality(),
         ("latency",),
         device,

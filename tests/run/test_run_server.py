@@ -20,14 +20,13 @@ from ditbench.records import Status
 from ditbench.run.server import Server
 
 HERE = Path(__file__).parent
-LIMIT = 2**30
 
 
 @pytest.fixture(scope="module")
 def server():
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = str(HERE)
-    with Server("light_preload", "fakes_run:measure", memory_limit=LIMIT, grace_s=0.5) as running:
+    with Server("light_preload", "fakes_run:measure", grace_s=0.5) as running:
         yield running
     os.environ.pop("PYTHONPATH")
     if before is not None:
@@ -114,7 +113,9 @@ def test_a_hang_costs_its_time_limit_and_names_the_last_phase(run):
     findings = run("hangs", timeout_s=0.5)
     assert time.monotonic() - begin < 10
     assert findings.status is Status.TIMEOUT
-    assert findings.reason == "no answer within 500 ms, in phase timing 3/20; log: logs/a.log"
+    assert findings.reason == (
+        "no answer within 500 ms, the limit of time, in phase timing 3/20; log: logs/a.log"
+    )
     assert run("softmax").status is Status.OK
 
 
@@ -204,7 +205,7 @@ import fakes_run
 from pathlib import Path
 from ditbench.errors import DitbenchError
 from ditbench.run.server import Server
-with Server({preload!r}, "fakes_run:measure", memory_limit=2**31) as server:
+with Server({preload!r}, "fakes_run:measure") as server:
     try:
         {body}
     except DitbenchError as error:
