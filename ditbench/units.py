@@ -47,7 +47,7 @@ def size(value: float) -> str:
 
 
 def parse_size(text: str) -> int | None:
-    """"4 GiB" -> 4294967296, "500 MB" -> 500000000; None for anything else."""
+    """Bytes: "4 GiB" -> 4294967296, "500 MB" -> 500000000; None for anything else."""
     if not (match := re.fullmatch(SIZE, text.strip())):
         return None
     prefix = match[2] or ""

@@ -36,7 +36,7 @@ class Watch(Protocol):
     """Somebody who watches the device while jobs run, and knows what their workers cannot."""
 
     def judge(self, job: Job, answer: Answer) -> Answer:
-        """The answer with what was seen while the job ran; called in the main thread before its record is made."""
+        """The answer with what was seen meanwhile; called in the main thread before the record is made."""
         ...
 
 

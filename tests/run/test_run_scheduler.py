@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,19 @@ def test_every_job_becomes_one_record_in_the_order_run():
     records = executed(server)
     assert [entry[:3] for entry in statuses(records)] == server.ran
     assert len(records) == 8
+
+
+def test_who_watches_sees_every_job_that_ran_before_its_record_is_made():
+    class Thermometer:
+        def judge(self, job, answer):
+            facts = {**answer.findings.facts, "hot": job.stage is Stage.TIME}
+            return replace(answer, findings=replace(answer.findings, facts=facts))
+
+    records = []
+    session = Session(Path("logs"), "env", "code", watch=Thermometer())
+    server = FakeServer({("softmax", Stage.QUALITY): CRASH})
+    execute(jobs_of(CELLS, SUITE, "cpu", Path("images")), server, session, records.append)
+    assert [r.facts.get("hot") for r in records] == [False] * 2 + [True] * 4 + [False, None]
 
 
 def test_a_record_says_when_where_and_with_which_code():

@@ -119,6 +119,11 @@ def test_a_hang_costs_its_time_limit_and_names_the_last_phase(run):
     assert run("softmax").status is Status.OK
 
 
+def test_a_record_of_the_cpu_says_what_its_worker_might_hold(run):
+    assert run("softmax").facts["memory_limit"] == fakes_run.LIMIT
+    assert run("raises").facts["memory_limit"] == fakes_run.LIMIT
+
+
 def test_a_segmentation_fault_leaves_its_stack_in_the_log(run, tmp_path):
     run("segfaults")
     assert "Segmentation fault" in (tmp_path / "logs" / "a.log").read_text()

@@ -122,6 +122,20 @@ def problems(text, overrides=None):
             ],
         ),
         (
+            HEAD + "attention: softmax\ntiming: {timeout_s: {gates: 1, time: 0}, memory_limit: 4}",
+            [
+                "4:22: timing.timeout_s: unknown key 'gates' (did you mean 'gate'?)",
+                "4:38: timing.timeout_s.time: must be a number > 0, not 0",
+                "4:56: timing.memory_limit: must be at least 256 MiB, not 4.00 B",
+            ],
+        ),
+        (
+            HEAD + "attention: softmax\ntiming: {memory_limit: a lot}",
+            [
+                "4:24: timing.memory_limit: must be a size in bytes, or one such as 4 GiB, not 'a lot'"
+            ],
+        ),
+        (
             HEAD + "attention: softmax\nmetrics: [latency, psnr, frechet]",
             [
                 "4:20: metrics[1]: psnr looks at pictures: set quality.samples, at least 2",

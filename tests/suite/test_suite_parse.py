@@ -4,6 +4,7 @@ import pytest
 from catalogs import CATALOG
 
 from ditbench.errors import SuiteError
+from ditbench.jobs import Timeouts
 from ditbench.plan import expand
 from ditbench.records import Sampling
 from ditbench.suite.parse import load, methods_from_outside, parse
@@ -82,6 +83,22 @@ def test_the_parts_without_axes_are_read():
     assert read.quality.reference == ("softmax",)
     assert read.exact == {"softmax", "sdpa"}
     assert dict(read.gate) == {"latency": 0.02}
+
+
+def test_limits_of_time_go_by_stage_and_a_stage_without_one_keeps_its_own():
+    timing = suite(
+        "name: x\nmodel: small\nattention: softmax\ntiming: {timeout_s: {quality: 7200}}"
+    )
+    assert timing.timing.timeout_s == Timeouts(quality=7200.0)
+
+
+@pytest.mark.parametrize(
+    ("written", "limit"),
+    [("4 GiB", 2**32), ("1.5GiB", 3 * 2**29), ("512 MB", 512_000_000), ("1000000000", 10**9)],
+)
+def test_a_limit_of_memory_is_bytes_or_has_a_unit(written, limit):
+    read = suite(f"name: x\nmodel: small\nattention: softmax\ntiming: {{memory_limit: {written}}}")
+    assert read.timing.memory_limit == limit
 
 
 def test_an_exclusion_takes_out_the_cells_that_meet_all_of_it():
