@@ -52,7 +52,8 @@ def parse_size(text: str) -> int | None:
         return None
     prefix = match[2] or ""
     base = 1024 if prefix.endswith("i") else 1000
-    return round(float(match[1]) * base ** _POWERS[prefix[:1].replace("K", "k")])
+    factor: int = base ** _POWERS[prefix[:1].replace("K", "k")]
+    return round(float(match[1]) * factor)
 
 
 def percent(share: float, *, signed: bool = False) -> str:
