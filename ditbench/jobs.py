@@ -17,10 +17,12 @@ class Timeouts:
     gate: float = 1800.0
     time: float = 1800.0
     quality: float = 1800.0
+    fit: float = 1800.0
 
     def of(self, stage: Stage) -> float:
         """The limit of a stage; a plan has none of its own."""
-        return {Stage.TIME: self.time, Stage.QUALITY: self.quality}.get(stage, self.gate)
+        own = {Stage.TIME: self.time, Stage.QUALITY: self.quality, Stage.FIT: self.fit}
+        return own.get(stage, self.gate)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from ditbench.records import Stage
 
-Unit = Literal["s", "B", "MAC", "FLOP", "images/s", "dB", "ratio", "distance"]
+Unit = Literal["s", "B", "MAC", "FLOP", "images/s", "dB", "ratio", "distance", "images"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,9 @@ class Metric:
     floor: float = 0.0
     derived: bool = False
 
+
+# The one metric of a cell whose batch size is `max`.
+LARGEST_BATCH = "largest_batch"
 
 _TABLE = (
     Metric(
@@ -67,6 +70,13 @@ _TABLE = (
         Stage.TIME,
         "peak resident memory of the process above the fork server's own, weights included",
         16 * 2**20,
+    ),
+    Metric(
+        LARGEST_BATCH,
+        "images",
+        "higher",
+        Stage.FIT,
+        "the largest batch that fits into memory, found by doubling and bisection",
     ),
     Metric(
         "latent_drift",

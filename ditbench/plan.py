@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ditbench import search
 from ditbench.catalog import Inspection
 from ditbench.errors import UsageError
 from ditbench.metrics import metric
@@ -22,6 +23,10 @@ _OVERHEAD_S = 1.0
 _GATE_RUNS, _GATE_SAMPLES, _GATE_STEPS = 7, 2, 4
 # The share of a plain matrix product's rate that a small model reaches; a guess, and told as one.
 _EFFICIENCY = 0.4
+# A trial of a largest batch makes at most so many steps, and its peak is about so many copies of a block's
+# tokens; a method that holds all its scores needs more.
+_TRIAL_STEPS, _UNITS = 3, 16
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Bytes of one picture's latents (float32) and pixels per value, and of one record's line.
 _BYTES_PER_VALUE, _BYTES_PER_RECORD = 5, 8_000
 
@@ -56,11 +61,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run takes. known: the share of cells whose time an earlier run measured; the rest is a guess."""
+    """What a run takes.
+
+    known: the share of cells whose time an earlier run measured; the rest is a guess. searches: cells that
+    find a largest batch, in about so many trials all told.
+    """
 
     seconds: float
     disk: float
     known: float
+    searches: int = 0
+    trials: int = 0
 
 
 def expand(suite: Suite) -> tuple[Cell, ...]:
@@ -165,25 +176,37 @@ def quick(suite: Suite) -> Suite:
     )
 
 
-def estimate(plan: Plan, latency: Mapping[str, float], macs_per_second: float) -> Estimate:
+def estimate(
+    plan: Plan, latency: Mapping[str, float], macs_per_second: float, memory: float = 0
+) -> Estimate:
     """Time and disk of a run.
 
-    latency: seconds of one batch by cell key, from an earlier run on this machine. macs_per_second: what
-    the machine reaches in a matrix product, for cells never measured.
+    latency: seconds of one batch by cell key, from an earlier run on this machine; of a search, its seconds.
+    macs_per_second: what the machine reaches in a matrix product, for cells never measured. memory: bytes
+    that a worker may hold.
     """
     rate = macs_per_second * _EFFICIENCY
     runnable = [entry for entry in plan.entries if entry.status is None]
+    given = [entry for entry in runnable if not entry.cell.finds_batch]
+    asked = [entry for entry in runnable if entry.cell.finds_batch]
     pictured = (
-        {entry.cell.quality_key: entry for entry in runnable} if _has_pictures(plan.suite) else {}
+        {entry.cell.quality_key: entry for entry in given} if _has_pictures(plan.suite) else {}
     )
-    seconds = sum(_timing_s(plan.suite, entry, latency, rate) for entry in runnable)
+    seconds = sum(_timing_s(plan.suite, entry, latency, rate) for entry in given)
+    seconds += sum(_search_s(entry, latency, rate, memory) for entry in asked)
     seconds += sum(_pictures_s(plan.suite, entry, rate) for entry in pictured.values())
     size = (
         sum(_picture_bytes(entry.cell) for entry in pictured.values()) * plan.suite.quality.samples
     )
-    lines = len(runnable) * (plan.suite.timing.processes + 1) + len(pictured)
+    lines = len(given) * (plan.suite.timing.processes + 1) + 2 * len(asked) + len(pictured)
     known = sum(entry.cell.key in latency for entry in runnable) / len(runnable)
-    return Estimate(seconds, size + lines * _BYTES_PER_RECORD, known)
+    return Estimate(
+        seconds,
+        size + lines * _BYTES_PER_RECORD,
+        known,
+        searches=len(asked),
+        trials=sum(len(trials(entry, memory)) for entry in asked),
+    )
 
 
 def _timing_s(suite: Suite, entry: Entry, latency: Mapping[str, float], rate: float) -> float:
@@ -197,6 +220,32 @@ def _timing_s(suite: Suite, entry: Entry, latency: Mapping[str, float], rate: fl
         / (entry.cell.batch_size * entry.cell.steps)
     )
     return once * (runs + _GATE_RUNS * share) + _OVERHEAD_S * (1 + timing.processes)
+
+
+def trials(entry: Entry, memory: float) -> tuple[int, ...]:
+    """The batches that a search would try if each picture took what _UNITS tokens by hidden width take."""
+    cell = entry.cell.of_batch(1)
+    width, tokens = int(cell.model["hidden"]), int(cell.model["size"]) // int(cell.model["patch"])
+    number = _BYTES[cell.sampling.dtype]
+    picture = cell.rows * _UNITS * width * tokens**2 * number
+    guess = (memory - entry.inspection.parameters * number) // picture
+    tried: list[int] = []
+
+    def fits(batch: int) -> bool:
+        tried.append(batch)
+        return batch <= guess
+
+    search.largest(fits)
+    return tuple(tried)
+
+
+def _search_s(entry: Entry, latency: Mapping[str, float], rate: float, memory: float) -> float:
+    """Every trial of a search, and the gate before it."""
+    one = entry.inspection.macs / rate
+    gate = one * _GATE_RUNS * _GATE_SAMPLES * _GATE_STEPS + _OVERHEAD_S
+    tried = trials(entry, memory)
+    guess = one * _TRIAL_STEPS * sum(tried) + _OVERHEAD_S * len(tried)
+    return gate + latency.get(entry.cell.key, guess)
 
 
 def _pictures_s(suite: Suite, entry: Entry, rate: float) -> float:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 
+# The batch size of a cell that asks how many samples fit: the suite's `max`.
+LARGEST = 0
+
 Scalar = bool | int | float | str
 Values = tuple[float, ...]
 
@@ -52,6 +55,7 @@ class Stage(StrEnum):
     PLAN = "plan"
     GATE = "gate"
     TIME = "time"
+    FIT = "fit"
     QUALITY = "quality"
 
 
@@ -90,7 +94,8 @@ class Sampling:
 class Cell:
     """One point of the matrix: what is measured, and nothing of how often or where.
 
-    `blocks` is the resolved list, numbered from 0; `blocks_label` is how the suite said it.
+    `blocks` is the resolved list, numbered from 0; `blocks_label` is how the suite said it. A `batch_size`
+    of LARGEST asks for the largest batch that fits: such a cell is gated and searched, never timed.
     """
 
     model: Choice
@@ -133,7 +138,7 @@ class Cell:
             "attention": self.attention.label,
             "blocks": self.blocks_label,
             "compile": "on" if self.compile else "off",
-            "batch_size": str(self.batch_size),
+            "batch_size": "max" if self.finds_batch else str(self.batch_size),
             "steps": str(self.steps),
             "sampler": self.sampling.sampler,
             "guidance_scale": f"{self.sampling.guidance_scale:g}",
@@ -147,8 +152,22 @@ class Cell:
         return " ".join(f"{axis}={value}" for axis, value in self.axes.items())
 
     @property
+    def finds_batch(self) -> bool:
+        """Whether the largest batch that fits is what is asked, and no batch is given."""
+        return self.batch_size == LARGEST
+
+    def of_batch(self, size: int) -> Cell:
+        """The cell with so many samples in a batch."""
+        return dataclasses.replace(self, batch_size=size)
+
+    @property
     def rows(self) -> int:
-        """Rows of one forward: guidance above 1 doubles the batch."""
+        """Rows of one forward: guidance above 1 doubles the batch.
+
+        Raises ValueError where the batch is what is asked: no number of rows would be true.
+        """
+        if self.finds_batch:
+            raise ValueError(f"{self.id}: has no number of rows, only its trials have")
         return self.batch_size * (2 if self.sampling.guidance_scale > 1 else 1)
 
 

@@ -63,7 +63,8 @@ def show_plan(plan: Plan, estimate: Estimate) -> None:
         (
             [
                 *(entry.cell.axes[axis] for axis in varying),
-                units.count(entry.inspection.macs, "MAC"),
+                units.count(entry.inspection.macs, "MAC")
+                + (" an image" if entry.cell.finds_batch else ""),
                 units.percent(entry.inspection.core_macs / entry.inspection.macs)
                 if entry.inspection.macs
                 else "",
@@ -74,6 +75,11 @@ def show_plan(plan: Plan, estimate: Estimate) -> None:
     )
     fixed = {k: v for k, v in plan.entries[0].cell.axes.items() if k not in varying}
     print("everywhere: " + " ".join(f"{axis}={value}" for axis, value in fixed.items()))
+    if estimate.searches:
+        print(
+            f"largest batch: {estimate.searches} searches of about "
+            f"{estimate.trials // estimate.searches} trials each"
+        )
     rest = (
         "all of it measured earlier"
         if estimate.known == 1

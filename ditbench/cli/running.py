@@ -111,7 +111,8 @@ def plan(
         rate = server.call("ditbench.measure.catalog:macs_per_second", device.kind)
     if json:
         return output.as_json(planning.to_json(planned))
-    estimate = planning.estimate(planned, _latency_seen(out, planned.suite.name), rate)
+    seen = _latency_seen(out, planned.suite.name)
+    estimate = planning.estimate(planned, seen, rate, _memory(planned, device))
     output.show_plan(planned, estimate)
     return errors.OK
 
@@ -176,6 +177,15 @@ def _plan(choices: Choices, server: Server, device: Device) -> Plan:
     return planning.assemble(suite, cells, inspections, choices.select)
 
 
+def _memory(planned: Plan, device: Device) -> float:
+    """Bytes that a worker of this plan may hold."""
+    from ditbench.run import memory
+
+    if device.gpu:
+        return device.gpu.memory_total or 0
+    return planned.suite.timing.memory_limit or memory.limit()
+
+
 def _overrides(given: tuple[str, ...]) -> dict[str, str]:
     pairs = [text.partition("=") for text in given]
     for axis, equals, _ in pairs:
@@ -187,6 +197,7 @@ def _overrides(given: tuple[str, ...]) -> dict[str, str]:
 def _measure(planned: Plan, server: Server, device: Device, out: Path, resume: str) -> Path:
     """Run every job of the plan; the run's folder."""
     from ditbench import environment, store
+    from ditbench.run import fit
     from ditbench.run.display import display_of
     from ditbench.run.order import jobs_of
     from ditbench.run.scheduler import Session, execute
@@ -203,7 +214,8 @@ def _measure(planned: Plan, server: Server, device: Device, out: Path, resume: s
         writer = store.RunWriter.create(out, head)
     with writer:
         _write_refused(writer, planned, head, done)
-        jobs = jobs_of(planned.runnable, planned.suite, device.name, writer.images)
+        limit = fit.limit(done) if device.kind == "cpu" else None
+        jobs = jobs_of(planned.runnable, planned.suite, device.name, writer.images, limit)
         session = Session(writer.logs, here.id, environment.code_label(code), done)
         with display_of(jobs) as display:
             execute(jobs, server, session, writer.append, display)
@@ -295,7 +307,7 @@ def _conclude(folder: Path, out: Path, baseline: str, baselines: Path) -> int:
 
 
 def _latency_seen(out: Path, suite: str) -> dict[str, float]:
-    """Median latency by cell key, from the newest run of this suite on disk."""
+    """Median latency by cell key, of a search its seconds, from the newest run of this suite on disk."""
     from statistics import median
 
     from ditbench import store
@@ -307,5 +319,8 @@ def _latency_seen(out: Path, suite: str) -> dict[str, float]:
             timed = [
                 r for r in earlier.records if r.stage is Stage.TIME and r.metrics.get("latency")
             ]
-            return {record.key: median(record.metrics["latency"]) for record in timed}
+            searched = [r for r in earlier.records if r.stage is Stage.FIT]
+            return {record.key: median(record.metrics["latency"]) for record in timed} | {
+                record.key: record.seconds for record in searched
+            }
     return {}

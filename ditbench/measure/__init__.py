@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ditbench.jobs import Findings, Job
-from ditbench.measure import gates, quality, timing
+from ditbench.measure import fit, gates, quality, timing
 from ditbench.records import Stage
 
 _STAGES = {
     Stage.GATE: gates.run,
     Stage.TIME: timing.run,
+    Stage.FIT: fit.run,
     Stage.QUALITY: quality.run,
 }
 

@@ -56,6 +56,8 @@ def _inspect(cell: Cell, device: str) -> Inspection:
     spec = DiT(**dict(cell.model.settings))  # type: ignore[arg-type]  # checked by the suite
     if problems := spec.problems():
         return Inspection(cell.key, tuple(problems))
+    if cell.finds_batch:  # refused for what no batch would change, and priced for one picture
+        return dataclasses.replace(_inspect(cell.of_batch(1), device), key=cell.key)
     method = make(cell.attention)
     shape = shape_of(spec, cell.rows)
     reasons = [

@@ -56,17 +56,18 @@ class Evidence:
 
 
 def run(job: Job, say: Callable[[str], None]) -> Findings:
-    """All gates on one cell; the first that refuses ends it."""
+    """All gates on one cell; the first that refuses ends it. Where no batch is given, SAMPLES are."""
+    cell = job.cell.of_batch(SAMPLES) if job.cell.finds_batch else job.cell
     say("counting")
-    price = cost(job.cell)
+    price = cost(cell)
     say("loading")
-    bench = set_up(job.cell, job.device)
+    bench = set_up(cell, job.device)
     evidence = Evidence(
         {
             "parameters": price.parameters,
             "weights": bench.weights,
-            "rows": job.cell.rows,
-            "nfe": job.cell.steps,
+            "rows": cell.rows,
+            "nfe": cell.steps,
             "exact": bench.method.is_exact,
             "counted_core_macs": price.counted_core,
             "uncounted": list(price.uncounted),
@@ -77,6 +78,8 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
         _check(bench, price, evidence)
     except GateError as refusal:
         return Findings(refusal.status, str(refusal), facts=evidence.facts)
+    if job.cell.finds_batch:  # multiply-adds of a batch that is not known yet
+        return Findings(facts=evidence.facts)
     metrics = {
         "macs": (price.total,),
         "core_macs": (price.core,),

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from ditbench import units
 from ditbench.jobs import Job
+from ditbench.metrics import LARGEST_BATCH
 from ditbench.records import Cell, Record, Stage, Status
 from ditbench.run.events import Ended, Event, Phase, Progress
 from ditbench.run.order import key_of
@@ -74,10 +75,12 @@ class _Row:
     phase: str = ""
     status: Status | None = None
     latencies: list[float] = field(default_factory=list)
+    found: str = ""
 
     def end(self, record: Record) -> None:
         """Take in one record; a failure stays, a success only says so until the next."""
         self.latencies += record.metrics.get("latency", ())
+        self.found = self.found or _found_batch(record)
         self.replicates += record.stage is Stage.TIME
         if self.status in {None, Status.OK}:
             self.status = record.status
@@ -90,8 +93,8 @@ class _Row:
 
     @property
     def latency(self) -> str:
-        """The median of all repeats so far."""
-        return units.seconds(median(self.latencies)) if self.latencies else ""
+        """The median of all repeats so far; of a search, what it found."""
+        return units.seconds(median(self.latencies)) if self.latencies else self.found
 
     @property
     def counted(self) -> str:
@@ -282,10 +285,16 @@ class PlainLines:
             return
         record = event.record
         what = record.stage if record.stage is not Stage.TIME else f"time {row.counted}"
-        latency = f"  {row.latency}" if "latency" in record.metrics else ""
+        told = record.metrics.keys() & {"latency", LARGEST_BATCH}
+        latency = f"  {row.latency}" if told else ""
         reason = f": {record.reason}" if record.reason else ""
         line = f"{_told(event.progress)}  {row.name}  {what}  {record.status}{latency}{reason}"
         self._console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+
+
+def _found_batch(record: Record) -> str:
+    """What a search came to; empty of any other record."""
+    return "".join(f"batch {value:.0f}" for value in record.metrics.get(LARGEST_BATCH, ()))
 
 
 def one_line(text: str) -> str:

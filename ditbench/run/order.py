@@ -12,10 +12,17 @@ from ditbench.records import Cell, Choice, Stage
 from ditbench.suite.spec import Suite
 
 
-def jobs_of(cells: Sequence[Cell], suite: Suite, device: str, pictures: Path) -> tuple[Job, ...]:
-    """Every job of a run: a gate per cell, then its replicates, then one set of pictures per quality key.
+def jobs_of(
+    cells: Sequence[Cell],
+    suite: Suite,
+    device: str,
+    pictures: Path,
+    memory_limit: int | None = None,
+) -> tuple[Job, ...]:
+    """Every job of a run: a gate per cell, its replicates or its search, one set of pictures per quality key.
 
     cells: those that may run. device: "cpu" or a UUID. pictures: the folder for generated pictures.
+    memory_limit: bytes for each trial of a largest batch, where the suite names no limit.
     """
 
     def job(cell: Cell, stage: Stage, replicate: int = 0, reference: Cell | None = None) -> Job:
@@ -24,16 +31,25 @@ def jobs_of(cells: Sequence[Cell], suite: Suite, device: str, pictures: Path) ->
 
     stages = {_stage(name) for name in suite.metrics}
     jobs = [job(cell, Stage.GATE) for cell in cells]
+    bounded = dataclasses.replace(
+        suite.timing, memory_limit=suite.timing.memory_limit or memory_limit
+    )
+    jobs += [
+        dataclasses.replace(job(cell, Stage.FIT), timing=bounded)
+        for cell in cells
+        if cell.finds_batch
+    ]
+    given = [cell for cell in cells if not cell.finds_batch]
     if Stage.TIME in stages:
         rounds = range(suite.timing.processes)
-        jobs += [job(cell, Stage.TIME, replicate) for replicate in rounds for cell in cells]
+        jobs += [job(cell, Stage.TIME, replicate) for replicate in rounds for cell in given]
     if Stage.QUALITY in stages and suite.quality.samples > 0:
-        jobs += [job(cell, Stage.QUALITY, 0, judge) for cell, judge in _pictured(cells, suite)]
+        jobs += [job(cell, Stage.QUALITY, 0, judge) for cell, judge in _pictured(given, suite)]
     return tuple(jobs)
 
 
 def in_order(jobs: Iterable[Job]) -> tuple[Job, ...]:
-    """Gates; then rounds of replicates over all cells, every other round backwards; then pictures.
+    """Gates; rounds of replicates over all cells, every other round backwards; searches; pictures.
 
     So no method always follows the same one, nor always meets a warmer machine. Reference pictures
     come before those that are judged against them.
@@ -47,6 +63,7 @@ def in_order(jobs: Iterable[Job]) -> tuple[Job, ...]:
     return (
         *(job for job in jobs if job.stage is Stage.GATE),
         *(job for one in rounds for job in one),
+        *(job for job in jobs if job.stage is Stage.FIT),
         *sorted(
             (job for job in jobs if job.stage is Stage.QUALITY),
             key=lambda job: job.reference is not None,

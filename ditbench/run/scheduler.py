@@ -16,6 +16,7 @@ from typing import Protocol
 
 from ditbench.jobs import Findings, Job
 from ditbench.records import Record, Stage, Status
+from ditbench.run import fit
 from ditbench.run.events import Ended, Event, Phase, Progress, Started
 from ditbench.run.interrupts import InterruptedRunError, Interrupts
 from ditbench.run.order import in_order, key_of
@@ -92,8 +93,20 @@ def execute(
 
 
 def _run(job: Job, server: Runner, session: Session, tell: Callable[[Event], None]) -> Answer:
-    log = session.logs / f"{key_of(job)}-{job.stage}-{job.replicate}.log"
-    answer = server.run_job(job, log, lambda text: tell(Phase(job, text)))
+    def hear(text: str) -> None:
+        tell(Phase(job, text))
+
+    def log(number: int) -> Path:
+        return session.logs / f"{key_of(job)}-{job.stage}-{number}.log"
+
+    def trial(one: Job) -> Answer:
+        # Which trial it is, the search says; the phases within are of no use to a person.
+        return server.run_job(one, log(one.cell.batch_size), lambda _phase: None)
+
+    if job.stage is Stage.FIT:  # many processes, one record
+        answer = fit.find(job, trial, hear)
+    else:
+        answer = server.run_job(job, log(job.replicate), hear)
     return session.watch.judge(job, answer) if session.watch else answer
 
 
@@ -169,7 +182,7 @@ class _Ledger:
         )
 
     def _pointless(self, job: Job) -> bool:
-        if job.stage is Stage.TIME:
+        if job.stage in {Stage.TIME, Stage.FIT}:
             gate = self.ended.get((job.cell.key, Stage.GATE, 0))
             failed = gate is not None and gate.status is not Status.OK
             return failed or job.cell.key in self.broken

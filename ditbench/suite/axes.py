@@ -12,7 +12,7 @@ from ditbench.records import Choice, Sampling
 from ditbench.suite import plugins
 from ditbench.suite.blocks import MOST_BLOCKS, SELECTION
 from ditbench.suite.cursor import At
-from ditbench.suite.kinds import Axis, Key, Keys, Made, Number, Switch, Table, Whole, Word
+from ditbench.suite.kinds import Axis, Batch, Key, Keys, Made, Number, Switch, Table, Whole, Word
 from ditbench.suite.weights import WEIGHTS, weights
 
 MOST_CELLS = 100_000
@@ -55,7 +55,9 @@ def keys(catalog: Catalog, models: Sequence[Choice] = ()) -> Keys:
             Axis(Made(lambda at: at.selection(depths), SELECTION)),
             'all, first-half, second-half, 5, 0-3, "0,1,5"; numbered from 0; the others run sdpa',
         ),
-        "batch_size": Key(Axis(Whole(1)), "pictures that are made at once"),
+        "batch_size": Key(
+            Axis(Batch()), "pictures that are made at once; max finds out how many fit"
+        ),
         "steps": Key(Axis(Whole(1, MOST_STEPS)), "of the sampler"),
         "compile": Key(Axis(Switch()), "torch.compile, the whole forward or not at all"),
         "sampling": Key(Table(_sampling(catalog)), "how pictures are made; each key is an axis"),

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ditbench.catalog import Catalog
-from ditbench.metrics import METRICS
-from ditbench.records import Scalar
+from ditbench.metrics import LARGEST_BATCH, METRICS
+from ditbench.records import LARGEST, Scalar
 from ditbench.suite import plugins
 from ditbench.suite.blocks import SELECTION
 from ditbench.suite.cursor import At
 from ditbench.suite.kinds import (
+    Batch,
     Key,
     Keys,
     Made,
@@ -64,8 +65,19 @@ def _exclusion(at: At, keys: Keys) -> Exclusion | None:
 def _claim(at: At, keys: Keys) -> Claim | None:
     found = read(at, keys)
     told = {name: found.pop(name) for name in _PUBLISHED if name in found}
+    _check_batch(at, told.get("metric"), found.get("batch_size"))
     complete = all(name in told for name, key in _PUBLISHED.items() if key.required)
     return Claim(**told, where=_where(found)) if complete else None
+
+
+def _check_batch(at: At, metric: str | None, batch_size: int | None) -> None:
+    """A batch that is given has no largest, and one that is asked for has nothing else."""
+    if metric is None or batch_size is None:
+        return
+    if metric == LARGEST_BATCH and batch_size != LARGEST:
+        at.wrong(f"{metric} is found where batch_size is max, not {batch_size}", "batch_size")
+    if metric != LARGEST_BATCH and batch_size == LARGEST:
+        at.wrong(f"of batch_size: max only {LARGEST_BATCH} is known, not {metric}", "metric")
 
 
 def _where(found: Mapping[str, Any]) -> Mapping[str, Scalar]:
@@ -85,7 +97,7 @@ def _conditions(catalog: Catalog) -> Keys:
         "blocks": Key(Made(At.selection, SELECTION), "a selection of the same blocks"),
         "compile": Key(Switch(), "compiled or not"),
         "guidance": Key(Switch(), "whether guidance_scale is above 1"),
-        "batch_size": Key(Whole(1), "pictures made at once"),
+        "batch_size": Key(Batch(), "pictures made at once, or max"),
         "steps": Key(Whole(1), "of the sampler"),
         "sampler": Key(Word(catalog.samplers, "sampler"), "the rule of a step"),
         "guidance_scale": Key(Number(1), "exactly this one"),

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from ditbench import units
 from ditbench.errors import SuiteError
+from ditbench.records import LARGEST
 from ditbench.registry import did_you_mean
 from ditbench.suite.blocks import MOST_BLOCKS, resolve_blocks
 from ditbench.suite.yaml12 import Fields, Items, Leaf, Mark, Node
@@ -140,6 +141,17 @@ class At:
             return value
         limit = "" if most is None else f" and <= {most}"
         self._expected(f"a whole number{_bound(least)}{limit}")
+        return None
+
+    def batch(self) -> int | None:
+        """A number of samples, or `max`: as many as fit."""
+        value = self.node.value if isinstance(self.node, Leaf) else None
+        if not isinstance(value, str):
+            return self.integer(1)
+        if value == "max":
+            return LARGEST
+        hint = did_you_mean(value[:60], ("max",))
+        self.wrong(f"must be a whole number >= 1 or max, not {_shown(self.node)}{hint}")
         return None
 
     def number(self, least: float | None = None, above: float | None = None) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ditbench.jobs import Quality, Timeouts, Timing
-from ditbench.metrics import METRICS
+from ditbench.metrics import LARGEST_BATCH, METRICS
 from ditbench.records import Stage
 from ditbench.suite.cursor import At
 from ditbench.suite.kinds import (
@@ -37,6 +37,7 @@ _TIMEOUTS: Keys = {
     "gate": Key(_SECONDS, "seconds for the checks before any stopwatch"),
     "time": Key(_SECONDS, "seconds for one process of timed runs"),
     "quality": Key(_SECONDS, "seconds for one method's pictures"),
+    "fit": Key(_SECONDS, "seconds for one trial of a largest batch"),
 }
 
 
@@ -50,7 +51,7 @@ class Limits:
             limits: Timeouts = Table(_TIMEOUTS, Timeouts).read(at)
             return limits
         seconds = _SECONDS.read(at)
-        return None if seconds is None else Timeouts(seconds, seconds, seconds)
+        return None if seconds is None else Timeouts(*(seconds for _ in _TIMEOUTS))
 
     def schema(self) -> Schema:
         """Either."""
@@ -81,9 +82,10 @@ QUALITY: Keys = {
 
 @dataclass(frozen=True)
 class Metrics:
-    """A list of metrics. can_judge: whether there are pictures to look at."""
+    """A list of metrics. can_judge: whether there are pictures. finds_batch: whether a batch size is max."""
 
     can_judge: bool = True
+    finds_batch: bool = True
 
     def read(self, at: At) -> tuple[str, ...]:
         """Each name once."""
@@ -96,6 +98,10 @@ class Metrics:
         name = at.word(_NAMES, "metric")
         if name and _is_of_quality(name) and not self.can_judge:
             at.wrong(f"{name} looks at pictures: set quality.samples, at least {_LEAST_SAMPLES}")
+        if name == LARGEST_BATCH and not self.finds_batch:
+            at.wrong(
+                f"{name} is what a batch size of max finds: write batch_size: max, or [1, max]"
+            )
         return name
 
     def schema(self) -> Schema:
@@ -134,15 +140,20 @@ KEYS: Keys = {
 }
 
 
-def read(given: Mapping[str, At]) -> dict[str, Any]:
-    """The fields of `Suite` for timing, quality, metrics and gate."""
+def read(given: Mapping[str, At], *, finds_batch: bool = False) -> dict[str, Any]:
+    """The fields of `Suite` for timing, quality, metrics and gate.
+
+    finds_batch: whether a batch size is `max`; what that finds is a metric without being named.
+    """
     found = {
         name: KEYS[name].kind.read(given[name]) for name in ("timing", "quality") if name in given
     }
     can_judge = found.get("quality", Quality()).samples >= _LEAST_SAMPLES
     names = tuple(name for name in _DEFAULT if can_judge or not _is_of_quality(name))
     if "metrics" in given:
-        names = Metrics(can_judge=can_judge).read(given["metrics"])
+        names = Metrics(can_judge=can_judge, finds_batch=finds_batch).read(given["metrics"])
+    if finds_batch:
+        names = tuple(dict.fromkeys((*names, LARGEST_BATCH)))
     gate = Gate(names).read(given["gate"]) if "gate" in given else {}
     return found | {"metrics": names, "gate": gate}
 

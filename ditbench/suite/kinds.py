@@ -79,6 +79,19 @@ class Whole:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """A number of pictures, or `max`: as many as fit."""
+
+    def read(self, at: At) -> int | None:
+        """At least 1; LARGEST for `max`."""
+        return at.batch()
+
+    def schema(self) -> Schema:
+        """Either."""
+        return {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "max"}]}
+
+
+@dataclass(frozen=True)
 class Number:
     """A number, whole or not. above: a bound that is itself too small."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ditbench.catalog import Catalog
 from ditbench.errors import SuiteError, UsageError
+from ditbench.records import LARGEST
 from ditbench.suite import axes, conditions, effort
 from ditbench.suite.cursor import At, Problems
 from ditbench.suite.kinds import Key, Keys, Listed, Text
@@ -98,8 +99,9 @@ def _values(root: At, table: Keys, catalog: Catalog) -> dict[str, Any]:
     given = root.fields(table)
     root.require(given, *(name for name, key in table.items() if key.required))
     plain = ("name", "exclude", "claims")
+    spread = axes.read(root, given, catalog)
     return (
-        axes.read(root, given, catalog)
-        | effort.read(given)
+        spread
+        | effort.read(given, finds_batch=LARGEST in spread.get("batch_sizes", ()))
         | {name: table[name].kind.read(given[name]) for name in plain if name in given}
     )

@@ -203,7 +203,11 @@ def test_a_matrix_of_a_thousand_million_cells_is_refused_at_once():
     ("axis", "value", "problem"),
     [
         ("batch_size", "0", "must be a whole number >= 1, not 0"),
-        ("batch_size", "1,x", "batch_size[1]: must be a whole number >= 1, not 'x'"),
+        (
+            "batch_size",
+            "1,x",
+            "batch_size[1]: must be a whole number >= 1 or max, not 'x' (did you mean 'max'?)",
+        ),
         ("batch_sise", "1", "unknown axis (did you mean 'batch_size'?)"),
         ("sampling.seed", "-1", "must be a whole number >= 0, not -1"),
         ("timing.repeats", "1,2", "must be a whole number >= 1, not a list"),
