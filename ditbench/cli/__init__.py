@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from ditbench import __version__, errors
-from ditbench.cli import reading, running
+from ditbench.cli import reading, running, starting
 
 app = typer.Typer(
     name="ditbench",
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 running.add_to(app)
 reading.add_to(app)
+starting.add_to(app)
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001 (typer's callback)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ditbench.catalog import Catalog
@@ -12,7 +13,20 @@ from ditbench.records import Choice, Sampling
 from ditbench.suite import plugins
 from ditbench.suite.blocks import MOST_BLOCKS, SELECTION
 from ditbench.suite.cursor import At
-from ditbench.suite.kinds import Axis, Batch, Key, Keys, Made, Number, Switch, Table, Whole, Word
+from ditbench.suite.kinds import (
+    Axis,
+    Batch,
+    Key,
+    Keys,
+    Made,
+    Number,
+    Switch,
+    Table,
+    Whole,
+    Word,
+    with_defaults,
+)
+from ditbench.suite.spec import Suite
 from ditbench.suite.weights import WEIGHTS, weights
 
 MOST_CELLS = 100_000
@@ -36,7 +50,7 @@ _Axes = dict[str, tuple[Any, ...]]
 def keys(catalog: Catalog, models: Sequence[Choice] = ()) -> Keys:
     """The axes as a table. models: the ones that weights and blocks must fit; none where not known yet."""
     depths = sorted({int(model["depth"]) for model in models}) or [MOST_BLOCKS]
-    return {
+    table: Keys = {
         "model": Key(
             Axis(Made(lambda at: plugins.model(at, catalog), plugins.MODEL)),
             "a registered name, or {name: dit, hidden: 192, depth: 6, heads: 6}",
@@ -47,7 +61,7 @@ def keys(catalog: Catalog, models: Sequence[Choice] = ()) -> Keys:
             "random, embedded, hub, hub:owner/name@revision, or a folder",
         ),
         "attention": Key(
-            Made(lambda at: plugins.spreads(at, catalog), plugins.AXIS),
+            Axis(Made(lambda at: plugins.spread(at, catalog), plugins.METHODS)),
             "a method, or a method with settings, each of which is an axis too",
             required=True,
         ),
@@ -62,15 +76,19 @@ def keys(catalog: Catalog, models: Sequence[Choice] = ()) -> Keys:
         "compile": Key(Axis(Switch()), "torch.compile, the whole forward or not at all"),
         "sampling": Key(Table(_sampling(catalog)), "how pictures are made; each key is an axis"),
     }
+    # As attributes of the class, the fields of a dataclass are their defaults.
+    firsts = {name: getattr(Suite, field, (None,))[0] for name, field in _FIELDS.items()}
+    return {name: replace(key, default=firsts.get(name)) for name, key in table.items()}
 
 
 def _sampling(catalog: Catalog) -> Keys:
-    return {
+    keys: Keys = {
         "sampler": Key(Axis(Word(catalog.samplers, "sampler")), "the rule of a step"),
         "guidance_scale": Key(Axis(Number(1)), "above 1 every forward has twice the rows"),
         "dtype": Key(Axis(Word(catalog.dtypes, "dtype")), "of weights and activations"),
         "seed": Key(Axis(Whole(0)), "noise and label of sample i follow from the seed and i"),
     }
+    return with_defaults(keys, Sampling())
 
 
 def read(root: At, given: Mapping[str, At], catalog: Catalog) -> dict[str, Any]:
@@ -80,7 +98,7 @@ def read(root: At, given: Mapping[str, At], catalog: Catalog) -> dict[str, Any]:
     values = {name: kinds[name].read(at) for name, at in given.items() if name in _PLAIN}
     axes: _Axes = ({"model": models} if "model" in given else {}) | values
     sampling = kinds["sampling"].read(given["sampling"]) if "sampling" in given else {}
-    spreads = kinds["attention"].read(given["attention"]) if "attention" in given else []
+    spreads = plugins.spreads(given["attention"], catalog) if "attention" in given else []
     sizes = {
         "attention": sum(spread.count for spread in spreads),
         **{key: len(values) for key, values in (axes | sampling).items()},

@@ -22,6 +22,7 @@ from ditbench.suite.kinds import (
     Whole,
     Word,
     table,
+    with_defaults,
 )
 
 # All Frechet distances; what records call them says extractor, sample count and reference as well.
@@ -67,7 +68,8 @@ TIMING: Keys = {
     ),
     "memory_limit": Key(
         Size(_LEAST_MEMORY),
-        "what a process on the CPU may hold, as 4 GiB; else 80 % of what is available",
+        "what a process on the CPU may hold; else 80 % of what is available",
+        example="4 GiB",
     ),
 }
 QUALITY: Keys = {
@@ -78,6 +80,14 @@ QUALITY: Keys = {
     ),
     "micro_batch": Key(Whole(1), "pictures in one forward, whatever the batch that is timed"),
 }
+
+
+def _is_of_quality(name: str) -> bool:
+    return name == FRECHET or METRICS[name].stage is Stage.QUALITY
+
+
+def _default(*, can_judge: bool) -> tuple[str, ...]:
+    return tuple(name for name in _DEFAULT if can_judge or not _is_of_quality(name))
 
 
 @dataclass(frozen=True)
@@ -133,10 +143,20 @@ class Gate:
 
 
 KEYS: Keys = {
-    "timing": Key(Table(TIMING, Timing), "how often"),
-    "metrics": Key(Metrics(), "what is reported"),
-    "quality": Key(Table(QUALITY, Quality), "pictures, where a metric looks at them"),
-    "gate": Key(Gate(), "the least change that counts, in place of the usual, by metric"),
+    "timing": Key(Table(with_defaults(TIMING, Timing()), Timing), "how often"),
+    "metrics": Key(
+        Metrics(),
+        "what is reported; where there are pictures, latent_drift without being asked",
+        default=_default(can_judge=False),
+    ),
+    "quality": Key(
+        Table(with_defaults(QUALITY, Quality()), Quality), "pictures, where a metric looks at them"
+    ),
+    "gate": Key(
+        Gate(),
+        "the least change that counts, in place of the usual, by metric",
+        example="latency: 2%",
+    ),
 }
 
 
@@ -149,14 +169,10 @@ def read(given: Mapping[str, At], *, finds_batch: bool = False) -> dict[str, Any
         name: KEYS[name].kind.read(given[name]) for name in ("timing", "quality") if name in given
     }
     can_judge = found.get("quality", Quality()).samples >= _LEAST_SAMPLES
-    names = tuple(name for name in _DEFAULT if can_judge or not _is_of_quality(name))
+    names = _default(can_judge=can_judge)
     if "metrics" in given:
         names = Metrics(can_judge=can_judge, finds_batch=finds_batch).read(given["metrics"])
     if finds_batch:
         names = tuple(dict.fromkeys((*names, LARGEST_BATCH)))
     gate = Gate(names).read(given["gate"]) if "gate" in given else {}
     return found | {"metrics": names, "gate": gate}
-
-
-def _is_of_quality(name: str) -> bool:
-    return name == FRECHET or METRICS[name].stage is Stage.QUALITY

@@ -7,7 +7,7 @@ writes and the page about the language are all made of one text. A new key is a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import Any, Protocol
 
 from ditbench import units
@@ -31,14 +31,27 @@ class Kind(Protocol):
 
 @dataclass(frozen=True)
 class Key:
-    """A row of a table: the kind of value, and what it means in one line for people."""
+    """A row of a table: the kind of value, and what it means in one line for people.
+
+    default: what holds where the key is not given, as JSON; None for nothing. example: for a key that has no
+    default, what a person might write.
+    """
 
     kind: Kind
     says: str
     required: bool = False
+    default: Any = None
+    example: str = ""
 
 
 Keys = Mapping[str, Key]
+
+
+def with_defaults(keys: Keys, defaults: object) -> Keys:
+    """The table with each key's default taken from the attribute of its name."""
+    return {
+        name: replace(key, default=_json(getattr(defaults, name))) for name, key in keys.items()
+    }
 
 
 def read(at: At, keys: Keys) -> dict[str, Any]:
@@ -54,7 +67,12 @@ def table(keys: Keys, **more: Any) -> Schema:  # noqa: ANN401 (JSON)
     return {
         "type": "object",
         "properties": {
-            name: {**key.kind.schema(), "description": key.says} for name, key in keys.items()
+            name: {
+                **key.kind.schema(),
+                "description": key.says,
+                **({} if key.default is None else {"default": key.default}),
+            }
+            for name, key in keys.items()
         },
         "required": [name for name, key in keys.items() if key.required],
         "additionalProperties": False,
@@ -268,3 +286,7 @@ def kind_of(setting: Setting) -> Kind:
 
 def _given(**bounds: float | None) -> dict[str, float]:
     return {word: bound for word, bound in bounds.items() if bound is not None}
+
+
+def _json(value: Any) -> Any:  # noqa: ANN401 (of a dataclass, its fields)
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

@@ -81,16 +81,20 @@ def _names(node: Node | None) -> tuple[str, ...]:
 
 def keys(catalog: Catalog) -> Keys:
     """Every key of a suite, in the order in which people write them."""
-    told = "{attention: softmax, batch_size: 8, because: out of memory}"
     return {
         "name": Key(Text(_LONGEST_NAME), "what runs and reports are called", required=True),
         **axes.keys(catalog),
         **effort.KEYS,
         "exclude": Key(
-            Listed(conditions.exclusions(catalog)), f"cells that shall not run, and why: {told}"
+            Listed(conditions.exclusions(catalog)),
+            "cells that shall not run, and why",
+            example='- {attention: sdpa, batch_size: 8, because: "out of memory below 40 GiB"}',
         ),
         "claims": Key(
-            Listed(conditions.claims(catalog)), "published numbers that are measured again"
+            Listed(conditions.claims(catalog)),
+            "published numbers that are measured again",
+            example="- {metric: core_macs, per: step, attention: softmax, guidance: on, value: 3.44e9,\n"
+            '   tolerance: 0.5%, source: "a paper, its table"}',
         ),
     }
 

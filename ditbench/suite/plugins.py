@@ -16,7 +16,7 @@ from ditbench.suite.yaml12 import Fields, Leaf
 
 # Where the schema defines what the catalog offers: `definitions` writes it.
 MODEL: Schema = {"$ref": "#/$defs/model"}
-AXIS: Schema = {"$ref": "#/$defs/attention"}
+METHODS: Schema = {"$ref": "#/$defs/axis_of_methods"}
 METHOD: Schema = {"$ref": "#/$defs/method"}
 
 
@@ -55,11 +55,12 @@ def choice(name: str, settings: Iterable[Setting], values: Iterable[Scalar]) -> 
 
 def spreads(at: At, catalog: Catalog) -> list[Spread]:
     """The attention axis; empty only with a mistake noted."""
-    found = [_spread(item, catalog) for item in at.axis_items()]
-    return [spread for spread in found if spread]
+    found = [spread(item, catalog) for item in at.axis_items()]
+    return [one for one in found if one]
 
 
-def _spread(at: At, catalog: Catalog) -> Spread | None:
+def spread(at: At, catalog: Catalog) -> Spread | None:
+    """One item of the axis."""
     named = named_method(at, catalog)
     if named is None:
         return None
@@ -94,11 +95,11 @@ def named_method(at: At, catalog: Catalog) -> tuple[Method, dict[str, At]] | Non
 def unique(found: Iterable[Spread]) -> tuple[Choice, ...]:
     """All choices of all spreads; one that stands twice is noted."""
     first: dict[Choice, str] = {}
-    for spread in found:
-        for one in spread.choices():
+    for item in found:
+        for one in item.choices():
             if one in first:
-                spread.at.wrong(f"{one.label} stands in {first[one]} already")
-            first.setdefault(one, spread.at.where)
+                item.at.wrong(f"{one.label} stands in {first[one]} already")
+            first.setdefault(one, item.at.where)
     return tuple(first)
 
 

@@ -1,0 +1,98 @@
+"""The verbs before the first run: init, schema. None imports torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ditbench import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ditbench.catalog import Catalog
+
+SCHEMA_FILE = "ditbench.schema.json"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register these verbs."""
+    app.command("init")(init)
+    app.command("schema")(schema)
+
+
+def init(
+    file: Annotated[
+        Path, typer.Argument(metavar="[FILE]", help="The suite to write.", show_default=True)
+    ] = Path("suite.yaml"),
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME", help="A model, see `models`.")
+    ] = "fashion-dit",
+    attention: Annotated[
+        str, typer.Option("--attention", metavar="A,B", help="Methods, see `methods`.")
+    ] = "softmax,sdpa,monarch",
+    with_schema: Annotated[
+        bool, typer.Option("--schema", help=f"Write {SCHEMA_FILE} beside it, for editors.")
+    ] = False,
+) -> int:
+    """Write a first suite, with every key explained; nothing is overwritten."""
+    from ditbench.suite.schema import schema as made
+    from ditbench.suite.template import template
+
+    # softmax is what all others are judged against.
+    methods = list(dict.fromkeys(["softmax", *(one.strip() for one in attention.split(","))]))
+    catalog = _catalog(methods)
+    _check("--attention", methods, catalog.methods)
+    _check("--model", [model], catalog.models)
+    text = template(catalog, model, methods, file.stem, SCHEMA_FILE if with_schema else "")
+    _write(file, text)
+    if with_schema:
+        file.with_name(SCHEMA_FILE).write_text(_json(made(catalog)))
+    print(file)
+    return errors.OK
+
+
+def schema() -> int:
+    """Print the JSON schema of suites, for editors: all keys, methods, models and metrics."""
+    from ditbench.suite.schema import schema as made
+
+    print(_json(made(_catalog())), end="")
+    return errors.OK
+
+
+def _json(value: object) -> str:
+    return f"{json.dumps(value, indent=1)}\n"
+
+
+def _check(option: str, names: Sequence[str], known: Iterable[str]) -> None:
+    from ditbench.registry import did_you_mean
+
+    known = tuple(known)
+    for name in names:
+        if name not in known:
+            near = did_you_mean(name, known) or f" (known: {', '.join(known)})"
+            raise errors.UsageError(f"{option}: unknown name {name!r}{near}")
+
+
+def _write(file: Path, text: str) -> None:
+    """Raises UsageError where the file is there already, or its folder is not."""
+    try:
+        with file.open("x") as opened:
+            opened.write(text)
+    except FileExistsError:
+        raise errors.UsageError(f"{file} is there already: name another file") from None
+    except OSError as error:
+        raise errors.UsageError(f"{file}: cannot be written: {error.strerror}") from error
+
+
+def _catalog(methods: Iterable[str] = ()) -> Catalog:
+    """Asked of a process that imports torch; this one does not. methods: those from outside count."""
+    from ditbench.run.server import Server
+
+    outside = [name for name in methods if ":" in name]
+    with Server() as server:
+        found: Catalog = server.call("ditbench.measure.catalog:catalog", outside)
+    return found

@@ -1,0 +1,98 @@
+"""The JSON schema of the suite language, for editors: made of the tables that the readers read by.
+
+It knows shapes: keys, types, bounds, words, and the settings of each method and model. What needs a second
+look stays with `parse`: blocks that a model has, folders that are there, a matrix that is too big. A suite
+that `parse` accepts is never refused here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ditbench.catalog import Catalog, Method, Model, Setting
+from ditbench.suite import parse
+from ditbench.suite.kinds import Axis, Key, Keys, Kind, Schema, kind_of, table
+
+_OUTSIDE = r"^\w+(\.\w+)*:\w+$"
+
+
+def schema(catalog: Catalog) -> dict[str, Any]:
+    """The whole schema, draft 2020-12, as plain JSON."""
+    methods, models = catalog.methods.values(), catalog.models.values()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "ditbench suite",
+        "description": "What ditbench shall measure. Under the keys of an axis a list means: each of these.",
+        **table(parse.keys(catalog)),
+        "$defs": {
+            "model": {"anyOf": [*_named(models), *map(_architecture, models)]},
+            "axis_of_methods": _methods(methods, axes=True),
+            "method": _methods(methods, axes=False),
+        },
+    }
+
+
+def _named(plugins: Iterable[Method] | Iterable[Model]) -> list[Schema]:
+    return [{"const": plugin.name, "description": _about(plugin)} for plugin in plugins]
+
+
+def _about(plugin: Method | Model) -> str:
+    if isinstance(plugin, Model):
+        return plugin.summary
+    return f"{plugin.summary} {plugin.paper}. Core: {plugin.cost} multiply-adds a head."
+
+
+def _architecture(model: Model) -> Schema:
+    """`{name: dit, hidden: 192}`."""
+    settings = _settings(model.settings, axes=False)
+    name = {"const": model.name, "description": model.summary}
+    return {
+        "type": "object",
+        "properties": {"name": name, **table(settings)["properties"]},
+        "required": ["name"],
+        "additionalProperties": False,
+    }
+
+
+def _methods(methods: Iterable[Method], *, axes: bool) -> Schema:
+    """A name, or `{name: {setting: value}}`; of methods from outside only the form is known."""
+    methods = tuple(methods)
+    settings = {
+        method.name: {
+            "anyOf": [table(_settings(method.settings, axes=axes)), {"type": "null"}],
+            "description": _about(method),
+        }
+        for method in methods
+    }
+    return {
+        "anyOf": [
+            *_named(methods),
+            {"type": "string", "pattern": _OUTSIDE},
+            {
+                "type": "object",
+                "properties": settings,
+                "patternProperties": {_OUTSIDE: {"type": ["object", "null"]}},
+                "additionalProperties": False,
+                "minProperties": 1,
+                "maxProperties": 1,
+            },
+        ]
+    }
+
+
+def _settings(settings: Iterable[Setting], *, axes: bool) -> Keys:
+    return {
+        setting.name: Key(_kind(setting, axes=axes), _range(setting), default=setting.default)
+        for setting in settings
+    }
+
+
+def _kind(setting: Setting, *, axes: bool) -> Kind:
+    return Axis(kind_of(setting)) if axes else kind_of(setting)
+
+
+def _range(setting: Setting) -> str:
+    """`int, at least 1`."""
+    least = "" if setting.least is None else f", at least {setting.least:g}"
+    return f"{'one of ' + ', '.join(setting.choices) if setting.choices else setting.kind}{least}"

@@ -1,0 +1,101 @@
+"""A first suite for `ditbench init`: every key of the language, those that may be left out as comments.
+
+It is made of the tables that the readers read by, so a new key is in it. A line of prose begins with "# ", a
+key that is commented out with "#" alone.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+
+from ditbench.catalog import Catalog, Method
+from ditbench.suite.kinds import Axis, Key, Table
+from ditbench.suite.parse import keys
+
+_WIDTH, _COLUMN = 100, 32
+_FOR_EXAMPLE = "(example)"
+
+
+def template(
+    catalog: Catalog, model: str, methods: Sequence[str], name: str, schema: str = ""
+) -> str:
+    """The text of a suite of this model and these methods. schema: a path for editors, none where empty.
+
+    The names must be in the catalog.
+    """
+    given = {
+        "name": [name],
+        "model": [model],
+        "attention": ["", *(f"  - {_method(catalog.methods[one])}" for one in methods)],
+    }
+    if catalog.models[model].embedded:
+        given["weights"] = ["embedded"]
+    lines = [f"# yaml-language-server: $schema={schema}"] if schema else []
+    lines += [
+        "# What ditbench shall measure: `ditbench plan` says what would run and about how long,",
+        "# `ditbench run` measures and writes a report.",
+        "# Under a key marked (axis) a list means: each of these. The matrix is the product of all axes.",
+        "# Keys that are commented out show what holds without them, or (example) what might be written.",
+    ]
+    for key, row in keys(catalog).items():
+        lines += ["", *_lines(key, row, given)]
+    return "\n".join(lines) + "\n"
+
+
+def _lines(name: str, row: Key, given: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    if name in given:
+        first, *more = given[name]
+        yield from _said(f"{name}: {first}".rstrip(), row)
+        yield from more
+    elif isinstance(row.kind, Table):
+        yield from _said(f"#{name}:", row)
+        for inner, key in row.kind.keys.items():
+            yield from _left_out(f"#  {inner}:", key)
+    elif row.default is None:
+        yield from _said(f"#{name}:", row, _FOR_EXAMPLE)
+        yield from (f"#  {line}" for line in row.example.splitlines())
+    else:
+        yield from _left_out(f"#{name}:", row)
+
+
+def _left_out(start: str, row: Key) -> Iterator[str]:
+    if row.default is None:
+        yield from _said(f"{start} {row.example}", row, _FOR_EXAMPLE)
+    else:
+        yield from _said(f"{start} {written(row.default)}", row)
+
+
+def _said(text: str, row: Key, *more: str) -> Iterator[str]:
+    """A key, and what it means beside it, going on below where the line is too short."""
+    axis = ["(axis)"] if is_axis(row) else []
+    words = " ".join([*more, *axis, row.says])
+    lines = textwrap.wrap(words, _WIDTH - _COLUMN - 2, break_on_hyphens=False)
+    beside = lines.pop(0) if len(text) <= _COLUMN - 2 else ""
+    yield f"{text:<{_COLUMN}}# {beside}" if beside else text
+    yield from (f"{'':<{_COLUMN}}# {line}" for line in lines)
+
+
+def is_axis(row: Key) -> bool:
+    """Whether a list under this key means: each of these."""
+    return isinstance(row.kind, Axis)
+
+
+def _method(method: Method) -> str:
+    """`monarch: {block_size: 16, num_steps: 3}`: every setting with its default."""
+    settings = ", ".join(f"{one.name}: {written(one.default)}" for one in method.settings)
+    name = written(method.name)
+    return f"{name}: {{{settings}}}" if settings else name
+
+
+def written(value: object) -> str:
+    """A value as a person would write it in YAML."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {written(one)}' for key, one in value.items())}}}"
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(written(one) for one in value)}]"
+    return str(value)

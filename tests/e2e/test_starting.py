@@ -1,0 +1,62 @@
+"""Before the first run: a suite to begin with, and a schema for editors."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def written(shell):
+    return shell("init", "mine.yaml", "--schema", "--attention", "monarch,xformers")
+
+
+def test_a_first_suite_is_written_and_named(shell, written):
+    assert (written.code, written.out) == (0, "mine.yaml\n")
+    text = (shell.folder / "mine.yaml").read_text()
+    assert text.startswith("# yaml-language-server: $schema=ditbench.schema.json\n")
+    assert "name: mine " in text
+
+
+def test_it_passes_the_plan_as_it_is_with_softmax_to_judge_by(shell, written):
+    found = json.loads(shell("plan", "mine.yaml", "--json").out)
+    status = {row["attention"]: row["status"] for row in found}
+    assert status == {"softmax": "will run", "monarch": "will run", "xformers": "unsupported"}
+
+
+def test_it_runs_here(shell, written):
+    ended = shell("run", "mine.yaml", "--quick", "--set", "steps=1", "-k", "monarch")
+    assert ended.code == 0, ended.err
+
+
+def test_nothing_is_overwritten(shell, written):
+    before = (shell.folder / "mine.yaml").read_text()
+    again = shell("init", "mine.yaml")
+    assert again.code == 2
+    assert again.err == "ditbench: mine.yaml is there already: name another file\n"
+    assert (shell.folder / "mine.yaml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--attention", "monrch"], "--attention: unknown name 'monrch' (did you mean 'monarch'?)"),
+        (["--model", "fashion-dot"], "--model: unknown name 'fashion-dot' (did you mean"),
+        (["--attention", "no.such:Method"], "'no.such:Method' cannot be imported"),
+        (["no/such/folder/x.yaml"], "no/such/folder/x.yaml: cannot be written: No such file"),
+    ],
+    ids=["method", "model", "outside", "folder"],
+)
+def test_a_wrong_word_is_one_line_and_writes_nothing(shell, arguments, words):
+    ended = shell("init", *([] if "/" in arguments[0] else ["other.yaml"]), *arguments)
+    assert ended.code == 2
+    assert words in ended.err
+    assert len(ended.err.strip().splitlines()) == 1
+    assert not (shell.folder / "other.yaml").exists()
+
+
+def test_the_schema_on_stdout_is_the_one_beside_the_suite(shell, written):
+    printed = json.loads(shell("schema").out)
+    assert printed == json.loads((shell.folder / "ditbench.schema.json").read_text())
+    assert printed["$schema"].endswith("2020-12/schema")
