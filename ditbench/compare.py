@@ -187,8 +187,12 @@ def findings_to_json(comparison: Comparison) -> list[dict[str, Any]]:
 def _findings(
     before: Iterable[Row], now: Iterable[Row], forbidden: list[str], gate: Mapping[str, float]
 ) -> Iterator[Finding]:
-    """All findings, matched by key: where a cell stands in either suite does not matter."""
-    then, after = ({row.cell.key: row for row in rows} for rows in (before, now))
+    """All findings, matched by key: where a cell stands in either suite does not matter.
+
+    A cell of which a run holds no record, because it was cut off or lost lines, is one that it does not
+    have: neither broken there nor fixed since.
+    """
+    then, after = ({row.cell.key: row for row in rows if row.recorded} for rows in (before, now))
     for key in dict.fromkeys((*then, *after)):
         old, new = then.get(key), after.get(key)
         if old is None or new is None or Status.OK not in {old.status, new.status}:
@@ -196,7 +200,11 @@ def _findings(
         elif old.status is not Status.OK or new.status is not Status.OK:
             yield _turned(old, new)
         elif forbidden:
-            yield _forbidden(old, new, forbidden)
+            yield _forbidden(old, new, f"measured elsewhere: {'; '.join(forbidden)}")
+        elif old.weights and new.weights and old.weights != new.weights:
+            yield _forbidden(
+                old, new, f"other weights of that name: {old.weights} -> {new.weights}"
+            )
         else:
             yield from _metrics(old, new, gate)
 
@@ -219,13 +227,13 @@ def _turned(old: Row, new: Row) -> Finding:
     return Finding(new.cell, "", verdict, f"was ok, now {new.status}: {new.reason}")
 
 
-def _forbidden(old: Row, new: Row, forbidden: list[str]) -> Finding:
+def _forbidden(old: Row, new: Row, reason: str) -> Finding:
     """Both values stand beside the refusal, so that a person may look."""
     return Finding(
         cell=new.cell,
         metric="",
         verdict=Verdict.INCOMPARABLE,
-        reason=f"measured elsewhere: {'; '.join(forbidden)}",
+        reason=reason,
         baseline=old.estimates.get("latency"),
         candidate=new.estimates.get("latency"),
     )
@@ -273,6 +281,12 @@ def _judge(pair: _Pair) -> Finding:
         )
     if pair.metric.stage is Stage.GATE:
         return _exact(pair)
+    if pair.metric.unit == "distance" and pair.then.extractor != pair.now.extractor:
+        return pair.finding(
+            Verdict.INCOMPARABLE,
+            "features of another network: "
+            + " -> ".join(row.extractor or "unknown" for row in (pair.then, pair.now)),
+        )
     if pair.metric.stage is Stage.QUALITY and before.samples != after.samples:
         return pair.finding(
             Verdict.INCOMPARABLE, f"{before.samples} pictures then, {after.samples} now"

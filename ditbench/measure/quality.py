@@ -7,7 +7,6 @@ pictures depend on nothing but their key; nothing generated here is ever timed.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,12 @@ import torch
 from numpy.typing import NDArray
 
 from ditbench import frechet, pictures
+from ditbench.errors import StoreError
 from ditbench.jobs import Findings, Job
 from ditbench.measure.bench import Bench, set_up
 from ditbench.models import fashion_cnn
 from ditbench.records import Cell, Status
+from ditbench.store.disk import replacing
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,12 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
 def _reference(job: Job, ours: Generated) -> Generated | None:
     """Softmax's pictures: kept earlier, or these; None where the suite asks for no such comparison."""
     if job.reference:
-        return open_kept(kept(job.pictures, job.reference))
+        path = kept(job.pictures, job.reference)
+        if not path.exists():
+            raise StoreError(
+                f"{path}: is gone, softmax's pictures that all others are judged by: start another run"
+            )
+        return open_kept(path)
     return ours if job.cell.attention.name == "softmax" else None
 
 
@@ -155,14 +161,9 @@ def kept(folder: Path, cell: Cell) -> Path:
 
 
 def keep(path: Path, made: Generated) -> None:
-    """Write pictures whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
+    """Write pictures whole or not at all. Raises StoreError."""
+    with replacing(path) as file:
         np.savez(file, latents=made.latents, images=made.images, features=made.features)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def open_kept(path: Path) -> Generated:

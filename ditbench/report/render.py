@@ -19,6 +19,7 @@ from ditbench.compare import Comparison
 from ditbench.report.charts import Figure
 from ditbench.report.view import HTML, MARKDOWN, Limits, Page, page
 from ditbench.store import Run
+from ditbench.store.disk import write_whole
 from ditbench.summary import Summary
 
 _TEMPLATES = "templates"
@@ -43,7 +44,6 @@ def render(run: Run, summary: Summary, comparison: Comparison, out: Path) -> Pat
         template = _markdown().get_template("report.md.jinja")
         return template.render(page=page(run, summary, comparison, limits))
 
-    (out / "charts").mkdir(parents=True, exist_ok=True)
     for name, svg in drawn.items():
         alone = svg.replace("<svg ", f'<svg color="{_ALONE}" ', 1)
         _write(out / "charts" / f"{name}.svg", alone)
@@ -132,7 +132,6 @@ def _file(name: str) -> str:
 
 
 def _write(path: Path, text: str) -> Path:
-    """Whole or not at all, so that a reader never sees half a page."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    return temporary.replace(path)
+    """Whole or not at all, so that a reader never sees half a page. Raises StoreError."""
+    write_whole(path, text, "write it again with `ditbench report`")
+    return path

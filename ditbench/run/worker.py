@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from ditbench import units
-from ditbench.errors import DitbenchError, UnfitError
+from ditbench.errors import DitbenchError, StoreError, UnfitError
 from ditbench.jobs import Findings
 from ditbench.records import Status
 from ditbench.run import guard, lock
 from ditbench.run.wire import Answered, Locked, Order, Question, Refused, Said, plain
+from ditbench.store import disk
 
 # What torch says, in a plain RuntimeError, when memory ends.
 _NO_MEMORY = (
@@ -33,15 +34,17 @@ _NO_MEMORY = (
 
 
 def work(connection: Connection, order: Order) -> None:
-    """Run one job and send its findings."""
+    """Run one job and send its findings; what machine or disk refuse is no finding about the method."""
     _detach()
-    _redirect(order.log)
     try:
+        with disk.writing(order.log):
+            _redirect(order.log)
         guard.check(order.preload)
-    except UnfitError as error:
+        findings = _findings(connection, order)
+    except (UnfitError, StoreError) as error:
         connection.send(Refused.because(error))
         return
-    connection.send(Answered(_findings(connection, order)))
+    connection.send(Answered(findings))
 
 
 def answer(connection: Connection, question: Question) -> None:
@@ -67,8 +70,10 @@ def _findings(connection: Connection, order: Order) -> Findings:
         measure = _resolve(order.measure)
         findings = plain(measure(order.job, lambda phase: connection.send(Said(phase))))
         held.close()
-    except Exception as error:  # noqa: BLE001 (a method may raise anything, and it is that cell's result)
+    except Exception as error:
         lift()  # telling needs memory too
+        if refused := disk.refusal(error):
+            raise refused from error
         traceback.print_exc()
         return _failure(error, order.memory_limit)
     return findings

@@ -3,10 +3,14 @@
 results/<suite>/<run id>/    run.json  records.jsonl  records.rejected.jsonl  verdict.json
                              images/  logs/
 baselines/<name>.jsonl       a head and the accepted records, reviewed in git like code
+
+A full disk, a folder that turns read-only, a file that is deleted under a run are one StoreError each, and
+cost no record that had ended.
 """
 
 from ditbench.store.baselines import LeftOut, baseline_list, baseline_read, baseline_set
 from ditbench.store.index import Entry, entries_to_json, find, runs
+from ditbench.store.order import clock_notes
 from ditbench.store.reading import Run, read
 from ditbench.store.writing import RunWriter, done, slug, write_verdict
 
@@ -18,6 +22,7 @@ __all__ = [
     "baseline_list",
     "baseline_read",
     "baseline_set",
+    "clock_notes",
     "done",
     "entries_to_json",
     "find",

@@ -17,10 +17,11 @@ from ditbench.environment import Environment
 from ditbench.errors import StoreError, UsageError
 from ditbench.records import SCHEMA, Cell, Record, Stage, Status
 from ditbench.registry import did_you_mean
+from ditbench.store.disk import load, write_whole
 from ditbench.store.index import Entry
-from ditbench.store.reading import Run, load, parse, well_formed
+from ditbench.store.reading import Run, parse, well_formed
 from ditbench.store.seal import sealed, unsealed
-from ditbench.store.writing import to_plain, write_whole
+from ditbench.store.writing import to_plain
 
 BASELINES = Path("baselines")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -10,7 +10,7 @@ from typing import Any
 
 from ditbench.errors import StoreError
 from ditbench.registry import did_you_mean
-from ditbench.store.reading import HEAD, RECORDS, read_head
+from ditbench.store.reading import HEAD, RECORDS, gone, missing, read_head
 
 LATEST = "latest"
 
@@ -39,7 +39,7 @@ def find(results: Path, text: str) -> Path:
 
     Raises StoreError with what it may have meant.
     """
-    if (Path(text) / HEAD).is_file():
+    if any((Path(text) / name).is_file() for name in (HEAD, RECORDS)):
         return Path(text)
     folders = _folders(results)
     if not folders:
@@ -64,8 +64,10 @@ def entries_to_json(entries: Iterable[Entry]) -> list[dict[str, Any]]:
 
 
 def _folders(results: Path) -> list[Path]:
-    """The folders of all runs, oldest first: an id begins with its time."""
-    return sorted((head.parent for head in results.glob(f"*/*/{HEAD}")), key=lambda one: one.name)
+    """The folders of all runs, oldest first: ids rise. What has lost its head or its records is one too."""
+    parts = (part for name in (HEAD, RECORDS) for part in results.glob(f"*/*/{name}"))
+    folders = {part.parent for part in parts if not part.parent.name.startswith(".")}
+    return sorted(folders, key=lambda folder: folder.name)
 
 
 def _entry(folder: Path) -> Entry:
@@ -74,6 +76,7 @@ def _entry(folder: Path) -> Entry:
     except StoreError as error:
         return Entry(folder.name, folder, problem=str(error))
     path = folder / RECORDS
+    lines = path.read_bytes().count(b"\n") if path.exists() else 0
     return Entry(
         id=head.id,
         folder=folder,
@@ -81,7 +84,8 @@ def _entry(folder: Path) -> Entry:
         started=head.started,
         finished=head.finished,
         cells=len(head.planned),
-        records=path.read_bytes().count(b"\n") if path.exists() else 0,
+        records=lines,
+        problem=gone(folder) or "".join(missing(path, head.written, lines)),
     )
 
 

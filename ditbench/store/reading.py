@@ -20,6 +20,7 @@ from ditbench.records import (
     cell_to_json,
     record_from_json,
 )
+from ditbench.store.disk import load
 from ditbench.store.seal import unsealed
 
 HEAD = "run.json"
@@ -73,22 +74,52 @@ class Lines:
 
 
 def read(folder: Path) -> Run:
-    """The run in this folder. Raises StoreError where its head cannot be read.
+    """The run in this folder. Raises StoreError where its head or its records are gone.
 
     A line that cannot be read is in `problems` and, verbatim, in records.rejected.jsonl.
     """
     head = read_head(folder)
     path = folder / RECORDS
-    lines = parse(path, load(path)) if path.exists() else Lines((), (), ())
+    if reason := gone(folder):
+        raise StoreError(reason)
+    lines = parse(path, load(path))
     # Where the folder is read-only the line still stands in records.jsonl, and the problem is told.
     with contextlib.suppress(OSError):
         keep_aside(folder, lines.rejected)
-    return dataclasses.replace(head, records=lines.records, problems=lines.problems)
+    problems = (*lines.problems, *missing(path, head.written, len(lines.records + lines.rejected)))
+    return dataclasses.replace(head, records=lines.records, problems=problems)
+
+
+def gone(folder: Path) -> str:
+    """What a run's folder has lost, with the way out; empty where head and records are there.
+
+    The records' file is made before the head is written, so one without the other has been deleted.
+    """
+    if not (folder / RECORDS).exists():
+        return (
+            f"{folder / RECORDS}: is gone, and with it all that the run measured: "
+            "put it back, or measure again and delete the folder"
+        )
+    if not (folder / HEAD).exists():
+        return (
+            f"{folder / HEAD}: is gone, and with it what the records are of: "
+            "put it back, or measure again and delete the folder"
+        )
+    return ""
+
+
+def missing(path: Path, written: int | None, found: int) -> tuple[str, ...]:
+    """The problem of a finished run with fewer lines than it wrote."""
+    if written is None or found >= written:
+        return ()
+    return (f"{path}:{found + 1}: {written - found} of the {written} records it had are gone",)
 
 
 def read_head(folder: Path) -> Run:
     """The run without its records. Raises StoreError."""
     path = folder / HEAD
+    if not path.exists() and (folder / RECORDS).exists():
+        raise StoreError(gone(folder))
     return well_formed(f"{path}:1", lambda: _head(folder, unsealed(load(path))))
 
 
@@ -155,14 +186,6 @@ def well_formed(place: str, build: Callable[[], T]) -> T:
         return build()
     except _MALFORMED as error:
         raise StoreError(f"{place}: {cause_of(error)}") from error
-
-
-def load(path: Path) -> bytes:
-    """A file's bytes. Raises StoreError."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def keep_aside(folder: Path, rejected: tuple[bytes, ...]) -> None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
-import fcntl
 import json
 import math
 import os
 import re
-import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -19,13 +16,16 @@ from typing import IO, Any, Self
 
 from ditbench.errors import StoreError, first_of
 from ditbench.records import SCHEMA, Record, Stage, digest, record_to_json
+from ditbench.store.disk import RESUME, load, write_all, write_whole, writing
+from ditbench.store.lock import locked
+from ditbench.store.order import next_id
 from ditbench.store.reading import (
     HEAD,
     RECORDS,
     Run,
+    gone,
     head_to_json,
     keep_aside,
-    load,
     parse,
     read,
     read_head,
@@ -33,14 +33,8 @@ from ditbench.store.reading import (
 from ditbench.store.seal import sealed
 
 VERDICT = "verdict.json"
-_LOCK = ".lock"
+SAVED = "records.saved.jsonl"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_WAYS_OUT = {
-    errno.ENOSPC: "; make room, then go on with --resume",
-    errno.EDQUOT: "; make room, then go on with --resume",
-    errno.EROFS: "; name another folder with --out",
-    errno.EACCES: "; name another folder with --out",
-}
 
 
 class RunWriter:
@@ -55,8 +49,9 @@ class RunWriter:
         self._lock = lock
         self._count = len(run.records)
         self._path = run.folder / RECORDS
-        with _writing(self._path):
-            self._file = self._path.open("ab", buffering=0)
+        with writing(self._path):
+            self._file = self._path.open("a+b", buffering=0)
+            self._end = os.fstat(self._file.fileno()).st_size
 
     @classmethod
     def create(cls, results: Path, head: Run) -> Self:
@@ -65,7 +60,7 @@ class RunWriter:
         Raises StoreError where nothing can be written.
         """
         now = datetime.now(UTC)
-        name = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        name = next_id(results, now)
         run = dataclasses.replace(
             head,
             id=name,
@@ -76,22 +71,36 @@ class RunWriter:
             records=(),
             problems=(),
         )
-        with _writing(run.folder):
+        with writing(run.folder, "start the run again"):
             for folder in ("logs", "images"):
                 (run.folder / folder).mkdir(parents=True)
-        lock = _locked(run.folder)
-        _write_head(run)
-        return cls(run, lock)
+            (run.folder / RECORDS).touch()  # before the head, so that a head without records tells
+        with contextlib.ExitStack() as held:
+            lock = held.enter_context(locked(run.folder))
+            _write_head(run)
+            return cls._opened(run, lock, held)
 
     @classmethod
     def resume(cls, folder: Path) -> Self:
         """Go on with a run: a torn last line is moved to records.rejected.jsonl. Raises StoreError."""
         read_head(folder)  # so that what is no run is refused before anything is written into it
-        lock = _locked(folder)
-        with _writing(folder / RECORDS):
-            problems = _cut_torn(folder)
-        run = read(folder)
-        return cls(dataclasses.replace(run, problems=problems + run.problems), lock)
+        if reason := gone(folder):
+            raise StoreError(reason)
+        with contextlib.ExitStack() as held:
+            lock = held.enter_context(locked(folder))
+            with writing(folder / RECORDS):
+                problems = _cut_torn(folder)
+            run = read(folder)
+            return cls._opened(
+                dataclasses.replace(run, problems=problems + run.problems), lock, held
+            )
+
+    @classmethod
+    def _opened(cls, run: Run, lock: IO[str], held: contextlib.ExitStack) -> Self:
+        """The writer, to which the lock belongs from here on."""
+        writer = cls(run, lock)
+        held.pop_all()
+        return writer
 
     @property
     def folder(self) -> Path:
@@ -110,21 +119,51 @@ class RunWriter:
 
     def append(self, record: Record) -> None:
         """Put one record on disk for good. Raises StoreError; what was there before stays whole."""
-        line = sealed(to_plain(record)).encode() + b"\n"
-        with _writing(self._path):
-            end = os.fstat(self._file.fileno()).st_size
-            try:
-                _write_all(self._file.fileno(), line)
-                os.fsync(self._file.fileno())
-            except OSError:
-                # A disk that fills up midway must not leave half a line for the next record to continue.
-                os.ftruncate(self._file.fileno(), end)
-                raise
+        with writing(self._path):
+            self._put(sealed(to_plain(record)).encode() + b"\n")
         self._count += 1
+        self._check_there()
 
     def finish(self) -> None:
-        """Say on disk that the run came to its end, and with how many records."""
+        """Say on disk that the run came to its end, and with how many records. Raises StoreError."""
+        self._check_there()
         _write_head(dataclasses.replace(self.run, finished=True, written=self._count))
+
+    def _put(self, line: bytes) -> None:
+        file = self._file.fileno()
+        if os.fstat(file).st_size != self._end:
+            raise StoreError(
+                f"{self._path}: was changed by another hand while this run was writing it: "
+                "`ditbench show` says what is left of it"
+            )
+        try:
+            write_all(file, line)
+            os.fsync(file)
+        except OSError:
+            # A disk that fills up midway must not leave half a line for the next record to continue.
+            with contextlib.suppress(OSError):
+                os.ftruncate(file, self._end)
+            raise
+        self._end += len(line)
+
+    def _check_there(self) -> None:
+        """Raises StoreError where another hand took head or records away; they are saved before."""
+        records, head = _is_at(self._path, self._file), (self.folder / HEAD).exists()
+        if records and head:
+            return
+        saved = self._path
+        if (
+            not records
+        ):  # the open file still has them all; whatever lies in its place is left alone
+            saved = self._path.with_name(SAVED) if self._path.exists() else self._path
+            write_whole(saved, os.pread(self._file.fileno(), self._end, 0))
+        if not head:
+            _write_head(self.run)
+        put_back = f"put {SAVED} in its place, then " if saved.name == SAVED else ""
+        raise StoreError(
+            f"{self.folder / HEAD if records else self._path}: was deleted or replaced while this run "
+            f"was writing; all {self._count} records are safe in {saved.name}: {put_back}{RESUME}"
+        )
 
     def close(self) -> None:
         """Let another writer in."""
@@ -162,18 +201,6 @@ def to_plain(record: Record) -> dict[str, Any]:
     return record_to_json(record) | {"facts": _plain(record.facts)}
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all. Raises StoreError."""
-    with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-
-
 def write_verdict(
     folder: Path, findings: Sequence[Mapping[str, Any]], exit_codes: Iterable[int]
 ) -> None:
@@ -188,14 +215,16 @@ def write_verdict(
     write_whole(folder / VERDICT, json.dumps(verdict, indent=1, allow_nan=False) + "\n")
 
 
+def _is_at(path: Path, file: IO[bytes]) -> bool:
+    """Whether the open file still is the one of that name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except OSError:
+        return False
+
+
 def _write_head(run: Run) -> None:
     write_whole(run.folder / HEAD, sealed(head_to_json(run), indent=1) + "\n")
-
-
-def _write_all(file: int, data: bytes) -> None:
-    """All of it: one call may write less where a disk is nearly full."""
-    while data:
-        data = data[os.write(file, data) :]
 
 
 def _cut_torn(folder: Path) -> tuple[str, ...]:
@@ -218,26 +247,6 @@ def _cut_torn(folder: Path) -> tuple[str, ...]:
     return torn.problems
 
 
-def _locked(folder: Path) -> IO[str]:
-    """The folder's lock, which goes with the process. Raises StoreError where another holds it."""
-    path = folder / _LOCK
-    with _writing(path):
-        file = path.open("a+", encoding="utf-8")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.seek(0)
-        holder = file.read().strip()
-        file.close()
-        raise StoreError(
-            f"{folder}: process {holder} is writing this run; wait for it, or start another run"
-        ) from error
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    return file
-
-
 def _plain(value: Any) -> Any:  # noqa: ANN401 (any JSON)
     """Evidence as JSON can say it: non-finite numbers become text, tuples lists."""
     if isinstance(value, Mapping):
@@ -245,13 +254,3 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 (any JSON)
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Tell a disk's refusal as one line with the way out."""
-    try:
-        yield
-    except OSError as error:
-        way_out = _WAYS_OUT.get(error.errno or 0, "")
-        raise StoreError(f"{path}: cannot be written: {error.strerror}{way_out}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ditbench.records import Stage, Status
-from ditbench.store import Run
+from ditbench.store import Run, clock_notes
 from ditbench.summary import claims
 from ditbench.summary.doubts import Suspect, doubts, twins
 from ditbench.summary.evidence import DERIVED, gather
@@ -60,6 +60,9 @@ def _rows(group: Group, *, timing: bool) -> list[tuple[str, Row]]:
             cell=one.cell,
             status=one.status,
             reason=one.reason,
+            recorded=bool(one.own),
+            weights=one.weights,
+            extractor=one.extractor,
             estimates=one.estimates,
             per_process=one.per_process,
             speedup=speed.speedup,
@@ -79,10 +82,11 @@ def _rows(group: Group, *, timing: bool) -> list[tuple[str, Row]]:
 def _notes(run: Run, rows: tuple[Row, ...], together: Iterable[Group]) -> Iterable[str]:
     """What a reader must know of the run as a whole."""
     if not run.finished:
-        missing = sum(row.reason.startswith("no record") for row in rows)
+        missing = sum(not row.recorded for row in rows)
         yield f"The run did not come to its end: {missing} of {len(rows)} cells have no result."
     if run.problems:
         yield f"Lines of the results that could not be read: {len(run.problems)}."
+    yield from clock_notes(run)
     if not any(row.status is Status.OK for row in rows):
         yield "No cell has a result."
     lost = sum(

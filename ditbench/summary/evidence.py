@@ -47,7 +47,7 @@ class Evidence:
     def reason(self) -> str:
         """Why the cell is not ok, and who found it out."""
         if not self.own:
-            return "no record: the run ended before its turn"
+            return "no record: the run ended before its turn, or its lines are lost"
         if self.worst is None:
             return ""
         if self.worst.stage is Stage.QUALITY:
@@ -79,6 +79,18 @@ class Evidence:
     def facts(self) -> Mapping[str, Any]:
         """What the gate saw."""
         return self.gate.facts if self.gate else {}
+
+    @property
+    def weights(self) -> str:
+        """The digest of the weights as the first record that knows it tells it."""
+        told = (one.facts.get("weights") for one in (*self.own, *self.shared))
+        return str(next(filter(None, told), ""))
+
+    @property
+    def extractor(self) -> str:
+        """Name and digest of the network whose features Frechet distances compare."""
+        facts = self.pictures.facts.get("extractor") if self.pictures else None
+        return f"{facts['name']} sha256 {facts['sha256']}" if facts else ""
 
     @property
     def exact(self) -> bool:

@@ -36,7 +36,9 @@ class Row:
     versus_softmax: against explicit softmax, likewise. bound: the speed-up of `identity` at the same
     blocks, or None where the run did not measure it. ceiling: the speed-up over explicit softmax that
     multiply-adds alone would allow, shown and never judging. doubts: clauses for people ("speed-up above
-    the measured bound", "one process only", ...). kernels: what really ran.
+    the measured bound", "one process only", ...). kernels: what really ran. recorded: whether the run
+    holds any record of the cell itself. weights, extractor: digests of the weights and of the network
+    behind Frechet distances, empty where no record tells.
     """
 
     cell: Cell
@@ -53,6 +55,9 @@ class Row:
     kernels: tuple[str, ...] = ()
     pictures: str = ""
     doubts: tuple[str, ...] = ()
+    recorded: bool = True
+    weights: str = ""
+    extractor: str = ""
 
 
 @dataclass(frozen=True)

@@ -356,3 +356,44 @@ def test_findings_are_plain_json():
 def test_a_run_that_was_cut_off_is_never_fine():
     cut = fake_run(*good_records(), finished=False)
     assert errors.CELLS_FAILED in compare(cut, None, "").exit_codes
+
+
+def with_weights(digest):
+    of = cell()
+    return gate(of, weights=digest), *timed(of, (0.1,) * 5)
+
+
+def test_other_weights_under_the_same_name_are_incomparable_and_both_are_quoted():
+    then, now = with_weights("sha256 aa"), with_weights("sha256 bb")
+    result = compare(fake_run(*now), fake_run(*then), "main", required=True)
+    (one,) = result.findings
+    assert one.verdict is Verdict.INCOMPARABLE
+    assert one.reason == "other weights of that name: sha256 aa -> sha256 bb"
+    assert (one.baseline.value, one.candidate.value) == (0.1, 0.1)
+    assert result.exit_codes == {errors.NOTHING_COMPARABLE}
+    assert {v.verdict for v in compare(fake_run(*now), fake_run(*now), "x").findings} == {
+        Verdict.UNCHANGED
+    }
+
+
+def test_mistake_22_distances_in_features_of_other_networks_are_not_compared():
+    def pictured(digest):
+        extractor = {"name": "fashion_cnn", "sha256": digest}
+        return *good(cell()), quality(cell(), 0.1, extractor=extractor)
+
+    one = found(pictured("bb"), pictured("aa"))
+    assert one[f"{FD}@dataset"].verdict is Verdict.INCOMPARABLE
+    assert one[f"{FD}@dataset"].reason == (
+        "features of another network: fashion_cnn sha256 aa -> fashion_cnn sha256 bb"
+    )
+    assert one["latent_drift"].verdict is Verdict.UNCHANGED
+
+
+def test_a_cell_of_which_no_record_is_left_is_neither_broken_nor_fixed():
+    of, other = cell(), cell("sdpa")
+    whole = fake_run(*good(of), *good(other))
+    lost = fake_run(*good(of), planned=(of, other), problems=("records.jsonl:9: is not JSON",))
+    now = {one.cell: one for one in compare(lost, whole, "main").findings if not one.metric}
+    then = {one.cell: one for one in compare(whole, lost, "main").findings if not one.metric}
+    assert now[other].verdict is Verdict.MISSING
+    assert then[other].verdict is Verdict.NEW

@@ -14,7 +14,17 @@ from fakes_runs import cell, failures, fake_run, gate, quality, record, timed
 
 from ditbench.errors import StoreError
 from ditbench.records import Stage, Status
-from ditbench.store import RunWriter, done, entries_to_json, find, read, runs, slug, write_verdict
+from ditbench.store import (
+    RunWriter,
+    done,
+    entries_to_json,
+    find,
+    read,
+    runs,
+    slug,
+    write_verdict,
+    writing,
+)
 from ditbench.store.seal import sealed
 
 RUN = fake_run()
@@ -305,3 +315,30 @@ def test_a_verdict_holds_every_exit_code_and_the_first_of_them(tmp_path):
         "exit_codes": [3, 4],
         "findings": [{"metric": "latency"}],
     }
+
+
+def test_a_lock_whose_holder_has_not_said_who_it_is_reads_well(tmp_path):
+    with RunWriter.create(tmp_path, RUN) as first:
+        for holder in (
+            "",
+            "999999999",
+        ):  # between taking the lock and saying so; left by one that ended
+            (first.folder / ".lock").write_text(holder)
+            with pytest.raises(StoreError) as told:
+                RunWriter.resume(first.folder)
+            assert str(told.value) == (
+                f"{first.folder}: another process is writing this run; wait for it, "
+                "or start another run"
+            )
+
+
+def test_a_writer_that_cannot_open_its_run_lets_go_of_it(tmp_path, monkeypatch):
+    def refuses(_folder):
+        raise OSError(errno.EIO, "Input/output error")
+
+    folder = written(tmp_path, RUN.records[:1])
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "_cut_torn", refuses)
+        with pytest.raises(StoreError, match="Input/output error"):
+            RunWriter.resume(folder)
+    RunWriter.resume(folder).close()

@@ -110,7 +110,7 @@ def test_the_worst_stage_decides():
 def test_a_planned_cell_without_a_record_is_not_ok():
     found = row(cell("sdpa"), gate(cell()), planned=(cell(), cell("sdpa")), finished=False)
     assert found.status is Status.CRASHED
-    assert found.reason == "no record: the run ended before its turn"
+    assert found.reason == "no record: the run ended before its turn, or its lines are lost"
 
 
 def test_pictures_are_shared_by_all_batch_sizes_and_by_compiled_cells():
