@@ -29,6 +29,9 @@ class Timeouts:
 class Timing:
     """How often: calls thrown away, calls kept, fresh processes; and the limits for one process.
 
+    warmup, repeats: the fewest. warmup_cap_s: seconds of waiting for a steady speed, 0 for none.
+    precision: how well a process must know its median, as a share; None for exactly `repeats`.
+    most_repeats (None: four times `repeats`), cap_s: where the way to that precision ends.
     memory_limit: bytes of private memory for a process on the CPU, None for 80 % of what is available
     when it starts.
     """
@@ -38,6 +41,17 @@ class Timing:
     processes: int = 3
     timeout_s: Timeouts = Timeouts()
     memory_limit: int | None = None
+    warmup_cap_s: float = 10.0
+    precision: float | None = None
+    most_repeats: int | None = None
+    cap_s: float = 120.0
+
+    @property
+    def most(self) -> int:
+        """The most timed calls of a process."""
+        if self.precision is None:
+            return self.repeats
+        return 4 * self.repeats if self.most_repeats is None else self.most_repeats
 
 
 @dataclass(frozen=True)

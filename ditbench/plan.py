@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ditbench import search
+from ditbench import search, stopping
 from ditbench.catalog import Inspection
 from ditbench.errors import UsageError
 from ditbench.metrics import metric
@@ -170,10 +170,11 @@ def _why_nothing_runs(
 
 
 def quick(suite: Suite) -> Suite:
-    """The suite with one warm-up, three repeats and one process: to see that it works."""
-    return dataclasses.replace(
-        suite, timing=dataclasses.replace(suite.timing, warmup=1, repeats=3, processes=1)
+    """The suite with one warm-up, three repeats, one process and no waiting: to see that it works."""
+    fewer = dataclasses.replace(
+        suite.timing, warmup=1, repeats=3, processes=1, warmup_cap_s=0.0, precision=None
     )
+    return dataclasses.replace(suite, timing=fewer)
 
 
 def estimate(
@@ -213,13 +214,15 @@ def _timing_s(suite: Suite, entry: Entry, latency: Mapping[str, float], rate: fl
     guess = entry.inspection.macs * entry.cell.steps / rate
     once = latency.get(entry.cell.key, guess)
     timing = suite.timing
-    runs = (1 + timing.warmup + timing.repeats) * timing.processes
+    warm = max(timing.warmup * once, min(timing.warmup_cap_s, stopping.least_s(once)))
+    timed = max(timing.repeats * once, min(timing.most * once, timing.cap_s))
     share = (
         _GATE_SAMPLES
         * min(_GATE_STEPS, entry.cell.steps)
         / (entry.cell.batch_size * entry.cell.steps)
     )
-    return once * (runs + _GATE_RUNS * share) + _OVERHEAD_S * (1 + timing.processes)
+    process = once + warm + timed + _OVERHEAD_S
+    return process * timing.processes + once * _GATE_RUNS * share + _OVERHEAD_S
 
 
 def trials(entry: Entry, memory: float) -> tuple[int, ...]:

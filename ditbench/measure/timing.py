@@ -1,10 +1,11 @@
-"""The stopwatch: whole sampling runs, raw values in order, warm-ups apart, the device waited for."""
+"""The stopwatch: whole sampling runs, warm until steady, raw values in order, the device waited for."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from ditbench.jobs import Findings, Job
 from ditbench.measure import memory
 from ditbench.measure.bench import Bench, set_up
 from ditbench.records import Status
+from ditbench.stopping import Stopping, Warmup
 
 
 class Stopwatch(Protocol):
@@ -72,66 +74,105 @@ class CudaStopwatch:
         return [start.elapsed_time(end) / 1e3 for start, end in pairwise(self._marks)]
 
 
+@dataclass
+class _Runs:
+    """One sampling run after the other, each on a batch of its own, so that nothing computed for one helps
+    another: what a method has kept of a batch that it saw would show as speed.
+
+    finite: whether all latents were. The inputs are made before the clock starts, and only one batch of
+    them exists at a time.
+    """
+
+    bench: Bench
+    watch: Stopwatch
+    made: int = 0
+    finite: bool = True
+
+    def once(self) -> list[float]:
+        """A sampling run, opened anew: seconds of each step."""
+        size = self.bench.cell.batch_size
+        inputs = self.bench.inputs(range(self.made * size, (self.made + 1) * size))
+        self.made += 1
+        self.bench.denoiser.install(self.bench.layers)
+        self.watch.start()
+        latents = self.bench.sample(inputs, on_step=self.watch.mark)
+        steps = self.watch.seconds()
+        self.finite &= bool(torch.isfinite(latents).all())
+        return steps
+
+    def until(self, over: Callable[[list[float], float], bool], say: Callable[[int], None]) -> Series:
+        """As many as it takes. over: told the seconds of each run and since the first began."""
+        done: list[list[float]] = []
+        begin = now = time.monotonic_ns()
+        while not over([sum(steps) for steps in done], (now - begin) / 1e9):
+            say(len(done) + 1)
+            done.append(self.once())
+            now = time.monotonic_ns()
+        return Series(done, begin, now)
+
+
+@dataclass(frozen=True)
+class Series:
+    """Seconds of the steps of each run, and when the first began and the last ended (monotonic clock)."""
+
+    steps: list[list[float]]
+    begin_ns: int
+    end_ns: int
+
+    @property
+    def runs(self) -> tuple[float, ...]:
+        """Seconds of each run."""
+        return tuple(sum(steps) for steps in self.steps)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds from the beginning to the end."""
+        return (self.end_ns - self.begin_ns) / 1e9
+
+
 def run(job: Job, say: Callable[[str], None]) -> Findings:
     """Time one cell in this process, which has run nothing before."""
     start_bytes = memory.resident()
     load_before = os.getloadavg()[0]
+    timing = job.timing
+    warmup = Warmup(timing.warmup, timing.warmup_cap_s)
+    stopping = Stopping(timing.repeats, timing.precision, timing.most, timing.cap_s)
     say("loading")
     bench = set_up(job.cell, job.device)
-    inputs = bench.inputs(range(job.cell.batch_size))
     if job.cell.compile:
         bench.denoiser.compile()
-    watch: Stopwatch = CudaStopwatch() if bench.device.type == "cuda" else CpuStopwatch()
+    runs = _Runs(bench, CudaStopwatch() if bench.device.type == "cuda" else CpuStopwatch())
     say("first call")
-    first = _once(bench, inputs, watch)
-    warmups = _series(bench, inputs, watch, job.timing.warmup, lambda n: say(f"warm-up {n}"))
+    first = runs.once()
+    warm = runs.until(warmup.over, lambda n: say(f"warm-up {n}"))
     peak = memory.Peak(bench.device, start_bytes)
     peak.reset()
-    begin = time.monotonic_ns()
-    timed = _series(bench, inputs, watch, job.timing.repeats, lambda n: say(f"timing {n}"))
-    end = time.monotonic_ns()
+    timed = runs.until(
+        lambda seconds, elapsed_s: bool(stopping.reason(seconds, elapsed_s)),
+        lambda n: say(f"timing {n}"),
+    )
     measured = peak.read()
-    if not bool(torch.isfinite(bench.sample(inputs)).all()):
-        return Findings(Status.NOT_FINITE, "the latents of the timed sampling run are not finite")
+    if not runs.finite:
+        return Findings(Status.NOT_FINITE, "the latents of a timed sampling run are not finite")
     return Findings(
         status=Status.OK,
         metrics={
             "first_call": (sum(first),),
-            "latency": tuple(sum(steps) for steps in timed),
-            "step_latency": tuple(step for steps in timed for step in steps),
+            "latency": timed.runs,
+            "step_latency": tuple(step for steps in timed.steps for step in steps),
             **measured,
         },
-        warmups={"latency": tuple(sum(steps) for steps in warmups)},
+        warmups={"latency": warm.runs},
         facts={
             "threads": torch.get_num_threads(),
             "load": [load_before, os.getloadavg()[0]],
             "weights": bench.weights,
             "rows": job.cell.rows,
             "nfe": job.cell.steps,
+            "warmup": warmup.facts(warm.runs, warm.elapsed_s),
+            "stopping": stopping.facts(timed.runs, timed.elapsed_s),
             # For what is sampled from outside: telemetry and energy of the timed calls alone.
-            "timed_ns": [begin, end],
+            "timed_ns": [timed.begin_ns, timed.end_ns],
             **peak.facts(),
         },
     )
-
-
-def _series(
-    bench: Bench,
-    inputs: tuple[torch.Tensor, torch.Tensor],
-    watch: Stopwatch,
-    times: int,
-    say: Callable[[int], None],
-) -> list[list[float]]:
-    done = []
-    for number in range(times):
-        say(number + 1)
-        done.append(_once(bench, inputs, watch))
-    return done
-
-
-def _once(bench: Bench, inputs: tuple[torch.Tensor, torch.Tensor], watch: Stopwatch) -> list[float]:
-    """One sampling run, opened anew: seconds of each step."""
-    bench.denoiser.install(bench.layers)
-    watch.start()
-    bench.sample(inputs, on_step=watch.mark)
-    return watch.seconds()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -82,9 +83,55 @@ def _timing(records: list[Record]) -> str:
     return (
         f"Each cell ran in {words.span(processes.values())} fresh processes{with_threads}; in each, one "
         f"first call (told apart), {warmups} warm-up calls thrown away but kept on file, and {repeats} "
-        "timed calls. A sample is one batch through all steps, without loading the model. The device is "
-        "waited for before the clock starts and after it stops."
+        "timed calls. A sample is one batch through all steps, without loading the model, each on noise of "
+        "its own. The device is waited for before the clock starts and after it stops."
+        f"{_warmth(records)}{_stops(records)}"
     )
+
+
+def _warmth(records: list[Record]) -> str:
+    """Whether the warm-ups reached a steady speed."""
+    facts = [r.facts["warmup"] for r in records if "warmup" in r.facts]
+    waited = [one for one in facts if one["stable"] is not None]
+    unmet = [one for one in waited if one["unmet"]]
+    if not facts:
+        return ""
+    if not waited:
+        return " Nobody waited for a steady speed beyond these warm-ups."
+    caps = " or ".join(dict.fromkeys(f"{one['cap_s']:g}" for one in waited))
+    said = (
+        " Warm-ups went on until the medians of the last calls and of those before them agreed within 2 %, "
+        f"for at most {caps} s"
+    )
+    return said + (
+        f"; {words.plural(len(unmet), 'process', 'es')} of {len(waited)} ended without: {unmet[0]['unmet']}."
+        if unmet
+        else ", and all of them got there."
+    )
+
+
+def _stops(records: list[Record]) -> str:
+    """What ended the timed calls where a precision was asked for."""
+    facts = [r.facts["stopping"] for r in records if "stopping" in r.facts]
+    by = Counter(one["by"] for one in facts if one["precision"] is not None)
+    if not by:
+        return ""
+    asked = " or ".join(
+        dict.fromkeys(units.percent(one["precision"]) for one in facts if one["precision"])
+    )
+    ended = ", ".join(f"{_ENDS[reason]} in {count}" for reason, count in by.most_common())
+    return (
+        f" Timed calls went on until the half-width of the median's 95 % interval (between order statistics) "
+        f"was {asked} of it; what ended them: {ended}."
+    )
+
+
+_ENDS = {
+    "precision": "that precision",
+    "plateau": "an interval that twice the calls did not narrow",
+    "most_repeats": "the most calls",
+    "cap_s": "the most seconds",
+}
 
 
 def _memory(records: list[Record]) -> str:

@@ -65,6 +65,10 @@ class At:
         """Whether nothing is written here."""
         return isinstance(self.node, Leaf) and self.node.value is None
 
+    def has(self, key: str) -> bool:
+        """Whether this is a mapping with that key."""
+        return isinstance(self.node, Fields) and key in self.node.fields
+
     def wrong(self, cause: str, key: str | None = None) -> None:
         """Note a mistake of this node, or of one of its keys."""
         marks = self.node.marks if isinstance(self.node, Fields) else {}

@@ -60,8 +60,16 @@ class Limits:
 
 
 TIMING: Keys = {
-    "warmup": Key(Whole(0), "sampling runs of a process that are thrown away"),
-    "repeats": Key(Whole(1), "sampling runs of a process that are kept"),
+    "warmup": Key(Whole(0), "sampling runs of a process that are thrown away, at least"),
+    "warmup_cap_s": Key(
+        Number(0), "seconds in which a process may become steady before it is timed; 0: no waiting"
+    ),
+    "repeats": Key(Whole(1), "sampling runs of a process that are kept, at least"),
+    "precision": Key(
+        Share(above=0), "half-width of the median's 95 % interval until which a process goes on"
+    ),
+    "most_repeats": Key(Whole(1), "where that ends at the latest; default: four times repeats"),
+    "cap_s": Key(Number(above=0), "seconds after which that ends, with `repeats` done"),
     "processes": Key(Whole(1), "fresh processes of each cell: the unit of statistics"),
     "timeout_s": Key(
         Limits(), "seconds after which a process without an answer is ended; by stage as a mapping"
@@ -88,6 +96,22 @@ def _is_of_quality(name: str) -> bool:
 
 def _default(*, can_judge: bool) -> tuple[str, ...]:
     return tuple(name for name in _DEFAULT if can_judge or not _is_of_quality(name))
+
+
+@dataclass(frozen=True)
+class Often(Table):
+    """The keys of `timing`, of which some only mean something beside others."""
+
+    def read(self, at: At) -> Timing:
+        """As a Timing."""
+        timing: Timing = super().read(at)
+        for key in ("most_repeats", "cap_s"):
+            if at.has(key) and not at.has("precision"):
+                at.wrong(f"{key} says where the way to a precision ends: set precision too", key)
+        if timing.most < timing.repeats:
+            told = f"most_repeats {timing.most} is less than repeats {timing.repeats}"
+            at.wrong(told, "most_repeats")
+        return timing
 
 
 @dataclass(frozen=True)
@@ -143,7 +167,7 @@ class Gate:
 
 
 KEYS: Keys = {
-    "timing": Key(Table(with_defaults(TIMING, Timing()), Timing), "how often"),
+    "timing": Key(Often(with_defaults(TIMING, Timing()), Timing), "how often"),
     "metrics": Key(
         Metrics(),
         "what is reported; where there are pictures, latent_drift without being asked",

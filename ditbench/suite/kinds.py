@@ -176,11 +176,17 @@ class Word:
 
 @dataclass(frozen=True)
 class Share:
-    """`2%` or `0.02`."""
+    """`2%` or `0.02`. above: a bound that is itself too small."""
+
+    above: float | None = None
 
     def read(self, at: At) -> float | None:
         """From 0 to 1."""
-        return at.share()
+        share = at.share()
+        if share is None or self.above is None or share > self.above:
+            return share
+        at.wrong(f"must be above {self.above:g}")
+        return None
 
     def schema(self) -> Schema:
         """A number, or text with a per cent sign."""

@@ -136,6 +136,26 @@ def _wide(suspect: Suspect) -> str:
     return f"interval of latency spans {units.percent(width)} of it" if width > _WIDE else ""
 
 
+def _unsteady(suspect: Suspect) -> str:
+    """Timed before it was warm."""
+    return _unmet(suspect, "warmup", "the warm-up ended unsteady")
+
+
+def _imprecise(suspect: Suspect) -> str:
+    """Timed, but not until it was known as well as the suite asked for."""
+    return _unmet(suspect, "stopping", "the timed calls ended imprecise")
+
+
+def _unmet(suspect: Suspect, what: str, told: str) -> str:
+    """What the processes still missed when something else ended them, in the first one's words."""
+    times = suspect.evidence.times
+    unmet = [clause for one in times if (clause := one.facts.get(what, {}).get("unmet"))]
+    if not unmet:
+        return ""
+    of = f" in {len(unmet)} of {len(times)} processes" if len(times) > 1 else ""
+    return f"{told}{of}: {unmet[0]}"
+
+
 def _warmup(suspect: Suspect) -> str:
     partly = any(one.facts.get("peak_without_warmup") is False for one in suspect.evidence.times)
     return "peak memory includes the warm-up" if partly else ""
@@ -151,5 +171,7 @@ _DOUBTS: tuple[Callable[[Suspect], str], ...] = (
     _untimed,
     _alone,
     _wide,
+    _unsteady,
+    _imprecise,
     _warmup,
 )

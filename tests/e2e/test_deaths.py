@@ -17,7 +17,7 @@ attention:
   - deadly:Segfaults
   - sdpa
 steps: 2
-timing: {warmup: 0, repeats: 2, processes: 1, timeout_s: 20}
+timing: {warmup: 0, warmup_cap_s: 0, repeats: 2, processes: 1, timeout_s: 20}
 metrics: [latency, macs]
 """
 

@@ -19,7 +19,7 @@ attention:
 batch_size: [1, 2]
 steps: 3
 sampling: {guidance_scale: 2.0}
-timing: {warmup: 1, repeats: 3, processes: 2}
+timing: {warmup: 1, warmup_cap_s: 0, repeats: 3, processes: 2}
 metrics: [first_call, latency, step_latency, throughput, macs, flops, core_macs, peak_resident,
   latent_drift, psnr]
 quality: {samples: 4, micro_batch: 4}

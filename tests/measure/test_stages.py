@@ -21,7 +21,7 @@ from ditbench.records import Choice, Sampling, Stage, Status
 
 
 def job(what, stage, tmp_path, **fields):
-    base = {"timing": Timing(2, 3, 1), "quality": Quality(samples=5, micro_batch=4)} | fields
+    base = {"timing": Timing(2, 3, 1, warmup_cap_s=0), "quality": Quality(samples=5, micro_batch=4)} | fields
     return Job(what, stage, 0, metrics=("latency",), device="cpu", pictures=tmp_path, **base)
 
 
