@@ -76,11 +76,10 @@ class CudaStopwatch:
 
 @dataclass
 class _Runs:
-    """One sampling run after the other, each on a batch of its own, so that nothing computed for one helps
-    another: what a method has kept of a batch that it saw would show as speed.
+    """One sampling run after the other, each on a batch of its own.
 
-    finite: whether all latents were. The inputs are made before the clock starts, and only one batch of
-    them exists at a time.
+    What a method has kept of a batch that it saw would show as speed. The inputs are made before the clock
+    starts, and only one batch of them exists at a time. finite: whether all latents were.
     """
 
     bench: Bench
@@ -100,7 +99,9 @@ class _Runs:
         self.finite &= bool(torch.isfinite(latents).all())
         return steps
 
-    def until(self, over: Callable[[list[float], float], bool], say: Callable[[int], None]) -> Series:
+    def until(
+        self, over: Callable[[list[float], float], bool], say: Callable[[int], None]
+    ) -> Series:
         """As many as it takes. over: told the seconds of each run and since the first began."""
         done: list[list[float]] = []
         begin = now = time.monotonic_ns()

@@ -124,3 +124,21 @@ class Memoises(Faulty):
         if len(self.kept) <= place:
             self.kept.append(super().attend(q, k, v))
         return self.kept[place]
+
+
+@dataclass(frozen=True)
+class KeepsByContent(Faulty):
+    """Looks every input up among those it has seen: fast where a benchmark repeats itself."""
+
+    seen: ClassVar[dict[bytes, torch.Tensor]] = {}
+    hits: ClassVar[list[int]] = []
+
+    def attend(self, q, k, v):
+        if q.device.type == "meta":
+            return super().attend(q, k, v)
+        content = q.contiguous().numpy().tobytes()
+        if content in self.seen:
+            self.hits.append(1)
+        else:
+            self.seen[content] = super().attend(q, k, v)
+        return self.seen[content]

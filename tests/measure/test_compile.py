@@ -15,7 +15,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationW
 
 
 def run(what, stage, tmp_path):
-    job = Job(what, stage, 0, Timing(2, 2, 1, warmup_cap_s=0), Quality(), ("latency",), "cpu", tmp_path)
+    job = Job(
+        what, stage, 0, Timing(2, 2, 1, warmup_cap_s=0), Quality(), ("latency",), "cpu", tmp_path
+    )
     return measure(job, lambda _phase: None)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import time
 
+import faulty
 import numpy as np
 import pytest
 import torch
 from cells import TINY, cell, model
 
+from ditbench import stopping
 from ditbench.errors import UnfitError
 from ditbench.jobs import Job, Quality, Timing
 from ditbench.measure import kernels, measure, quality, timing
@@ -21,7 +23,10 @@ from ditbench.records import Choice, Sampling, Stage, Status
 
 
 def job(what, stage, tmp_path, **fields):
-    base = {"timing": Timing(2, 3, 1, warmup_cap_s=0), "quality": Quality(samples=5, micro_batch=4)} | fields
+    base = {
+        "timing": Timing(2, 3, 1, warmup_cap_s=0),
+        "quality": Quality(samples=5, micro_batch=4),
+    } | fields
     return Job(what, stage, 0, metrics=("latency",), device="cpu", pictures=tmp_path, **base)
 
 
@@ -66,6 +71,62 @@ def test_the_timed_calls_lie_between_their_time_stamps(tmp_path):
     begin, end = found.facts["timed_ns"]
     assert before < begin < end < time.monotonic_ns()
     assert sum(found.metrics["latency"]) <= (end - begin) / 1e9
+
+
+def steps_of(*seconds):
+    """A stopwatch of which each run takes so long, and the last for ever."""
+    left = list(seconds)
+
+    class Watch(timing.CpuStopwatch):
+        def seconds(self):
+            return [left.pop(0) if len(left) > 1 else left[0]]
+
+    return Watch
+
+
+def test_mistake_10_a_cold_cell_is_not_timed_before_it_is_warm(tmp_path, monkeypatch):
+    cold = (0.9, 0.6, 0.5, 0.45, 0.42, 0.41)
+    monkeypatch.setattr(timing, "CpuStopwatch", steps_of(*cold, 0.4))
+    monkeypatch.setattr(stopping, "_SUSTAINED_S", 0.0)
+    what = Timing(warmup=1, repeats=3, processes=1, warmup_cap_s=1e6)
+    found = timing.run(job(cell("softmax"), Stage.TIME, tmp_path, timing=what), quiet)
+    assert found.metrics["first_call"] == (0.9,)
+    assert found.warmups["latency"][:5] == cold[1:]
+    assert found.metrics["latency"] == (0.4,) * 3
+    assert found.facts["warmup"]["stable"]
+    assert found.facts["warmup"]["calls"] == len(found.warmups["latency"]) == 10
+
+
+def test_a_precision_makes_as_many_calls_as_it_takes(tmp_path, monkeypatch):
+    noisy = (0.5, 0.5, 0.5, 0.4, 0.6, 0.5, 0.4, 0.6)
+    monkeypatch.setattr(timing, "CpuStopwatch", steps_of(*noisy, 0.5))
+    what = Timing(1, 4, 1, warmup_cap_s=0, precision=0.01, most_repeats=30)
+    found = timing.run(job(cell("softmax"), Stage.TIME, tmp_path, timing=what), quiet)
+    assert found.facts["stopping"]["by"] == "precision"
+    assert 6 < len(found.metrics["latency"]) == found.facts["stopping"]["calls"] < 30
+
+
+def test_a_method_that_keeps_what_it_computed_for_a_batch_gains_nothing(tmp_path):
+    """Every sampling run has noise of its own, so that no content is seen twice."""
+    faulty.KeepsByContent.seen.clear()
+    faulty.KeepsByContent.hits.clear()
+    found = timing.run(job(cell("faulty:KeepsByContent"), Stage.TIME, tmp_path), quiet)
+    assert found.status is Status.OK
+    assert len(faulty.KeepsByContent.seen) == (1 + 2 + 3) * 4 * 2  # runs, steps, blocks
+    assert faulty.KeepsByContent.hits == []
+
+
+def test_mistake_27_a_timed_run_that_ends_in_nan_has_no_speed(tmp_path, monkeypatch):
+    sample, made = timing.Bench.sample, []
+
+    def last_is_nan(self, *args, **kwargs):
+        made.append(1)
+        return sample(self, *args, **kwargs) * (torch.nan if len(made) == 6 else 1)
+
+    monkeypatch.setattr(timing.Bench, "sample", last_is_nan)
+    found = timing.run(job(cell("softmax"), Stage.TIME, tmp_path), quiet)
+    assert found.status is Status.NOT_FINITE
+    assert len(made) == 6
 
 
 def test_phases_are_told_in_order(tmp_path):

@@ -99,7 +99,7 @@ def test_selection_is_by_the_rendered_id():
 
 def test_quick_is_one_process_and_few_repeats():
     assert planning.quick(suite()).timing == dataclasses.replace(
-        Timing(), warmup=1, repeats=3, processes=1
+        Timing(), warmup=1, repeats=3, processes=1, warmup_cap_s=0, precision=None
     )
 
 
@@ -111,6 +111,21 @@ def test_the_estimate_rests_on_history_where_there_is_some():
     assert slow.known == 1.0
     assert slow.seconds > 2 * 2 * 10 * 10
     assert guess.seconds < slow.seconds
+
+
+def seconds_of(once, **timing):
+    what = planned(suite(timing=Timing(warmup=1, repeats=10, processes=1, **timing)))
+    return planning.estimate(what, {c.key: once for c in what.runnable}, 1e12).seconds / 2
+
+
+def test_the_estimate_knows_what_waiting_and_precision_may_take():
+    exactly = seconds_of(0.1, warmup_cap_s=0)
+    assert seconds_of(0.1, warmup_cap_s=10) == pytest.approx(exactly + 1.0 - 0.1)
+    assert seconds_of(0.1, warmup_cap_s=0.5) == pytest.approx(exactly + 0.5 - 0.1)
+    precise = {"warmup_cap_s": 0, "precision": 0.01}
+    assert seconds_of(0.1, **precise) == pytest.approx(exactly + 30 * 0.1)
+    assert seconds_of(0.1, cap_s=2, **precise) == pytest.approx(exactly + 10 * 0.1)
+    assert seconds_of(0.1, cap_s=0.5, **precise) == pytest.approx(exactly)
 
 
 def test_pictures_cost_time_and_disk_only_where_they_are_asked_for():

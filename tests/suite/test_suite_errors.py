@@ -136,6 +136,22 @@ def problems(text, overrides=None):
             ],
         ),
         (
+            HEAD + "attention: softmax\ntiming: {warmup_cap_s: -1, most_repeats: 30, cap_s: 9}",
+            [
+                "4:24: timing.warmup_cap_s: must be a number >= 0, not -1",
+                "4:28: timing: most_repeats says where the way to a precision ends: set precision too",
+                "4:46: timing: cap_s says where the way to a precision ends: set precision too",
+            ],
+        ),
+        (
+            HEAD + "attention: softmax\ntiming: {precision: 0%, repeats: 5, most_repeats: 30}",
+            ["4:21: timing.precision: must be above 0"],
+        ),
+        (
+            HEAD + "attention: softmax\ntiming: {precision: 1%, repeats: 5, most_repeats: 4}",
+            ["4:37: timing: most_repeats 4 is less than repeats 5"],
+        ),
+        (
             HEAD + "attention: softmax\nmetrics: [latency, psnr, frechet]",
             [
                 "4:20: metrics[1]: psnr looks at pictures: set quality.samples, at least 2",

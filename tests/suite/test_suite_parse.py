@@ -156,6 +156,15 @@ def test_the_command_line_replaces_an_axis():
     assert read.overrides["steps"] == "8"
 
 
+def test_a_precision_goes_to_four_times_the_repeats_unless_told():
+    timings = [
+        suite("name: x\nmodel: small\nattention: softmax\ntiming: {" + text + "}\n").timing
+        for text in ("repeats: 5", "repeats: 5, precision: 1%", "precision: 0.5%, most_repeats: 25")
+    ]
+    assert [timing.most for timing in timings] == [5, 20, 25]
+    assert [timing.precision for timing in timings] == [None, 0.01, 0.005]
+
+
 def test_the_command_line_adds_a_part_that_the_file_lacks():
     read = suite("name: x\nmodel: small\nattention: softmax", sampling__seed="3")
     assert read.samplings == (Sampling(seed=3),)

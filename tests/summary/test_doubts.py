@@ -137,3 +137,22 @@ def test_mistake_14_a_peak_that_holds_the_warm_up_is_told():
     for one in times[1:]:
         one.facts["peak_without_warmup"] = False
     assert doubts(of, *times) == ("peak memory includes the warm-up",)
+
+
+def test_mistake_10_a_process_that_was_timed_before_it_was_warm_is_told():
+    of = cell()
+    times = good(of, 0.1, exact=True)
+    times[2].facts["warmup"] = {"unmet": "still moving by -5.88 %"}
+    times[1].facts["warmup"] = {"unmet": ""}
+    assert doubts(of, *times) == (
+        "the warm-up ended unsteady in 1 of 3 processes: still moving by -5.88 %",
+    )
+
+
+def test_mistake_13_a_precision_that_was_not_reached_is_told():
+    of = cell()
+    times = good(of, 0.1, exact=True)
+    unmet = "\N{PLUS-MINUS SIGN}2.10 % where 1.00 % was asked for"
+    for one in times[1:]:
+        one.facts["stopping"] = {"unmet": unmet}
+    assert doubts(of, *times) == (f"the timed calls ended imprecise in 3 of 3 processes: {unmet}",)
