@@ -66,10 +66,14 @@ TIMING: Keys = {
     ),
     "repeats": Key(Whole(1), "sampling runs of a process that are kept, at least"),
     "precision": Key(
-        Share(above=0), "half-width of the median's 95 % interval until which a process goes on"
+        Share(above=0),
+        "half-width of the median's 95 % interval until which a process goes on; else exactly repeats",
+        example="1%",
     ),
-    "most_repeats": Key(Whole(1), "where that ends at the latest; default: four times repeats"),
-    "cap_s": Key(Number(above=0), "seconds after which that ends, with `repeats` done"),
+    "most_repeats": Key(
+        Whole(1), "where a precision is given up; else at four times repeats", example="80"
+    ),
+    "cap_s": Key(Number(above=0), "seconds after which a precision is given up"),
     "processes": Key(Whole(1), "fresh processes of each cell: the unit of statistics"),
     "timeout_s": Key(
         Limits(), "seconds after which a process without an answer is ended; by stage as a mapping"
@@ -105,9 +109,9 @@ class Often(Table):
     def read(self, at: At) -> Timing:
         """As a Timing."""
         timing: Timing = super().read(at)
-        for key in ("most_repeats", "cap_s"):
-            if at.has(key) and not at.has("precision"):
-                at.wrong(f"{key} says where the way to a precision ends: set precision too", key)
+        if at.has("most_repeats") and not at.has("precision"):
+            told = "most_repeats says where the way to a precision ends: set precision too"
+            at.wrong(told, "most_repeats")
         if timing.most < timing.repeats:
             told = f"most_repeats {timing.most} is less than repeats {timing.repeats}"
             at.wrong(told, "most_repeats")

@@ -190,13 +190,11 @@ class Share:
 
     def schema(self) -> Schema:
         """A number, or text with a per cent sign."""
-        percent = r"^(0*100(\.0+)?|0*[0-9]{1,2}(\.[0-9]+)?)\s*%$"
-        return {
-            "anyOf": [
-                {"type": "number", "minimum": 0, "maximum": 1},
-                {"type": "string", "pattern": percent},
-            ]
-        }
+        zero = "" if self.above is None else r"(?!0*(\.0*)?\s*%)"
+        percent = rf"^{zero}(0*100(\.0+)?|0*[0-9]{{1,2}}(\.[0-9]+)?)\s*%$"
+        number = {"type": "number", "minimum": 0, "maximum": 1}
+        text = {"type": "string", "pattern": percent}
+        return {"anyOf": [number | _given(exclusiveMinimum=self.above), text]}
 
 
 @dataclass(frozen=True)

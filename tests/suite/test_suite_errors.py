@@ -136,11 +136,11 @@ def problems(text, overrides=None):
             ],
         ),
         (
-            HEAD + "attention: softmax\ntiming: {warmup_cap_s: -1, most_repeats: 30, cap_s: 9}",
+            HEAD + "attention: softmax\ntiming: {warmup_cap_s: -1, most_repeats: 30, cap_s: 0}",
             [
                 "4:24: timing.warmup_cap_s: must be a number >= 0, not -1",
                 "4:28: timing: most_repeats says where the way to a precision ends: set precision too",
-                "4:46: timing: cap_s says where the way to a precision ends: set precision too",
+                "4:53: timing.cap_s: must be a number > 0, not 0",
             ],
         ),
         (

@@ -31,6 +31,8 @@ SECOND_LOOK = (
     "stands in attention",
     "their.package:Other",
     "is gated but not among",
+    "set precision too",
+    "is less than repeats",
 )
 MISTAKES = errors.test_every_mistake_is_told_at_its_place.pytestmark[0].args[1]
 
