@@ -10,11 +10,11 @@ import typer
 
 from ditbench import errors
 from ditbench.cli import output
+from ditbench.cli.concluding import asked_or_kept, conclude, either
 from ditbench.cli.options import BASELINES, RESULTS, Baselines, Json, Out, RunName
 
 if TYPE_CHECKING:
     from ditbench.catalog import Catalog
-    from ditbench.store import Run
 
 _baseline = typer.Typer(
     help="Accepted records of a run, kept in a file for git.", no_args_is_help=True
@@ -46,8 +46,8 @@ def compare(
     from ditbench import store
 
     run = store.read(store.find(out, candidate))
-    against, name = either(baseline, out, baselines)
-    found = comparing.compare(run, against, name, required=True)
+    against, chosen = either(baseline, out, baselines)
+    found = comparing.compare(run, against, chosen.called, required=True)
     if json:
         output.as_json(comparing.findings_to_json(found))
     else:
@@ -58,7 +58,12 @@ def compare(
 def report(
     run: RunName = "latest",
     baseline: Annotated[
-        str, typer.Option("--baseline", metavar="NAME|RUN", help="What to compare with.")
+        str,
+        typer.Option(
+            "--baseline",
+            metavar="NAME|RUN|none",
+            help="What to compare with; default: what the run was concluded with.",
+        ),
     ] = "",
     out: Out = RESULTS,
     baselines: Baselines = BASELINES,
@@ -67,13 +72,11 @@ def report(
         typer.Option("--to", metavar="DIR", help="Where to write; default: the run's folder."),
     ] = None,
 ) -> int:
-    """Write the report of a run anew, and name its page."""
-    from ditbench import compare as comparing
-    from ditbench import store, summary
-    from ditbench.report.render import render
+    """Write the report of a run anew, with the comparison that it was concluded with; name its page."""
+    from ditbench import store
 
     found = store.read(store.find(out, run))
-    against, name = either(baseline, out, baselines) if baseline else (None, "")
+    against, chosen = asked_or_kept(found, baseline, out, baselines)
     folder = to or found.folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +84,7 @@ def report(
         raise errors.UsageError(
             f"--to {folder}: cannot be made a folder: {error.strerror}"
         ) from error
-    print(render(found, summary.summarise(found), comparing.compare(found, against, name), folder))
+    print(conclude(found, against, chosen, folder)[2])
     return errors.OK
 
 
@@ -198,28 +201,6 @@ def baseline_show(
         return output.as_json(summary.rows_to_json(summed))
     output.show_summary(found, summed, comparing.compare(found, None, ""))
     return errors.OK
-
-
-def either(text: str, out: Path, baselines: Path) -> tuple[Run, str]:
-    """The baseline or the run of that name, and what to call it."""
-    from ditbench import store
-
-    if (baselines / f"{text}.jsonl").is_file() or text.endswith(".jsonl"):
-        return store.baseline_read(text, baselines), f"baseline {text}"
-    run = store.read(store.find(out, text))
-    return run, f"run {run.id}"
-
-
-def previous(run: Run, out: Path) -> Run | None:
-    """The newest finished run before this one of the same suite that planned at least its cells."""
-    from ditbench import store
-
-    for entry in store.runs(out):
-        if entry.suite == run.suite and entry.finished and entry.id < run.id:
-            earlier = store.read(entry.folder)
-            if {cell.key for cell in run.planned} <= {cell.key for cell in earlier.planned}:
-                return earlier
-    return None
 
 
 def _catalog() -> Catalog:

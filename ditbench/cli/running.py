@@ -83,7 +83,7 @@ def run(
     if dry_run:
         return plan(suite, select, set_, quick, gpu, out)
     if baseline and baseline != "none":
-        from ditbench.cli.reading import either
+        from ditbench.cli.concluding import either
 
         either(baseline, out, baselines)  # a name that is none shall not cost a night
     choices = Choices(suite, select, tuple(set_ or ()), quick, gpu)
@@ -209,7 +209,10 @@ def _measure(planned: Plan, server: Server, device: Device, out: Path, resume: s
     if resume:
         earlier = store.read(store.find(out, resume))
         _check_same(earlier, head)
-        writer, done = store.RunWriter.resume(earlier.folder), earlier.records
+        writer = store.RunWriter.resume(earlier.folder)
+        done = writer.run.records
+        for problem in writer.run.problems:
+            print(f"ditbench: {problem}; kept aside, to be measured again", file=sys.stderr)
     else:
         writer = store.RunWriter.create(out, head)
     with writer:
@@ -252,16 +255,18 @@ def _head(planned: Plan, here: object, code: object) -> Run:
 
 
 def _check_same(earlier: Run, head: Run) -> None:
-    """A resumed run must be of the same cells on the same kind of machine."""
-    from ditbench import environment
+    """A resumed run must go on as it began: cells, machine, effort and code."""
+    from ditbench import store
 
     if {cell.key for cell in earlier.planned} != {cell.key for cell in head.planned}:
         raise errors.UsageError(
-            f"--resume {earlier.id}: the suite plans other cells than that run did"
+            f"--resume {earlier.id}: the suite plans other cells than that run did; "
+            "give the suite, -k and --set as they were, or start another run"
         )
-    if differences := environment.incompatible(earlier.environment, head.environment):
+    if differences := store.unlike(earlier, head):
         raise errors.UsageError(
-            f"--resume {earlier.id}: the environment is another one: {'; '.join(differences)}"
+            f"--resume {earlier.id}: that run did not measure like this: {'; '.join(differences)}; "
+            "go back to what it had, or start another run"
         )
 
 
@@ -285,22 +290,16 @@ def _write_refused(writer: RunWriter, planned: Plan, head: Run, done: tuple[Reco
 
 def _conclude(folder: Path, out: Path, baseline: str, baselines: Path) -> int:
     """Summarise, compare, write the reports, and only then decide the exit code."""
-    from ditbench import compare, store, summary
-    from ditbench.cli.reading import either, previous
-    from ditbench.report.render import render
+    from ditbench import store
+    from ditbench.cli.concluding import conclude, either, previous
 
     found = store.read(folder)
-    against, name = None, ""
+    against, chosen = None, store.Against()
     if baseline and baseline != "none":
-        against, name = either(baseline, out, baselines)
+        against, chosen = either(baseline, out, baselines, required=True)
     elif not baseline and (against := previous(found, out)):
-        name = f"run {against.id}"
-    summed = summary.summarise(found)
-    comparison = compare.compare(
-        found, against, name, required=bool(baseline) and baseline != "none"
-    )
-    page = render(found, summed, comparison, folder)
-    store.write_verdict(folder, compare.findings_to_json(comparison), comparison.exit_codes)
+        chosen = store.Against(against.id, against.id)
+    summed, comparison, page = conclude(found, against, chosen, folder)
     output.show_summary(found, summed, comparison)
     print(page)
     return errors.first_of(set(comparison.exit_codes))
@@ -314,7 +313,7 @@ def _latency_seen(out: Path, suite: str) -> dict[str, float]:
     from ditbench.records import Stage
 
     for entry in store.runs(out):
-        if entry.suite == suite:
+        if entry.suite == suite and not entry.problem:
             earlier = store.read(entry.folder)
             timed = [
                 r for r in earlier.records if r.stage is Stage.TIME and r.metrics.get("latency")

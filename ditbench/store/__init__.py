@@ -12,9 +12,12 @@ from ditbench.store.baselines import LeftOut, baseline_list, baseline_read, base
 from ditbench.store.index import Entry, entries_to_json, find, runs
 from ditbench.store.order import clock_notes
 from ditbench.store.reading import Run, read
-from ditbench.store.writing import RunWriter, done, slug, write_verdict
+from ditbench.store.sameness import unlike
+from ditbench.store.verdicts import Against, concluded_against, write_verdict
+from ditbench.store.writing import RunWriter, done, slug
 
 __all__ = [
+    "Against",
     "Entry",
     "LeftOut",
     "Run",
@@ -23,11 +26,13 @@ __all__ = [
     "baseline_read",
     "baseline_set",
     "clock_notes",
+    "concluded_against",
     "done",
     "entries_to_json",
     "find",
     "read",
     "runs",
     "slug",
+    "unlike",
     "write_verdict",
 ]

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from ditbench.errors import StoreError, first_of
-from ditbench.records import SCHEMA, Record, Stage, digest, record_to_json
+from ditbench.errors import StoreError
+from ditbench.records import Choice, Record, Stage, digest, record_to_json
 from ditbench.store.disk import RESUME, load, write_all, write_whole, writing
 from ditbench.store.lock import locked
 from ditbench.store.order import next_id
@@ -32,7 +31,6 @@ from ditbench.store.reading import (
 )
 from ditbench.store.seal import sealed
 
-VERDICT = "verdict.json"
 SAVED = "records.saved.jsonl"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -48,6 +46,9 @@ class RunWriter:
         self.run = run
         self._lock = lock
         self._count = len(run.records)
+        self._weights: dict[tuple[Choice, str], str] = {}
+        for record in run.records:
+            self._check_weights(record)
         self._path = run.folder / RECORDS
         with writing(self._path):
             self._file = self._path.open("a+b", buffering=0)
@@ -118,7 +119,11 @@ class RunWriter:
         return self.run.folder / "images"
 
     def append(self, record: Record) -> None:
-        """Put one record on disk for good. Raises StoreError; what was there before stays whole."""
+        """Put one record on disk for good. Raises StoreError; what was there before stays whole.
+
+        A record of other weights than those that the run began with is refused.
+        """
+        self._check_weights(record)
         with writing(self._path):
             self._put(sealed(to_plain(record)).encode() + b"\n")
         self._count += 1
@@ -128,6 +133,14 @@ class RunWriter:
         """Say on disk that the run came to its end, and with how many records. Raises StoreError."""
         self._check_there()
         _write_head(dataclasses.replace(self.run, finished=True, written=self._count))
+
+    def _check_weights(self, record: Record) -> None:
+        told, name = record.facts.get("weights"), (record.cell.model, record.cell.weights)
+        if told and self._weights.setdefault(name, told) != told:
+            raise StoreError(
+                f"{self.folder}: the weights {record.cell.weights!r} changed under this run: it began with "
+                f"{self._weights[name]}, now they are {told}: put the first back, or start another run"
+            )
 
     def _put(self, line: bytes) -> None:
         file = self._file.fileno()
@@ -199,20 +212,6 @@ def slug(name: str) -> str:
 def to_plain(record: Record) -> dict[str, Any]:
     """A record as JSON can say it, its evidence too."""
     return record_to_json(record) | {"facts": _plain(record.facts)}
-
-
-def write_verdict(
-    folder: Path, findings: Sequence[Mapping[str, Any]], exit_codes: Iterable[int]
-) -> None:
-    """Write verdict.json: the findings as plain objects and every exit code that holds. Raises StoreError."""
-    codes = set(exit_codes)
-    verdict = {
-        "schema": SCHEMA,
-        "exit_code": first_of(codes),
-        "exit_codes": sorted(codes),
-        "findings": list(findings),
-    }
-    write_whole(folder / VERDICT, json.dumps(verdict, indent=1, allow_nan=False) + "\n")
 
 
 def _is_at(path: Path, file: IO[bytes]) -> bool:

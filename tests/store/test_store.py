@@ -313,6 +313,7 @@ def test_a_verdict_holds_every_exit_code_and_the_first_of_them(tmp_path):
         "schema": 2,
         "exit_code": 4,
         "exit_codes": [3, 4],
+        "against": {"name": "", "run": "", "required": False},
         "findings": [{"metric": "latency"}],
     }
 
@@ -342,3 +343,18 @@ def test_a_writer_that_cannot_open_its_run_lets_go_of_it(tmp_path, monkeypatch):
         with pytest.raises(StoreError, match="Input/output error"):
             RunWriter.resume(folder)
     RunWriter.resume(folder).close()
+
+
+def test_weights_that_change_under_a_run_are_refused_with_both_digests(tmp_path):
+    with RunWriter.create(tmp_path, RUN) as writer:
+        writer.append(gate(cell(), weights="sha256 aa"))
+        writer.append(gate(cell(weights="random"), weights="random, seed 0"))
+    with RunWriter.resume(writer.folder) as again:
+        with pytest.raises(StoreError) as told:
+            again.append(gate(cell("sdpa"), weights="sha256 bb"))
+        again.append(gate(cell("sdpa"), weights="sha256 aa"))
+    assert str(told.value) == (
+        f"{writer.folder}: the weights 'embedded' changed under this run: it began with sha256 aa, "
+        "now they are sha256 bb: put the first back, or start another run"
+    )
+    assert len(read(writer.folder).records) == 3

@@ -8,7 +8,7 @@ import datetime as dt
 import pytest
 from fakes_runs import cell, fake_run, gate, record
 
-from ditbench.cli.reading import previous
+from ditbench.cli.concluding import previous
 from ditbench.records import Stage
 from ditbench.store import RunWriter, clock_notes, find, order, read, runs, writing
 from ditbench.summary import summarise

@@ -1,0 +1,97 @@
+"""What a run is compared with, its pages and its verdict: when it ends, and when it is shown again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ditbench import errors
+
+if TYPE_CHECKING:
+    from ditbench.compare import Comparison
+    from ditbench.store import Against, Run
+    from ditbench.summary import Summary
+
+
+def conclude(
+    run: Run, against: Run | None, chosen: Against, folder: Path
+) -> tuple[Summary, Comparison, Path]:
+    """Summarise, compare, write the pages into a folder, and the verdict where that is the run's own."""
+    from ditbench import compare as comparing
+    from ditbench import store, summary
+    from ditbench.report.render import render
+
+    summed = summary.summarise(run)
+    comparison = comparing.compare(run, against, chosen.called, required=chosen.required)
+    page = render(run, summed, comparison, folder)
+    if folder == run.folder:
+        findings = comparing.findings_to_json(comparison)
+        store.write_verdict(folder, findings, comparison.exit_codes, chosen)
+    return summed, comparison, page
+
+
+def either(text: str, out: Path, baselines: Path, *, required: bool = False) -> tuple[Run, Against]:
+    """The baseline or the run of that name, and what to call it from now on.
+
+    A run is called by its whole id: "latest" will be another one tomorrow.
+    """
+    from ditbench import store
+
+    if (baselines / f"{text}.jsonl").is_file() or text.endswith(".jsonl"):
+        baseline = store.baseline_read(text, baselines)
+        return baseline, store.Against(text, baseline.id, required)
+    run = store.read(store.find(out, text))
+    return run, store.Against(run.id, run.id, required)
+
+
+def asked_or_kept(run: Run, asked: str, out: Path, baselines: Path) -> tuple[Run | None, Against]:
+    """What a report compares with: what is asked for, else what the run was concluded with."""
+    from ditbench import store
+
+    if asked:
+        return (None, store.Against()) if asked == "none" else either(asked, out, baselines)
+    kept = store.concluded_against(run.folder)
+    if kept is None:
+        return _guessed(run, out)
+    if not kept.name:
+        _tell(f"run {run.id} was compared with nothing; --baseline names something")
+        return None, kept
+    try:
+        against, _ = either(kept.name, out, baselines)
+    except errors.StoreError as error:
+        raise errors.StoreError(
+            f"run {run.id} was compared with {kept.called}, which is not to be had any more ({error}): "
+            "name something else with --baseline, or --baseline none"
+        ) from error
+    if against.id != kept.run:
+        _tell(f"{kept.called} was of run {kept.run} then, and is of run {against.id} now")
+    return against, kept
+
+
+def previous(run: Run, out: Path) -> Run | None:
+    """The newest finished run before this one of the same suite that planned at least its cells."""
+    from ditbench import store
+
+    for entry in store.runs(out):
+        before = entry.suite == run.suite and entry.finished and entry.id < run.id
+        if before and not entry.problem:
+            earlier = store.read(entry.folder)
+            if {cell.key for cell in run.planned} <= {cell.key for cell in earlier.planned}:
+                return earlier
+    return None
+
+
+def _guessed(run: Run, out: Path) -> tuple[Run | None, Against]:
+    """A run that was cut off, or is of schema 1, does not say what it was compared with."""
+    from ditbench import store
+
+    against = previous(run, out)
+    name = against.id if against else ""
+    told = f"run {name}, the one before it" if name else "nothing, for there is none before it"
+    _tell(f"run {run.id} does not say what it was compared with: compared with {told}")
+    return against, store.Against(name, name)
+
+
+def _tell(text: str) -> None:
+    print(f"ditbench: {text}", file=sys.stderr)

@@ -1,0 +1,46 @@
+"""Whether the records of two runs may stand in one: the same machine, effort and code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ditbench.environment import incompatible
+from ditbench.records import canonical
+from ditbench.store.reading import Run
+
+_ABSENT = "not given"
+
+
+def unlike(then: Run, now: Run) -> list[str]:
+    """What forbids it, each difference with both values, as "timing.repeats: 20 -> 9"; empty means nothing.
+
+    A run of schema 1 did not keep its effort, so nothing can be added to it.
+    """
+    return [
+        *incompatible(then.environment, now.environment),
+        *_differences(_flat(then.effort), _flat(now.effort)),
+        *_differences(then.code, now.code),
+    ]
+
+
+def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for name in dict.fromkeys((*then, *now)):
+        before, after = then.get(name, _ABSENT), now.get(name, _ABSENT)
+        if canonical(before) != canonical(after):
+            yield f"{name}: {_said(before)} -> {_said(after)}"
+
+
+def _flat(effort: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """{"timing": {"repeats": 20}} as {"timing.repeats": 20}."""
+    found: dict[str, Any] = {}
+    for name, value in effort.items():
+        inner = _flat(value, f"{above}{name}.") if isinstance(value, Mapping) else None
+        found |= {f"{above}{name}": value} if inner is None else inner
+    return found
+
+
+def _said(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(str, value)) + "]"
+    return str(value)

@@ -1,0 +1,71 @@
+"""verdict.json: what a run was concluded with, for programs, and for whoever renders it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ditbench.errors import first_of
+from ditbench.records import SCHEMA
+from ditbench.store.disk import load, write_whole
+from ditbench.store.reading import well_formed
+
+VERDICT = "verdict.json"
+
+
+@dataclass(frozen=True)
+class Against:
+    """What a run is compared with: the baseline's or the run's name as a command line takes it.
+
+    name: empty for nothing. run: the id of the run whose records these are. required: whether something
+    must compare.
+    """
+
+    name: str = ""
+    run: str = ""
+    required: bool = False
+
+    @property
+    def called(self) -> str:
+        """For people: "baseline main", or "run 20261121-100000-1f2e"; empty for nothing."""
+        if not self.name:
+            return ""
+        return f"run {self.run}" if self.name == self.run else f"baseline {self.name}"
+
+
+def write_verdict(
+    folder: Path,
+    findings: Sequence[Mapping[str, Any]],
+    exit_codes: Iterable[int],
+    against: Against = Against(),
+) -> None:
+    """Write the findings as plain objects, every exit code that holds, and what was compared with.
+
+    Raises StoreError.
+    """
+    codes = set(exit_codes)
+    verdict = {
+        "schema": SCHEMA,
+        "exit_code": first_of(codes),
+        "exit_codes": sorted(codes),
+        "against": {"name": against.name, "run": against.run, "required": against.required},
+        "findings": list(findings),
+    }
+    text = json.dumps(verdict, indent=1, allow_nan=False) + "\n"
+    write_whole(folder / VERDICT, text, "write it again with `ditbench report`")
+
+
+def concluded_against(folder: Path) -> Against | None:
+    """What the run was compared with; None where no verdict says so. Raises StoreError."""
+    path = folder / VERDICT
+    if not path.exists():
+        return None
+
+    def read() -> Against | None:
+        plain = json.loads(load(path).decode())
+        return Against(**plain["against"]) if "against" in plain else None
+
+    return well_formed(f"{path}:1", read)

@@ -1,0 +1,171 @@
+"""Verbs on results that are there already: what was concluded stays concluded, what cannot go on says why."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from fakes_runs import cell, fake_run, gate, timed
+
+from ditbench import cli
+from ditbench.cli.running import _check_same
+from ditbench.environment import Environment
+from ditbench.errors import UsageError
+from ditbench.store import RunWriter, baseline_set, read
+
+EFFORT = {
+    "timing": {"warmup": 3, "repeats": 20},
+    "quality": {"samples": 48, "reference": ["softmax"]},
+    "metrics": ["latency", "macs"],
+}
+
+
+def records(seconds=0.1):
+    return gate(cell(), exact=True), *timed(cell(), (seconds,) * 5, (seconds,) * 5)
+
+
+def written(results, seconds=0.1, *, finish=True, **parts):
+    with RunWriter.create(results, fake_run(*records(seconds), **parts)) as writer:
+        for one in records(seconds):
+            writer.append(one)
+        if finish:
+            writer.finish()
+    return read(writer.folder)
+
+
+@pytest.fixture
+def ditbench(tmp_path, capsys):
+    """Run a verb on results and baselines of this test; exit code, stdout and stderr."""
+
+    def ditbench(*arguments):
+        places = ["--out", str(tmp_path / "results"), "--baselines", str(tmp_path / "baselines")]
+        code = cli.main([*arguments, *places])
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return ditbench
+
+
+def verdict(run):
+    return json.loads((run.folder / "verdict.json").read_text())
+
+
+def test_a_report_is_rendered_again_with_the_baseline_that_the_run_was_concluded_with(
+    tmp_path, ditbench
+):
+    results, baselines = tmp_path / "results", tmp_path / "baselines"
+    baseline_set(written(results), "main", baselines)
+    run = written(results, 0.2)
+    assert ditbench("report", run.id, "--baseline", "main")[0] == 0
+    first = verdict(run)
+    assert first["against"] == {
+        "name": "main",
+        "run": read(min(results.glob("*/*"))).id,
+        "required": False,
+    }
+    assert {one["metric"] for one in first["findings"]} >= {"latency"}
+    code, _, told = ditbench("report", run.id)
+    assert (code, told) == (0, "")
+    assert verdict(run) == first
+    assert "baseline main" in (run.folder / "report.md").read_text()
+
+
+def test_a_run_is_remembered_by_its_whole_id_and_not_as_latest(tmp_path, ditbench):
+    first, second = written(tmp_path / "results"), written(tmp_path / "results", 0.2)
+    ditbench("report", first.id, "--baseline", "latest")
+    assert verdict(first)["against"]["name"] == second.id
+
+
+def test_a_report_without_a_comparison_says_so(tmp_path, ditbench):
+    run = written(tmp_path / "results")
+    ditbench("report", run.id, "--baseline", "none")
+    code, _, told = ditbench("report", run.id)
+    assert code == 0
+    assert told == (
+        f"ditbench: run {run.id} was compared with nothing; --baseline names something\n"
+    )
+
+
+def test_a_run_that_does_not_say_what_it_was_compared_with_takes_the_one_before_and_says_so(
+    tmp_path, ditbench
+):
+    first, second = written(tmp_path / "results"), written(tmp_path / "results", 0.2)
+    code, _, told = ditbench("report", second.id)
+    assert code == 0
+    assert told == (
+        f"ditbench: run {second.id} does not say what it was compared with: "
+        f"compared with run {first.id}, the one before it\n"
+    )
+    assert verdict(second)["against"]["name"] == first.id
+
+
+def test_a_baseline_that_is_gone_is_one_line_with_the_way_out(tmp_path, ditbench):
+    run = written(tmp_path / "results")
+    baseline_set(run, "main", tmp_path / "baselines")
+    ditbench("report", run.id, "--baseline", "main")
+    (tmp_path / "baselines" / "main.jsonl").unlink()
+    before = verdict(run)
+    code, _, told = ditbench("report", run.id)
+    assert code == 2
+    assert told.startswith(
+        f"ditbench: run {run.id} was compared with baseline main, which is not to be had any more ("
+    )
+    assert told.endswith("name something else with --baseline, or --baseline none\n")
+    assert verdict(run) == before
+
+
+def test_a_baseline_that_was_set_anew_since_is_told(tmp_path, ditbench):
+    results, baselines = tmp_path / "results", tmp_path / "baselines"
+    first, second = written(results), written(results, 0.2)
+    baseline_set(first, "main", baselines)
+    ditbench("report", second.id, "--baseline", "main")
+    baseline_set(second, "main", baselines)
+    told = ditbench("report", second.id)[2]
+    assert told == (
+        f"ditbench: baseline main was of run {first.id} then, and is of run {second.id} now\n"
+    )
+
+
+def test_a_report_into_another_folder_leaves_the_runs_verdict_alone(tmp_path, ditbench):
+    run = written(tmp_path / "results")
+    ditbench("report", run.id, "--baseline", "none", "--to", str(tmp_path / "elsewhere"))
+    assert (tmp_path / "elsewhere" / "report.html").exists()
+    assert not (run.folder / "verdict.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"effort": EFFORT | {"timing": {"warmup": 3, "repeats": 9}}}, "timing.repeats: 20 -> 9"),
+        (
+            {"effort": EFFORT | {"quality": {"samples": 8, "reference": ["softmax", "dataset"]}}},
+            "quality.samples: 48 -> 8; quality.reference: [softmax] -> [softmax, dataset]",
+        ),
+        ({"effort": EFFORT | {"metrics": ["macs"]}}, "metrics: [latency, macs] -> [macs]"),
+        (
+            {"code": {"version": "0.1.0", "commit": "ffff", "dirty": True}},
+            "commit: 0123abcd -> ffff; dirty: False -> True",
+        ),
+        ({"environment": Environment({"device": "cpu", "torch": "3"})}, "torch: 2.13.0 -> 3"),
+    ],
+)
+def test_a_run_never_goes_on_with_another_effort_code_or_machine(changed, told):
+    earlier = fake_run(*records(), effort=EFFORT)
+    _check_same(earlier, fake_run(*records(), effort=EFFORT))
+    with pytest.raises(UsageError) as error:
+        _check_same(earlier, fake_run(*records(), **({"effort": EFFORT} | changed)))
+    assert str(error.value).startswith(
+        f"--resume {earlier.id}: that run did not measure like this: "
+    )
+    assert told in str(error.value)
+    assert str(error.value).endswith("; go back to what it had, or start another run")
+
+
+def test_a_run_of_schema_1_cannot_go_on_because_it_kept_no_effort():
+    with pytest.raises(UsageError, match=r"timing\.repeats: not given -> 20"):
+        _check_same(fake_run(*records()), fake_run(*records(), effort=EFFORT))
+
+
+def test_a_run_never_goes_on_with_other_cells():
+    with pytest.raises(UsageError, match="plans other cells than that run did; give the suite, -k"):
+        _check_same(fake_run(*records()), fake_run(gate(cell("sdpa"))))
