@@ -10,6 +10,7 @@ whose fields are its settings.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -26,23 +27,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of q, k and v. batch counts rows of a forward: guidance doubles it."""
+    """Sizes of q, k and v. batch counts rows of a forward: guidance doubles it.
+
+    grid: rows and columns of tokens, for methods that look at neighbours; None for the squarest there is.
+    """
 
     batch: int
     heads: int
     tokens: int
     head_dim: int
+    grid: tuple[int, int] | None = None
+
+    @property
+    def places(self) -> tuple[int, int]:
+        """Rows and columns of tokens."""
+        return self.grid or squarest(self.tokens)
 
 
 @dataclass(frozen=True)
 class Site:
-    """One place in a model where attention happens: which block (from 0), and how tokens lie in 2-D."""
+    """One place in a model where attention happens: which block (from 0), and how tokens lie in 2-D.
+
+    device, dtype: as torch says them, for what a method prepares before the first call.
+    """
 
     block: int
     depth: int
     heads: int
     head_dim: int
     grid: tuple[int, int]
+    device: str = "cpu"
+    dtype: str = "float32"
 
 
 class Layer(Protocol):
@@ -124,6 +139,12 @@ class CoreLayer:
     def __call__(self, x: torch.Tensor, project: Project, step: int) -> torch.Tensor:  # noqa: ARG002 (no memory)
         """Project, attend."""
         return self.method.attend(*project(x))
+
+
+def squarest(tokens: int) -> tuple[int, int]:
+    """The most square grid of so many tokens, no more rows than columns: 40 is 5 x 8."""
+    rows = next(n for n in range(math.isqrt(tokens), 0, -1) if tokens % n == 0)
+    return rows, tokens // rows
 
 
 METHODS: Registry[type[AttentionMethod]] = Registry(

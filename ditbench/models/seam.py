@@ -80,9 +80,10 @@ class Denoiser:
 
     def sites(self) -> tuple[Site, ...]:
         """Every place where attention happens, from block 0."""
-        spec = self.spec
+        spec, network = self.spec, self.network
+        where = (str(network.device), str(network.dtype).removeprefix("torch."))
         return tuple(
-            Site(block, spec.depth, spec.heads, spec.head_dim, spec.grid)
+            Site(block, spec.depth, spec.heads, spec.head_dim, spec.grid, *where)
             for block in range(spec.depth)
         )
 
@@ -126,7 +127,7 @@ class Denoiser:
 
 def shape_of(spec: DiT, rows: int) -> Shape:
     """Sizes of q, k, v in a forward of so many rows of this architecture."""
-    return Shape(rows, spec.heads, spec.tokens, spec.head_dim)
+    return Shape(rows, spec.heads, spec.tokens, spec.head_dim, spec.grid)
 
 
 def placed(

@@ -27,6 +27,16 @@ MORE_SETTINGS = {
         {"block_size": 1},
     ],
     "nystromformer": [{"rank": 7}, {"rank": 10, "iterations": 2, "reuse_az": False}],
+    "performer": [
+        {"features": 7, "orthogonal": False},
+        {"features": 20, "stabilised": False, "seed": 3},
+    ],
+    "linformer": [{"rank": 7, "seed": 3}],
+    "gqa": [{"kv_heads": 2}],
+    "window": [{"size": 2}, {"size": 1}],
+    "top-k": [{"keep": 1.0}, {"keep": 0.01}],
+    "token-merge": [{"ratio": 0.5}],
+    "int8-qk": [{"scale_per": "head", "smooth": False}],
 }
 # Relative L2 distance from float64 that rounding explains.
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
@@ -186,12 +196,19 @@ def test_an_opened_layer_gives_what_attend_gives(method):
 
 @every_method
 def test_compiles_whole(method):
+    """As a model calls it: opened, so that what is drawn once has been drawn."""
+    torch.compiler.reset()  # each method is a recompilation of the same function, and these are counted
     q, k, v = inputs()
-    attend = torch.compile(
-        runnable(method).attend, fullgraph=True, dynamic=False, backend="aot_eager"
-    )
+    layer = runnable(method).open(Site(0, 1, SHAPE.heads, SHAPE.head_dim, (5, 8)))
+
+    x = torch.zeros(SHAPE.batch, SHAPE.tokens, SHAPE.heads * SHAPE.head_dim)
+
+    def attend(q, k, v):
+        return layer(x, lambda _: (q, k, v), 0)
+
+    compiled = torch.compile(attend, fullgraph=True, dynamic=False, backend="aot_eager")
     with torch.inference_mode():
-        torch.testing.assert_close(attend(q, k, v), method.attend(q, k, v))
+        torch.testing.assert_close(compiled(q, k, v), method.attend(q, k, v))
 
 
 def place(name, told, shape=SHAPE, *, of, reasons=()):
@@ -214,6 +231,25 @@ def wide(head_dim):
         place("monarch", ("block_size", 40), of="float32 on cpu"),
         place("nystromformer", ("rank", 40), of="float32 on cpu", reasons=("less than the 40",)),
         place("nystromformer", ("rank", 39), of="float32 on cpu"),
+        place("linformer", ("rank", 40), of="float32 on cpu", reasons=("less than the 40",)),
+        place("gqa", ("kv_heads", 3), of="float32 on cpu", reasons=("2 heads do not fall into 3",)),
+        place("window", ("size", 6), of="float32 on cpu", reasons=("does not fit the 5 x 8",)),
+        place("window", ("size", 5), of="float32 on cpu"),
+        place("top-k", ("keep", 1.5), of="float32 on cpu", reasons=("no share",)),
+        place("token-merge", ("ratio", 0.6), of="float32 on cpu", reasons=("merges 24 of 40",)),
+        place("token-merge", ("ratio", 0.0), of="float32 on cpu", reasons=("merges 0 of 40",)),
+        place("token-merge", ("ratio", 0.5), of="float32 on cpu"),
+        place(
+            "int8-qk", ("smooth", True), wide(1041), of="float32 on cpu", reasons=("at most 1040",)
+        ),
+        place("int8-qk", ("smooth", True), wide(1040), of="float32 on cpu"),
+        place(
+            "flash",
+            ("release", "2"),
+            wide(257),
+            of="float32 on cpu",
+            reasons=("release 2", "CUDA device", "float16 or bfloat16", "at most 256"),
+        ),
         place("sdpa", ("backend", "efficient"), of="float32 on cpu", reasons=("CUDA device",)),
         place(
             "sdpa",
