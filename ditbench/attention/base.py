@@ -128,13 +128,21 @@ class AttentionMethod(ABC):
         return CoreLayer(self)
 
 
+class Core(Protocol):
+    """What a layer without memory calls: a method, or one made ready for its site."""
+
+    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """(batch, heads, tokens, head_dim) from three of the same shape, in their dtype."""
+        ...
+
+
 @dataclass(frozen=True)
 class CoreLayer:
-    """A layer without memory."""
+    """A layer without memory: it projects, and leaves the rest to a core whose cost its method declares."""
 
     stateless: ClassVar[bool] = True
 
-    method: AttentionMethod
+    method: Core
 
     def __call__(self, x: torch.Tensor, project: Project, step: int) -> torch.Tensor:  # noqa: ARG002 (no memory)
         """Project, attend."""

@@ -14,15 +14,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 
-from ditbench.attention.base import AttentionMethod, Layer, Shape, Site, register
+from ditbench.attention.base import AttentionMethod, CoreLayer, Layer, Shape, Site, register
 from ditbench.registry import setting
-
-if TYPE_CHECKING:
-    from ditbench.attention.base import Project
 
 
 @register
@@ -63,21 +60,19 @@ class Linformer(AttentionMethod):
         """With a projection of the block's own, ready on its device."""
         tokens = site.grid[0] * site.grid[1]
         R = _projection(self.rank, tokens, (self.seed, site.block))
-        return _Layer(self, site.block, R.to(site.device, getattr(torch, site.dtype)))
+        return CoreLayer(_Drawn(self, site.block, R.to(site.device, getattr(torch, site.dtype))))
 
 
 @dataclass(frozen=True)
-class _Layer:
+class _Drawn:
     """Equal to another of the same method and block: the projection follows from these."""
-
-    stateless: ClassVar[bool] = True
 
     method: Linformer
     block: int
     R: torch.Tensor = field(compare=False, repr=False)
 
-    def __call__(self, x: torch.Tensor, project: Project, step: int) -> torch.Tensor:  # noqa: ARG002 (no memory)
-        return self.method.through(self.R, *project(x))
+    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return self.method.through(self.R, q, k, v)
 
 
 @lru_cache(maxsize=1024)

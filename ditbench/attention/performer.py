@@ -15,15 +15,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 
-from ditbench.attention.base import AttentionMethod, Layer, Shape, Site, register
+from ditbench.attention.base import AttentionMethod, CoreLayer, Layer, Shape, Site, register
 from ditbench.registry import setting
-
-if TYPE_CHECKING:
-    from ditbench.attention.base import Project
 
 
 @register
@@ -77,21 +74,21 @@ class Performer(AttentionMethod):
     def open(self, site: Site) -> Layer:
         """With directions of the block's own, ready on its device."""
         drawn = _directions(self.features, site.head_dim, self.orthogonal, (self.seed, site.block))
-        return _Layer(self, site.block, drawn.to(site.device, getattr(torch, site.dtype)))
+        return CoreLayer(
+            _Drawn(self, site.block, drawn.to(site.device, getattr(torch, site.dtype)))
+        )
 
 
 @dataclass(frozen=True)
-class _Layer:
+class _Drawn:
     """Equal to another of the same method and block: the directions follow from these."""
-
-    stateless: ClassVar[bool] = True
 
     method: Performer
     block: int
     w: torch.Tensor = field(compare=False, repr=False)
 
-    def __call__(self, x: torch.Tensor, project: Project, step: int) -> torch.Tensor:  # noqa: ARG002 (no memory)
-        return self.method.along(self.w, *project(x))
+    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return self.method.along(self.w, q, k, v)
 
 
 @lru_cache(maxsize=1024)

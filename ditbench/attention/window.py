@@ -13,15 +13,20 @@ nor with windows that do not overlap.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 
-from ditbench.attention.base import AttentionMethod, Layer, Shape, Site, register, squarest
+from ditbench.attention.base import (
+    AttentionMethod,
+    CoreLayer,
+    Layer,
+    Shape,
+    Site,
+    register,
+    squarest,
+)
 from ditbench.registry import setting
-
-if TYPE_CHECKING:
-    from ditbench.attention.base import Project
 
 
 @register
@@ -84,17 +89,15 @@ class Window(AttentionMethod):
 
     def open(self, site: Site) -> Layer:
         """On the site's own grid."""
-        return _Layer(self, site.grid)
+        return CoreLayer(_OnGrid(self, site.grid))
 
 
 @dataclass(frozen=True)
-class _Layer:
+class _OnGrid:
     """A window on one grid."""
-
-    stateless: ClassVar[bool] = True
 
     method: Window
     grid: tuple[int, int]
 
-    def __call__(self, x: torch.Tensor, project: Project, step: int) -> torch.Tensor:  # noqa: ARG002 (no memory)
-        return self.method.on(self.grid, *project(x))
+    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return self.method.on(self.grid, q, k, v)

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from ditbench.attention.base import METHODS, Shape, Site, squarest
+from ditbench.attention.base import METHODS, CoreLayer, Shape, Site, squarest
 
 B, H, N, D = 2, 2, 24, 8
 
@@ -282,3 +282,11 @@ def test_sage_is_told_our_layout(monkeypatch):
     q, k, v = inputs()
     assert close(method("sage").attend(q, k, v), softmax(q, k, v))
     assert not method("sage").unsupported(Shape(B, H, N, D), "bfloat16", "cuda")
+
+
+@pytest.mark.parametrize("name", ["performer", "linformer", "window"])
+def test_a_core_made_ready_for_its_site_is_still_a_core(name):
+    """So its multiply-adds are the declared ones, once, and the rest of the model is counted around it."""
+    layer = method(name).open(Site(0, 1, H, D, (40, 40)))
+    assert isinstance(layer, CoreLayer)
+    assert layer.stateless
