@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ import typer
 
 from ditbench import __version__, errors
 from ditbench.cli import reading, running, starting
+from ditbench.run.interrupts import Interrupts, arrived
 
 app = typer.Typer(
     name="ditbench",
@@ -38,25 +40,39 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code by DESIGN's table. A person's mistake is one clear line."""
+    with Interrupts():
+        code = _run(arguments)
+        return errors.INTERRUPTED if arrived() else code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except errors.DitbenchError as error:
         # A suite's mistakes begin with their own place, which editors and terminals know how to follow.
         prefix = "" if isinstance(error, errors.SuiteError) else "ditbench: "
-        print(f"{prefix}{error}", file=sys.stderr)
+        _tell(f"{prefix}{error}")
         return error.exit_code
-    except KeyboardInterrupt:
-        print("ditbench: interrupted", file=sys.stderr)
-        return errors.INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has left, as `| head` does
         return errors.OK
-    except Exception as error:  # noqa: BLE001 (the last line of defence: whatever it is, exit 1 and say so)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (the last line of defence: say what it is)
+        if arrived():  # and what broke on the way out is its doing
+            _tell("ditbench: interrupted")
+            return errors.INTERRUPTED
         return _unforeseen(error)
+    if arrived():
+        _tell("ditbench: interrupted")
     return int(code or errors.OK)
 
 
-def _unforeseen(error: Exception) -> int:
+def _tell(line: str) -> None:
+    """One line on stderr, if anybody is left to read it."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr)
+
+
+def _unforeseen(error: BaseException) -> int:
     """Typer's own usage errors show themselves; anything else is ours to be ashamed of."""
     if hasattr(error, "show") and hasattr(error, "exit_code"):
         error.show()

@@ -7,20 +7,21 @@ imported its modules, counts its threads just before each fork, and every child 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-import ctypes
 import gc
 import importlib
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ditbench.errors import UnfitError
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+from ditbench.run import processes
+from ditbench.run.interrupts import SIGNALS
 
 
 @dataclass
@@ -41,13 +42,14 @@ MARK = Mark()
 
 
 def arm(*modules: str, single_threaded: tuple[str, ...] = ()) -> None:
-    """Make this process a server fit to fork: import, mark, die with the parent, look before each fork.
+    """Make this process a server fit to fork: import, mark, end with the parent, look before each fork.
 
-    single_threaded: modules to import first, with OpenBLAS told to start no threads of its own. An
+    It hears no Ctrl-C and no closed terminal, from before its first import on: those are its parent's to
+    handle. single_threaded: modules to import first, with OpenBLAS told to start no threads of its own. An
     import that fails is kept as text, because multiprocessing swallows it.
     """
-    die_with_parent()
     MARK.server = os.getpid()
+    _end_with_parent()
     try:
         with _no_blas_threads():
             _import(single_threaded)
@@ -80,13 +82,44 @@ def check(preload: str) -> None:
         os._exit(1)
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends.
+def be_a_worker() -> None:
+    """Make this process, fresh from the fork, one that dies with the server and leaves nothing unseen.
 
-    The chain is ditbench -> server -> worker. multiprocessing alone would not do: each worker holds the
-    pipe by which the server notices that its parent has gone, so a hanging worker keeps both alive.
+    It leads a session of its own; what it starts and forgets stays its own until it ends, and is the
+    server's from then on.
     """
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    processes.die_with_parent()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.setsid()
+    processes.adopt_orphans()
+
+
+def _end_with_parent() -> None:
+    """Leave the terminal's reach; take every descendant along when the parent ends, however it ends.
+
+    The chain is ditbench -> server -> worker -> what a method starts. multiprocessing alone would not do:
+    each worker holds the pipe by which the server notices that its parent has gone, so a hanging worker
+    keeps both alive.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+    with contextlib.suppress(PermissionError):  # it leads a session already
+        os.setsid()
+    processes.adopt_orphans()
+    # multiprocessing is surprised by every orphan that it reaps
+    warnings.filterwarnings("ignore", "forkserver: waitpid returned unexpected pid")
+    processes.die_with_parent(signal.SIGTERM)
+    atexit.register(processes.end_children)
+    signal.pthread_sigmask(
+        signal.SIG_UNBLOCK, SIGNALS
+    )  # they were held back while this process started
+
+
+def _end(_number: int, _frame: object) -> None:
+    if os.getpid() == MARK.server:
+        processes.end_children()
+    os._exit(128 + signal.SIGTERM)
 
 
 def _look() -> None:

@@ -1,17 +1,20 @@
-"""Ctrl-C and SIGTERM as one exception, held back while a line is being written."""
+"""Ctrl-C, SIGTERM and a closed terminal as one exception, held back while a line is being written."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from ditbench.errors import INTERRUPTED, DitbenchError
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Who presses Ctrl-C twice means it once: what the first has begun to put away must not be torn.
+PATIENCE_S = 5.0
 
 
 class InterruptedRunError(DitbenchError):
@@ -21,35 +24,70 @@ class InterruptedRunError(DitbenchError):
 
 
 @dataclass
-class Interrupts:
-    """Raises KeyboardInterrupt in the main thread on either signal while entered; elsewhere does nothing."""
+class _State:
+    """What has come, of which there is one in a process as there is one set of signal handlers."""
 
+    acting: Interrupts | None = None
+    holding: bool = False
+    pending: bool = False
+    last: float | None = None
+
+
+_STATE = _State()
+
+
+@dataclass
+class Interrupts:
+    """While entered, any of the signals raises KeyboardInterrupt in the main thread.
+
+    Entered outside the main thread, or again inside itself, it changes nothing. A signal that comes within
+    seconds of another is the same wish. at_the_end: this process ends next, so that after one signal no
+    later one matters.
+    """
+
+    at_the_end: bool = False
     _before: dict[signal.Signals, Any] = field(default_factory=dict)
-    _holding: bool = False
-    _pending: bool = False
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._arrive) for number in _SIGNALS}
+        if _STATE.acting or threading.current_thread() is not threading.main_thread():
+            return self
+        _STATE.acting, _STATE.last = self, None
+        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # as nohup wants it
+        heard = [number for number in SIGNALS if not (ignored and number is signal.SIGHUP)]
+        self._before = {number: signal.signal(number, _arrive) for number in heard}
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        if _STATE.acting is not self:
+            return
+        _STATE.acting = None
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if self.at_the_end and arrived() else handler)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """A signal that comes in here is raised at the end of it."""
-        self._holding = True
+        _STATE.holding = True
         try:
             yield
         finally:
-            self._holding = False
-        if self._pending:
-            self._pending = False
+            _STATE.holding = False
+        if _STATE.pending:
+            _STATE.pending = False
             raise KeyboardInterrupt
 
-    def _arrive(self, _number: int, _frame: object) -> None:
-        if not self._holding:
-            raise KeyboardInterrupt
-        self._pending = True
+
+def arrived() -> bool:
+    """Whether a signal has come since the outermost `Interrupts` was entered."""
+    return _STATE.last is not None
+
+
+def _arrive(_number: int, _frame: object) -> None:
+    now = time.monotonic()
+    again = _STATE.last is not None and now - _STATE.last < PATIENCE_S
+    if again:
+        return
+    _STATE.last = now
+    if not _STATE.holding:
+        raise KeyboardInterrupt
+    _STATE.pending = True

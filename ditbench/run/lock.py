@@ -1,13 +1,20 @@
-"""One GPU, one benchmark at a time: a lock per device, held by a worker until it ends, however it ends."""
+"""One device, one benchmark at a time: a lock per device, held by a worker until it ends, however it ends.
+
+The CPU is locked like a GPU: two runs on it at once would each measure the other.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import tempfile
 from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
+
+from ditbench.errors import UnfitError
+from ditbench.run import processes
 
 
 def path_of(device: str) -> Path:
@@ -18,10 +25,9 @@ def path_of(device: str) -> Path:
 def take(device: str, say: Callable[[str], None]) -> FileIO:
     """Wait until this process has the device to itself, saying whom it waits for; close to let go.
 
-    The CPU is not locked: runs on it disturb each other no more than any other program does.
+    A file that an earlier run or another user left behind holds nobody up. Raises UnfitError where it
+    cannot be opened.
     """
-    if device == "cpu":
-        return FileIO(os.devnull)
     file = _open(path_of(device))
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -32,7 +38,10 @@ def take(device: str, say: Callable[[str], None]) -> FileIO:
 
 
 def holder(device: str) -> str:
-    """Who holds the lock of this device, as "process 1234"; empty for nobody, or where it cannot be seen."""
+    """Who holds the lock of this device, as "process 1234 (ditbench run a.yaml)"; empty for nobody.
+
+    Empty too where the kernel does not tell.
+    """
     path = path_of(device)
     locks = Path("/proc/locks")
     if not path.exists() or not locks.exists():
@@ -42,13 +51,23 @@ def holder(device: str) -> str:
         # "1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF"; waiting ones have "->" after the number
         fields = line.split()
         if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == inode:
-            return f"process {fields[4]}"
+            pid = int(fields[4])
+            return processes.described(pid) if pid > 0 else "a process outside this container"
     return ""
 
 
 def _open(path: Path) -> FileIO:
     """Another user's lock file can only be read, and opening it to create it is refused."""
     try:
-        return FileIO(path)
-    except FileNotFoundError:
-        return FileIO(os.open(path, os.O_RDONLY | os.O_CREAT, 0o644))
+        with contextlib.suppress(FileNotFoundError):
+            return FileIO(path)
+        file = FileIO(os.open(path, os.O_RDONLY | os.O_CREAT, 0o644))
+        with contextlib.suppress(PermissionError):  # another user's, made in between
+            os.fchmod(
+                file.fileno(), 0o644
+            )  # whatever the umask: others must be able to wait for it
+    except OSError as error:
+        raise UnfitError(
+            f"{path}: cannot be opened to lock the device: {error.strerror}; remove it, or set TMPDIR"
+        ) from error
+    return file

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from ditbench.jobs import Job
@@ -48,11 +48,12 @@ def jobs_of(
     return tuple(jobs)
 
 
-def in_order(jobs: Iterable[Job]) -> tuple[Job, ...]:
+def in_order(jobs: Iterable[Job], first: Collection[str] = ()) -> tuple[Job, ...]:
     """Gates; rounds of replicates over all cells, every other round backwards; searches; pictures.
 
     So no method always follows the same one, nor always meets a warmer machine. Reference pictures
-    come before those that are judged against them.
+    come before those that are judged against them. first: methods that begin the first round, for a run
+    that may not come to its end.
     """
     jobs = tuple(jobs)
     timed = [job for job in jobs if job.stage is Stage.TIME]
@@ -60,6 +61,8 @@ def in_order(jobs: Iterable[Job]) -> tuple[Job, ...]:
         [job for job in timed if job.replicate == number][:: -1 if number % 2 else 1]
         for number in sorted({job.replicate for job in timed})
     ]
+    if rounds and first:
+        rounds[0].sort(key=lambda job: job.cell.attention.name not in first)
     return (
         *(job for job in jobs if job.stage is Stage.GATE),
         *(job for one in rounds for job in one),

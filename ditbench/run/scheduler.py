@@ -1,4 +1,4 @@
-"""Runs jobs one after another, writes each record as it ends, and leaves out what has become pointless.
+"""Runs jobs, one at a time on each device, writes each record as it ends, and leaves out what is pointless.
 
 A cell that failed its gate has no speed. A cell whose replicate crashed, hung or ran out of memory is not
 tried again, so that a hang costs one time limit and not three. Pictures without softmax's to judge them by
@@ -7,22 +7,22 @@ are a record that says so.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import functools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ditbench.jobs import Findings, Job
+from ditbench.jobs import Job
 from ditbench.records import Record, Stage, Status
 from ditbench.run import fit
-from ditbench.run.events import Ended, Event, Phase, Progress, Started
+from ditbench.run.crew import Crew
+from ditbench.run.events import Ended, Event, Phase, Started
 from ditbench.run.interrupts import InterruptedRunError, Interrupts
+from ditbench.run.ledger import Ledger
 from ditbench.run.order import in_order, key_of
 from ditbench.run.server import Answer
-
-Identity = tuple[str, Stage, int]
+from ditbench.run.waiting import Budget, Waiting
 
 
 class Runner(Protocol):
@@ -30,6 +30,10 @@ class Runner(Protocol):
 
     def run_job(self, job: Job, log: Path, hear: Callable[[str], None]) -> Answer:
         """The job's findings, whatever became of it."""
+        ...
+
+    def stop(self) -> None:
+        """End every job that runs now; called while they run in other threads."""
         ...
 
 
@@ -46,7 +50,9 @@ class Session:
     """What all records of a run share.
 
     logs: the folder for workers' output. environment, code: identities. done: records of the run that
-    is resumed. watch: sees the answer of every job that ran before it becomes a record.
+    is resumed. watch: sees the answer of every job that ran before it becomes a record. devices: where
+    jobs run, one at a time on each; none where each job names its own. budget: None for all the time
+    that it takes.
     """
 
     logs: Path
@@ -54,6 +60,8 @@ class Session:
     code: str
     done: tuple[Record, ...] = ()
     watch: Watch | None = None
+    devices: tuple[str, ...] = ()
+    budget: Budget | None = None
 
 
 def execute(
@@ -62,58 +70,103 @@ def execute(
     session: Session,
     write: Callable[[Record], None],
     tell: Callable[[Event], None] = lambda _event: None,
-) -> None:
-    """Run all jobs that are not done yet. Raises InterruptedRunError on Ctrl-C or SIGTERM.
+) -> int:
+    """Run all jobs that are not done yet; how many were left for want of time.
 
-    write: stores one record; never interrupted. tell: hears what happens.
+    write: stores one record; never interrupted. tell: hears what happens. Raises InterruptedRunError on
+    Ctrl-C, SIGTERM or SIGHUP.
     """
-    ledger = _Ledger.of(session.done)
-    waiting = ledger.still_wanted([job for job in in_order(jobs) if not ledger.has(job)])
-    pace = _Pace.of(waiting)
+    ledger = Ledger.of(session.done)
+    first = session.budget.first if session.budget else frozenset()
+    fresh = ledger.still_wanted([job for job in in_order(jobs, first) if not ledger.has(job)])
+    queue = Waiting(fresh, ledger, session.devices, session.budget)
     try:
-        with Interrupts() as interrupts:
-            while waiting:
-                job, *waiting = waiting
-                tell(Started(job, pace.progress))
-                answer = ledger.refusal(job) or _run(job, server, session, tell)
-                record = _record(job, answer, session, waiting)
-                with interrupts.held():
-                    write(record)
-                ledger.add(record)
-                pace.add(record)
-                if record.status is not Status.OK:  # only a failure makes other jobs pointless
-                    waiting = ledger.still_wanted(waiting)
-                    pace.expect(waiting)
-                tell(Ended(record, pace.progress))
+        work = functools.partial(_work, server, session.logs)
+        hands = Crew(session.devices or ("",), work, server.stop)
+        with Interrupts() as interrupts, hands as crew:
+            run = _Run(queue, session, crew, tell, _held(write, interrupts))
+            run.to_the_end()
     except KeyboardInterrupt:
         raise InterruptedRunError(
-            f"interrupted after {pace.done.total()} jobs; "
+            f"interrupted after {queue.pace.done.total()} jobs; "
             "what has ended is saved, and --resume goes on from there"
         ) from None
+    return len(queue.left)
 
 
-def _run(job: Job, server: Runner, session: Session, tell: Callable[[Event], None]) -> Answer:
-    def hear(text: str) -> None:
-        tell(Phase(job, text))
+def _work(server: Runner, logs: Path, job: Job, hear: Callable[[str], None]) -> Answer:
+    """Do one job, in whatever thread its device has."""
 
     def log(number: int) -> Path:
-        return session.logs / f"{key_of(job)}-{job.stage}-{number}.log"
+        return logs / f"{key_of(job)}-{job.stage}-{number}.log"
 
     def trial(one: Job) -> Answer:
         # Which trial it is, the search says; the phases within are of no use to a person.
         return server.run_job(one, log(one.cell.batch_size), lambda _phase: None)
 
     if job.stage is Stage.FIT:  # many processes, one record
-        answer = fit.find(job, trial, hear)
-    else:
-        answer = server.run_job(job, log(job.replicate), hear)
-    return session.watch.judge(job, answer) if session.watch else answer
+        return fit.find(job, trial, hear)
+    return server.run_job(job, log(job.replicate), hear)
+
+
+def _held(write: Callable[[Record], None], interrupts: Interrupts) -> Callable[[Record], None]:
+    """Storing, with whatever signal comes meanwhile heard after it."""
+
+    def store(record: Record) -> None:
+        with interrupts.held():
+            write(record)
+
+    return store
+
+
+@dataclass
+class _Run:
+    """A run on its way: jobs go to devices, answers become records."""
+
+    queue: Waiting
+    session: Session
+    crew: Crew
+    tell: Callable[[Event], None]
+    write: Callable[[Record], None]
+
+    def to_the_end(self) -> None:
+        """Until no job is left, or none that fits the budget."""
+        while True:
+            for device in self.crew.idle:
+                self._occupy(device)
+            if not self.crew.running:
+                return
+            told = self.crew.hear()
+            if isinstance(told, Phase):
+                self.tell(told)
+                continue
+            answer = told.result()
+            watch = self.session.watch
+            self._end(told.job, watch.judge(told.job, answer) if watch else answer)
+
+    def _occupy(self, device: str) -> None:
+        """Give a device its next job; one that is refused ends at once, and is not the last to be tried."""
+        while job := self.queue.take(device):
+            self.tell(Started(job, self.queue.pace.progress))
+            refusal = self.queue.ledger.refusal(job)
+            if refusal is None:
+                self.crew.give(device, job)
+                return
+            self._end(job, refusal)
+
+    def _end(self, job: Job, answer: Answer) -> None:
+        record = _record(job, answer, self.session, self.queue.jobs)
+        self.write(record)
+        self.queue.end(job, record)
+        self.tell(Ended(record, self.queue.pace.progress))
 
 
 def _record(job: Job, answer: Answer, session: Session, waiting: Sequence[Job]) -> Record:
     """The record of a job; one that ends its cell's timing says how many replicates it took with it."""
     findings = answer.findings
     facts = dict(findings.facts)
+    if job.device != "cpu":
+        facts["gpu_uuid"] = job.device
     if job.stage is Stage.TIME and findings.status is not Status.OK:
         later = sum(job.stage is one.stage and one.cell.key == job.cell.key for one in waiting)
         facts |= {"replicates_skipped": later} if later else {}
@@ -131,103 +184,3 @@ def _record(job: Job, answer: Answer, session: Session, waiting: Sequence[Job]) 
         environment=session.environment,
         code=session.code,
     )
-
-
-@dataclass
-class _Ledger:
-    """What has ended so far, and what follows from it."""
-
-    ended: dict[Identity, Record] = field(default_factory=dict)
-    broken: set[str] = field(default_factory=set)  # keys of cells of which a replicate failed
-    pictures: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
-
-    @classmethod
-    def of(cls, records: Iterable[Record]) -> _Ledger:
-        ledger = cls()
-        for record in records:
-            ledger.add(record)
-        return ledger
-
-    def add(self, record: Record) -> None:
-        self.ended[record.key, record.stage, record.replicate] = record
-        if record.stage is Stage.TIME and record.status is not Status.OK:
-            self.broken.add(record.key)
-        if record.stage is Stage.GATE:
-            self.pictures[record.cell.quality_key].append(record)
-
-    def has(self, job: Job) -> bool:
-        return (key_of(job), job.stage, job.replicate) in self.ended
-
-    def still_wanted(self, jobs: Sequence[Job]) -> list[Job]:
-        """Without those that nothing could come of any more."""
-        untried = {job.cell.quality_key for job in jobs if job.stage is Stage.GATE}
-        return [
-            job
-            for job in jobs
-            if not self._pointless(job) or (job.stage is Stage.QUALITY and key_of(job) in untried)
-        ]
-
-    def refusal(self, job: Job) -> Answer | None:
-        """Why pictures cannot be judged, as an answer, or None where they can."""
-        if job.stage is not Stage.QUALITY or job.reference is None:
-            return None
-        key = job.reference.quality_key
-        pictures = self.ended.get((key, Stage.QUALITY, 0))
-        failed = pictures or self._failed_gate(key)
-        if failed is None or failed.status is Status.OK:
-            return None
-        reason = f"no softmax pictures to judge by: {failed.reason}"
-        return Answer(
-            Findings(failed.status, reason), datetime.now(UTC).isoformat(timespec="seconds"), 0.0
-        )
-
-    def _pointless(self, job: Job) -> bool:
-        if job.stage in {Stage.TIME, Stage.FIT}:
-            gate = self.ended.get((job.cell.key, Stage.GATE, 0))
-            failed = gate is not None and gate.status is not Status.OK
-            return failed or job.cell.key in self.broken
-        return job.stage is Stage.QUALITY and self._failed_gate(key_of(job)) is not None
-
-    def _failed_gate(self, quality_key: str) -> Record | None:
-        """A failed gate, where no cell that shares these pictures passed its own."""
-        gates = self.pictures.get(quality_key, [])
-        failed = all(gate.status is not Status.OK for gate in gates)
-        return gates[0] if gates and failed else None
-
-
-@dataclass
-class _Pace:
-    """How long jobs of each stage take, and how many are left: sums, so that no event looks at every job."""
-
-    left: Counter[Stage]
-    done: Counter[Stage] = field(default_factory=Counter)
-    seconds: dict[Stage, float] = field(default_factory=lambda: defaultdict(float))
-
-    @classmethod
-    def of(cls, waiting: Iterable[Job]) -> _Pace:
-        return cls(Counter(job.stage for job in waiting))
-
-    def add(self, record: Record) -> None:
-        self.left[record.stage] -= 1
-        self.done[record.stage] += 1
-        self.seconds[record.stage] += record.seconds
-
-    def expect(self, waiting: Iterable[Job]) -> None:
-        """Only these are left."""
-        self.left = Counter(job.stage for job in waiting)
-
-    @property
-    def progress(self) -> Progress:
-        done = self.done.total()
-        return Progress(done, done + self.left.total(), self._eta())
-
-    def _eta(self) -> float | None:
-        """Seconds until the last job; a stage not seen yet takes what the others took."""
-        done = self.done.total()
-        if not done:
-            return None
-        usual = sum(self.seconds.values()) / done
-        return sum(
-            number * (self.seconds[stage] / self.done[stage] if self.done[stage] else usual)
-            for stage, number in self.left.items()
-        )

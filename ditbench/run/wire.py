@@ -45,8 +45,17 @@ class Said:
 
 
 @dataclass(frozen=True)
+class Queued:
+    """The worker waits for its device; until it has it, no time counts."""
+
+    phase: str
+
+
+@dataclass(frozen=True)
 class Locked:
-    """The worker has its device to itself: from here on its time counts."""
+    """The worker has its device to itself: from here on its time counts. waited_s: what went by before."""
+
+    waited_s: float
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,7 @@ class Refused:
         return error
 
 
-Message = Said | Locked | Answered | Refused
+Message = Said | Queued | Locked | Answered | Refused
 
 
 def plain(findings: Findings) -> Findings:

@@ -5,11 +5,14 @@ No torch is imported here: the server has done it, and the measuring function is
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import importlib
 import os
+import re
 import resource
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -21,35 +24,32 @@ from ditbench.errors import DitbenchError, StoreError, UnfitError
 from ditbench.jobs import Findings
 from ditbench.records import Status
 from ditbench.run import guard, lock
-from ditbench.run.wire import Answered, Locked, Order, Question, Refused, Said, plain
+from ditbench.run.wire import Answered, Locked, Order, Question, Queued, Refused, Said, plain
 from ditbench.store import disk
 
-# What torch says, in a plain RuntimeError, when memory ends.
-_NO_MEMORY = (
-    "out of memory",
-    "can't allocate memory",
-    "not enough memory",
-    "bad_alloc",
+# What torch and CUDA's libraries say, in a plain RuntimeError, when memory ends.
+_NO_MEMORY = re.compile(
+    r"out.of.memory|can(no|')t allocate memory|not enough memory|bad_alloc|"
+    r"cudaErrorMemoryAllocation|STATUS_ALLOC_FAILED",
+    re.IGNORECASE,
 )
 
 
 def work(connection: Connection, order: Order) -> None:
     """Run one job and send its findings; what machine or disk refuse is no finding about the method."""
-    _detach()
+    guard.be_a_worker()
     try:
         with disk.writing(order.log):
             _redirect(order.log)
         guard.check(order.preload)
-        findings = _findings(connection, order)
+        connection.send(Answered(_findings(connection, order)))
     except (UnfitError, StoreError) as error:
         connection.send(Refused.because(error))
-        return
-    connection.send(Answered(findings))
 
 
 def answer(connection: Connection, question: Question) -> None:
     """Call a function and send its result, or the error of ours that it raised."""
-    _detach()
+    guard.be_a_worker()
     try:
         guard.check(question.preload)
         connection.send(Answered(_resolve(question.function)(*question.arguments)))
@@ -65,11 +65,14 @@ def _findings(connection: Connection, order: Order) -> Findings:
     lift = _limit_memory(order.memory_limit)
     try:
         _pin(order.job.device)
-        held = lock.take(order.job.device, lambda phase: connection.send(Said(phase)))
-        connection.send(Locked())
+        begin = time.monotonic()
+        held = lock.take(order.job.device, lambda phase: connection.send(Queued(phase)))
+        connection.send(Locked(time.monotonic() - begin))
         measure = _resolve(order.measure)
         findings = plain(measure(order.job, lambda phase: connection.send(Said(phase))))
         held.close()
+    except UnfitError:  # the machine's doing, and not this cell's
+        raise
     except Exception as error:
         lift()  # telling needs memory too
         if refused := disk.refusal(error):
@@ -95,16 +98,15 @@ def _described(error: Exception) -> str:
     return f"{type(error).__name__}: {line}".removesuffix(": ")
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether this error, or one that it was raised from, says that memory ended."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY)
-
-
-def _detach() -> None:
-    """Die with the server; lead a session of our own, so that a Ctrl-C is the parent's alone to handle."""
-    guard.die_with_parent()
-    os.setsid()
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    if isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)):
+        return True
+    return error.__cause__ is not None and _is_out_of_memory(error.__cause__)
 
 
 def _redirect(log: Path) -> None:

@@ -172,6 +172,9 @@ class FakeServer:
     ran: list[tuple[str, Stage, int]] = field(default_factory=list)
     interrupt_at: int | None = None
 
+    def stop(self):
+        pass
+
     def run_job(self, job, log, hear):  # noqa: ARG002 (no process writes)
         if len(self.ran) == self.interrupt_at:
             raise KeyboardInterrupt

@@ -1,0 +1,125 @@
+"""What has ended so far, what follows from it, and how long it took."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from ditbench.jobs import Findings, Job
+from ditbench.records import Record, Stage, Status
+from ditbench.run.events import Progress
+from ditbench.run.order import key_of
+from ditbench.run.server import Answer
+
+Identity = tuple[str, Stage, int]
+
+
+@dataclass
+class Ledger:
+    """What has ended so far, and what follows from it."""
+
+    ended: dict[Identity, Record] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)  # keys of cells of which a replicate failed
+    pictures: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Ledger:
+        """What these records say."""
+        ledger = cls()
+        for record in records:
+            ledger.add(record)
+        return ledger
+
+    def add(self, record: Record) -> None:
+        """Take in one record."""
+        self.ended[record.key, record.stage, record.replicate] = record
+        if record.stage is Stage.TIME and record.status is not Status.OK:
+            self.broken.add(record.key)
+        if record.stage is Stage.GATE:
+            self.pictures[record.cell.quality_key].append(record)
+
+    def has(self, job: Job) -> bool:
+        """Whether the job has ended, however."""
+        return (key_of(job), job.stage, job.replicate) in self.ended
+
+    def still_wanted(self, jobs: Sequence[Job], running: Iterable[Job] = ()) -> list[Job]:
+        """Without those that nothing could come of any more, whatever comes of those that run."""
+        untried = {job.cell.quality_key for job in (*jobs, *running) if job.stage is Stage.GATE}
+        return [
+            job
+            for job in jobs
+            if not self._pointless(job) or (job.stage is Stage.QUALITY and key_of(job) in untried)
+        ]
+
+    def refusal(self, job: Job) -> Answer | None:
+        """Why pictures cannot be judged, as an answer, or None where they can."""
+        if job.stage is not Stage.QUALITY or job.reference is None:
+            return None
+        key = job.reference.quality_key
+        pictures = self.ended.get((key, Stage.QUALITY, 0))
+        failed = pictures or self._failed_gate(key)
+        if failed is None or failed.status is Status.OK:
+            return None
+        reason = f"no softmax pictures to judge by: {failed.reason}"
+        return Answer(
+            Findings(failed.status, reason), datetime.now(UTC).isoformat(timespec="seconds"), 0.0
+        )
+
+    def _pointless(self, job: Job) -> bool:
+        if job.stage in {Stage.TIME, Stage.FIT}:
+            gate = self.ended.get((job.cell.key, Stage.GATE, 0))
+            failed = gate is not None and gate.status is not Status.OK
+            return failed or job.cell.key in self.broken
+        return job.stage is Stage.QUALITY and self._failed_gate(key_of(job)) is not None
+
+    def _failed_gate(self, quality_key: str) -> Record | None:
+        """A failed gate, where no cell that shares these pictures passed its own."""
+        gates = self.pictures.get(quality_key, [])
+        failed = all(gate.status is not Status.OK for gate in gates)
+        return gates[0] if gates and failed else None
+
+
+@dataclass
+class Pace:
+    """How long jobs of each stage take, and how many are left: sums, so that no event looks at every job."""
+
+    left: Counter[Stage]
+    devices: int = 1
+    done: Counter[Stage] = field(default_factory=Counter)
+    seconds: dict[Stage, float] = field(default_factory=lambda: defaultdict(float))
+
+    @classmethod
+    def of(cls, waiting: Iterable[Job], devices: int) -> Pace:
+        """Nothing done yet, on so many devices at once."""
+        return cls(Counter(job.stage for job in waiting), devices)
+
+    def add(self, record: Record) -> None:
+        """One job more is done."""
+        self.left[record.stage] -= 1
+        self.done[record.stage] += 1
+        self.seconds[record.stage] += record.seconds
+
+    def expect(self, waiting: Iterable[Job]) -> None:
+        """Only these are left."""
+        self.left = Counter(job.stage for job in waiting)
+
+    @property
+    def progress(self) -> Progress:
+        """How far the run is."""
+        done = self.done.total()
+        return Progress(done, done + self.left.total(), self._eta())
+
+    def _eta(self) -> float | None:
+        """Seconds until the last job; a stage not seen yet takes what the others took."""
+        if not self.done.total():
+            return None
+        each = {stage: self.usual(stage) for stage in self.left}
+        return sum(number * each[stage] for stage, number in self.left.items()) / self.devices
+
+    def usual(self, stage: Stage) -> float:
+        """Seconds of a job of this stage, or of any where none of it has ended; 0 before the first."""
+        if self.done[stage]:
+            return self.seconds[stage] / self.done[stage]
+        return sum(self.seconds.values()) / max(1, self.done.total())
