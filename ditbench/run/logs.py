@@ -30,5 +30,5 @@ def trim(log: Path) -> None:
 def _size(log: Path) -> int:
     try:
         return log.stat().st_size
-    except FileNotFoundError:
+    except OSError:  # there is none: nothing was written
         return 0
