@@ -91,6 +91,8 @@ _TABLE = (
 ROUNDING = {"float32": 1e-3, "float16": 5e-2, "bfloat16": 2e-1}
 
 METRICS = {metric.name: metric for metric in _TABLE}
+# A suite's word for all Frechet distances; what records call them says much more.
+FRECHET = "frechet"
 _FRECHET = re.compile(r"fd_(?P<extractor>[a-z0-9_]+)_(?P<count>\d+)@(?P<against>dataset|softmax)")
 
 
@@ -105,3 +107,8 @@ def metric(name: str) -> Metric:
         summary = f"Frechet distance to {against} in {match['extractor']} features, {match['count']} samples"
         return Metric(name, "distance", "lower", Stage.QUALITY, summary)
     return METRICS[name]
+
+
+def stage_of(name: str) -> Stage:
+    """The stage that measures a metric as a suite names it. Raises KeyError."""
+    return Stage.QUALITY if name == FRECHET else metric(name).stage

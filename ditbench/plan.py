@@ -12,7 +12,7 @@ from typing import Any
 from ditbench import search, stopping
 from ditbench.catalog import Inspection
 from ditbench.errors import UsageError
-from ditbench.metrics import metric
+from ditbench.metrics import stage_of
 from ditbench.records import Cell, Choice, Stage, Status
 from ditbench.suite.blocks import resolve_blocks
 from ditbench.suite.spec import Suite
@@ -262,8 +262,7 @@ def _picture_bytes(cell: Cell) -> float:
 
 
 def _has_pictures(suite: Suite) -> bool:
-    stages = {Stage.QUALITY if name == "frechet" else metric(name).stage for name in suite.metrics}
-    return Stage.QUALITY in stages
+    return Stage.QUALITY in map(stage_of, suite.metrics)
 
 
 def to_json(plan: Plan) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from ditbench.jobs import Job
-from ditbench.metrics import metric
+from ditbench.metrics import FRECHET, stage_of
 from ditbench.records import Cell, Choice, Stage
 from ditbench.suite.spec import Suite
 
@@ -29,7 +29,7 @@ def jobs_of(
         asked = (suite.timing, suite.quality, suite.metrics)
         return Job(cell, stage, replicate, *asked, device, pictures, reference)
 
-    stages = {_stage(name) for name in suite.metrics}
+    stages = {stage_of(name) for name in suite.metrics}
     jobs = [job(cell, Stage.GATE) for cell in cells]
     bounded = dataclasses.replace(
         suite.timing, memory_limit=suite.timing.memory_limit or memory_limit
@@ -90,11 +90,6 @@ def reference_of(cell: Cell) -> Cell:
     )
 
 
-def _stage(name: str) -> Stage:
-    """The stage that measures a metric; `frechet` is a suite's word for all Frechet distances."""
-    return Stage.QUALITY if name == "frechet" else metric(name).stage
-
-
 def _pictured(cells: Sequence[Cell], suite: Suite) -> list[tuple[Cell, Cell | None]]:
     """One cell per quality key with its reference cell; a reference has none, and is added if missing."""
     by_key: dict[str, Cell] = {}
@@ -112,6 +107,6 @@ def _pictured(cells: Sequence[Cell], suite: Suite) -> list[tuple[Cell, Cell | No
 
 def _judged_by_softmax(suite: Suite) -> bool:
     """Whether any metric looks at softmax's pictures: all but distances to a data set do."""
-    pictured = [name for name in suite.metrics if _stage(name) is Stage.QUALITY]
-    own = [name for name in pictured if name != "frechet" and not name.endswith("@dataset")]
+    pictured = [name for name in suite.metrics if stage_of(name) is Stage.QUALITY]
+    own = [name for name in pictured if name != FRECHET and not name.endswith("@dataset")]
     return "softmax" in suite.quality.reference or bool(own)

@@ -7,7 +7,7 @@ can be computed again.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 from ditbench.environment import Environment
 from ditbench.errors import StoreError, UsageError
+from ditbench.metrics import FRECHET, METRICS, stage_of
 from ditbench.records import SCHEMA, Cell, Record, Stage, Status
 from ditbench.registry import did_you_mean
 from ditbench.store.disk import load, write_whole
@@ -39,12 +40,14 @@ class LeftOut:
 def baseline_set(run: Run, name: str, root: Path = BASELINES) -> tuple[LeftOut, ...]:
     """Write root/<name>.jsonl from the cells of the run that passed everything; the others are returned.
 
-    Raises UsageError for a name that is no file's name, StoreError where no cell can stand in a baseline.
+    Raises UsageError for a name that is no file's name, StoreError for a run that was cut off or damaged,
+    and where no cell can stand in a baseline.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(f"baseline {name!r}: a name is letters, digits, '.', '_' and '-'")
-    of_cell = _by_cell(run)
-    reasons = {cell.key: _refusal(of_cell[cell.key]) for cell in run.planned}
+    _check_whole(run)
+    of_cell, demands = _by_cell(run), _Demands.of(run)
+    reasons = {cell.key: demands.refusal(cell, of_cell[cell.key]) for cell in run.planned}
     out = tuple(LeftOut(cell, reasons[cell.key]) for cell in run.planned if reasons[cell.key])
     accepted = [cell for cell in run.planned if not reasons[cell.key]]
     if not accepted:
@@ -57,7 +60,7 @@ def baseline_set(run: Run, name: str, root: Path = BASELINES) -> tuple[LeftOut, 
         for cell in accepted
         for record in of_cell[cell.key]
     }
-    ordered = sorted(records.values(), key=lambda one: (one.cell.id, one.stage, one.replicate))
+    ordered = sorted(records.values(), key=_place)
     lines = [_head(run), *(to_plain(record) for record in ordered)]
     text = "".join(sealed(line, sort_keys=True) + "\n" for line in lines)
     write_whole(root / f"{name}{_SUFFIX}", text)
@@ -100,17 +103,60 @@ def _by_cell(run: Run) -> Mapping[str, list[Record]]:
     }
 
 
-def _refusal(records: list[Record]) -> str:
-    """Why a cell cannot stand in a baseline; empty where it can."""
-    for record in records:
-        if record.status is not Status.OK:
-            return f"{record.status}: {record.reason}"
-    stages = {record.stage for record in records}
-    if Stage.GATE not in stages:
-        return "no gate has passed it"
-    if not any(record.metrics.get("latency") for record in records if record.stage is Stage.TIME):
-        return "it has no time"
-    return ""
+def _check_whole(run: Run) -> None:
+    """A baseline judges every run after it: nothing may be missing without anybody's knowing."""
+    if run.problems:
+        raise StoreError(
+            f"run {run.id} cannot become a baseline: {'; '.join(run.problems)}; measure again"
+        )
+    if not run.finished:
+        raise StoreError(
+            f"run {run.id} cannot become a baseline: it did not come to its end; go on with --resume"
+        )
+
+
+def _place(record: Record) -> tuple[str, str, Stage, int]:
+    """Where a record stands in the file: the same in every run, so that git shows what changed only."""
+    return record.cell.id, record.cell.key, record.stage, record.replicate
+
+
+@dataclass(frozen=True)
+class _Demands:
+    """What every cell of a run must have: replicates, and pictures where they were asked for."""
+
+    processes: int
+    times: bool
+    pictures: bool
+
+    @classmethod
+    def of(cls, run: Run) -> _Demands:
+        """As the run's head tells it; a run of schema 1 shows by its best cell how many replicates."""
+        if run.effort:
+            known = (name for name in run.effort["metrics"] if name in {*METRICS, FRECHET})
+            stages = {stage_of(name) for name in known}
+            pictured = Stage.QUALITY in stages and run.effort["quality"]["samples"] > 0
+            return cls(run.effort["timing"]["processes"], Stage.TIME in stages, pictured)
+        counts = Counter(record.key for record in run.records if record.stage is Stage.TIME)
+        return cls(max(counts.values(), default=1), times=True, pictures=False)
+
+    def refusal(self, cell: Cell, records: list[Record]) -> str:
+        """Why a cell cannot stand in a baseline; empty where it can."""
+        for record in records:
+            if record.status is not Status.OK:
+                return f"{record.status}: {record.reason}"
+        stages = Counter(record.stage for record in records)
+        if not stages[Stage.GATE]:
+            return "no gate has passed it"
+        if cell.finds_batch:
+            return "" if stages[Stage.FIT] else "its largest batch was not found"
+        timed = sum(
+            record.stage is Stage.TIME and bool(record.metrics.get("latency")) for record in records
+        )
+        if self.times and not timed:
+            return "it has no time"
+        if self.times and timed < self.processes:
+            return f"{timed} of {self.processes} processes were timed"
+        return "it has no pictures" if self.pictures and not stages[Stage.QUALITY] else ""
 
 
 def _head(run: Run) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ditbench.jobs import Quality, Timeouts, Timing
-from ditbench.metrics import LARGEST_BATCH, METRICS
+from ditbench.metrics import FRECHET, LARGEST_BATCH, METRICS
 from ditbench.records import Stage
 from ditbench.suite.cursor import At
 from ditbench.suite.kinds import (
@@ -25,8 +25,6 @@ from ditbench.suite.kinds import (
     with_defaults,
 )
 
-# All Frechet distances; what records call them says extractor, sample count and reference as well.
-FRECHET = "frechet"
 _NAMES = (*METRICS, FRECHET)
 _DEFAULT = ("latency", "macs", "latent_drift")
 _LEAST_SAMPLES = 2

@@ -132,3 +132,85 @@ def test_baselines_are_listed_and_read_by_path(tmp_path):
     (entry,) = baseline_list(tmp_path)
     assert (entry.id, entry.suite, entry.cells) == ("main", "fashion", 12)
     assert baseline_read(str(tmp_path / "main.jsonl")).id == RUN.id
+
+
+EFFORT = {
+    "timing": {"processes": 2},
+    "quality": {"samples": 48},
+    "metrics": ["latency", "macs", "latent_drift", "frechet"],
+}
+
+
+def refusals(tmp_path, *records, **effort):
+    """Why cells of a run that asked for so much are left out, by method; a good cell is always there."""
+    of = cell("good")
+    good = (gate(of), *timed(of, (0.1,), (0.1,)), quality(of, 0.1))
+    run = fake_run(*records, *good, effort=EFFORT | effort)
+    return {one.cell.attention.name: one.reason for one in baseline_set(run, "x", tmp_path)}
+
+
+def test_a_cell_with_missing_replicates_is_left_out_and_says_how_many_it_has(tmp_path):
+    of = cell("a")
+    told = refusals(tmp_path, gate(of), *timed(of, (0.1,)), quality(of, 0.1))
+    assert told == {"a": "1 of 2 processes were timed"}
+
+
+def test_a_cell_without_the_pictures_that_the_suite_asked_for_is_left_out(tmp_path):
+    of = cell("a")
+    records = (gate(of), *timed(of, (0.1,), (0.1,)))
+    assert refusals(tmp_path, *records) == {"a": "it has no pictures"}
+    assert refusals(tmp_path, *records, quality={"samples": 0}) == {}
+    assert refusals(tmp_path, *records, metrics=["latency", "of tomorrow"]) == {}
+
+
+def test_a_suite_that_asked_for_no_time_needs_none(tmp_path):
+    assert refusals(tmp_path, gate(cell("a")), metrics=["macs"]) == {}
+
+
+def test_a_largest_batch_that_was_not_found_is_left_out(tmp_path):
+    asked, found = cell("a", batch_size=0), cell("b", batch_size=0)
+    fitted = record(found, Stage.FIT, metrics={"largest_batch": (8.0,)})
+    gates = (record(asked, Stage.GATE), record(found, Stage.GATE))
+    told = refusals(tmp_path, *gates, fitted)
+    assert told == {"a": "its largest batch was not found"}
+
+
+def test_in_a_run_that_kept_no_effort_the_best_cell_shows_how_many_replicates_there_were(tmp_path):
+    one, three = cell("a"), cell("b")
+    run = fake_run(
+        gate(one), *timed(one, (0.1,)), gate(three), *timed(three, (0.1,), (0.1,), (0.1,))
+    )
+    (left,) = baseline_set(run, "x", tmp_path)
+    assert (left.cell, left.reason) == (one, "1 of 3 processes were timed")
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        (
+            {"problems": ("records:3: is not JSON", "records:9: torn")},
+            "cannot become a baseline: records:3: is not JSON; records:9: torn; measure again",
+        ),
+        (
+            {"finished": False},
+            "cannot become a baseline: it did not come to its end; go on with --resume",
+        ),
+    ],
+)
+def test_mistake_30_a_run_that_was_damaged_or_cut_off_is_no_baseline(tmp_path, parts, told):
+    with pytest.raises(StoreError) as error:
+        baseline_set(fake_run(**parts), "x", tmp_path)
+    assert str(error.value) == f"run {RUN.id} {told}"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_baseline_that_is_overwritten_keeps_its_lines_where_they_were(tmp_path):
+    old, new = cell("b"), cell("a")
+    kept = (gate(old), *timed(old, (0.1,)))
+    baseline_set(fake_run(*kept, id="20260101-000000-aaaa"), "x", tmp_path)
+    before = (tmp_path / "x.jsonl").read_text().splitlines()
+    added = (gate(new), *timed(new, (0.1,)))
+    baseline_set(fake_run(*added[::-1], *kept[::-1], id="20260102-000000-aaaa"), "x", tmp_path)
+    after = (tmp_path / "x.jsonl").read_text().splitlines()
+    assert [line for line in after if line in before[1:]] == before[1:]
+    assert len(after) == len(before) + len(added)
