@@ -21,10 +21,10 @@ from ditbench.store import Run
 from ditbench.summary import (
     DERIVED,
     Estimate,
-    Row,
+    Evidence,
     estimate_to_json,
+    gather,
     number_to_json,
-    summarise,
 )
 
 # The relative change below which nothing is said where the suite names no gate of its own.
@@ -104,8 +104,8 @@ class _Pair:
     """One metric of one cell, then and now. gate: the suite's threshold, if it names one."""
 
     metric: Metric
-    then: Row
-    now: Row
+    then: Evidence
+    now: Evidence
     gate: float
 
     @property
@@ -150,12 +150,12 @@ def compare(
     candidate: Run, baseline: Run | None, name: str, *, required: bool = False
 ) -> Comparison:
     """Every verdict on the candidate. name: what the baseline is called. required: one must compare."""
-    now = summarise(candidate).rows
+    now = gather(candidate)
     if baseline is None:
         codes = _codes(candidate, now, (), required=required)
         return Comparison("", (), (), incomparable=False, exit_codes=codes)
     forbidden = incompatible(baseline.environment, candidate.environment)
-    found = _findings(summarise(baseline).rows, now, forbidden, candidate.gate)
+    found = _findings(gather(baseline), now, forbidden, candidate.gate)
     findings = tuple(sorted(found, key=_order))
     return Comparison(
         baseline=name,
@@ -185,7 +185,10 @@ def findings_to_json(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def _findings(
-    before: Iterable[Row], now: Iterable[Row], forbidden: list[str], gate: Mapping[str, float]
+    before: Iterable[Evidence],
+    now: Iterable[Evidence],
+    forbidden: list[str],
+    gate: Mapping[str, float],
 ) -> Iterator[Finding]:
     """All findings, matched by key: where a cell stands in either suite does not matter.
 
@@ -209,7 +212,7 @@ def _findings(
             yield from _metrics(old, new, gate)
 
 
-def _one_sided(old: Row | None, new: Row | None) -> Iterator[Finding]:
+def _one_sided(old: Evidence | None, new: Evidence | None) -> Iterator[Finding]:
     """A cell that only one side has; what is ok on neither side says nothing about a change."""
     if old is None and new is not None and not new.status.known_before:
         failed = "" if new.status is Status.OK else f", and failed: {new.status}, {new.reason}"
@@ -218,7 +221,7 @@ def _one_sided(old: Row | None, new: Row | None) -> Iterator[Finding]:
         yield Finding(old.cell, "", Verdict.MISSING, "in the baseline, and not in this run")
 
 
-def _turned(old: Row, new: Row) -> Finding:
+def _turned(old: Evidence, new: Evidence) -> Finding:
     """A cell that is ok on one side only."""
     if new.status is Status.OK:
         verdict = Verdict.NEW if old.status.known_before else Verdict.FIXED
@@ -227,7 +230,7 @@ def _turned(old: Row, new: Row) -> Finding:
     return Finding(new.cell, "", verdict, f"was ok, now {new.status}: {new.reason}")
 
 
-def _forbidden(old: Row, new: Row, reason: str) -> Finding:
+def _forbidden(old: Evidence, new: Evidence, reason: str) -> Finding:
     """Both values stand beside the refusal, so that a person may look."""
     return Finding(
         cell=new.cell,
@@ -239,7 +242,7 @@ def _forbidden(old: Row, new: Row, reason: str) -> Finding:
     )
 
 
-def _metrics(old: Row, new: Row, gate: Mapping[str, float]) -> Iterator[Finding]:
+def _metrics(old: Evidence, new: Evidence, gate: Mapping[str, float]) -> Iterator[Finding]:
     """One finding for every measured metric of either side."""
     for name in dict.fromkeys((*old.estimates, *new.estimates)):
         before, after = old.estimates.get(name), new.estimates.get(name)
@@ -352,7 +355,7 @@ def _least(pair: _Pair) -> float:
 
 
 def _codes(
-    candidate: Run, rows: Iterable[Row], findings: tuple[Finding, ...], *, required: bool
+    candidate: Run, rows: Iterable[Evidence], findings: tuple[Finding, ...], *, required: bool
 ) -> frozenset[int]:
     """Every exit code that holds."""
     judged = any(

@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 SCHEMA = 2
 
@@ -244,18 +244,18 @@ def record_to_json(record: Record) -> dict[str, Any]:
     return plain
 
 
-def record_from_json(plain: Mapping[str, Any]) -> Record:
+def record_from_json(
+    plain: Mapping[str, Any], read_cell: Callable[[Mapping[str, Any]], Cell] = cell_from_json
+) -> Record:
     """The inverse of `record_to_json`. Raises KeyError, TypeError or ValueError on anything else."""
     fields = dict(plain)
     for part in ("metrics", "warmups"):
-        fields[part] = {
-            name: tuple(float(value) for value in values) for name, values in fields[part].items()
-        }
+        fields[part] = {name: tuple(map(float, values)) for name, values in fields[part].items()}
     return Record(
         **(
             fields
             | {
-                "cell": cell_from_json(fields["cell"]),
+                "cell": read_cell(fields["cell"]),
                 "stage": Stage(fields["stage"]),
                 "status": Status(fields["status"]),
             }

@@ -147,11 +147,12 @@ def parse(path: Path, data: bytes, first: int = 1) -> Lines:
     records: dict[tuple[str, str, int], Record] = {}
     problems: list[str] = []
     rejected: list[bytes] = []
+    read_cell = _remembering()
     lines = data.split(b"\n")
     torn = len(lines) if lines[-1] else 0  # a whole last line leaves nothing behind its newline
     for number, line in enumerate(lines if torn else lines[:-1], start=1):
         try:
-            record = to_record(line)
+            record = to_record(line, read_cell)
         except _MALFORMED as error:
             cause = "torn: the line breaks off" if number == torn else cause_of(error)
             problems.append(f"{path}:{first + number - 1}: {cause}")
@@ -169,15 +170,28 @@ def parse(path: Path, data: bytes, first: int = 1) -> Lines:
     return Lines(tuple(records.values()), tuple(problems), tuple(rejected))
 
 
-def to_record(line: bytes) -> Record:
+def to_record(line: bytes, read_cell: Callable[[Mapping[str, Any]], Cell]) -> Record:
     """The record on one line. Raises one of many errors on anything else."""
     plain = unsealed(line)
-    record = record_from_json(plain)
+    record = record_from_json(plain, read_cell)
     if plain["cell"].get("key") != record.cell.key:
         raise ValueError(
             f"key {plain['cell'].get('key')} is not that of its cell, {record.cell.key}"
         )
     return record
+
+
+def _remembering() -> Callable[[Mapping[str, Any]], Cell]:
+    """`cell_from_json` that makes equal cells once: a run has several records of each."""
+    seen: dict[object, tuple[Mapping[str, Any], Cell]] = {}
+
+    def read_cell(plain: Mapping[str, Any]) -> Cell:
+        known = seen.get(plain["key"])
+        if known is None or known[0] != plain:
+            known = seen[plain["key"]] = (plain, cell_from_json(plain))
+        return known[1]
+
+    return read_cell
 
 
 def well_formed(place: str, build: Callable[[], T]) -> T:

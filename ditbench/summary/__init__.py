@@ -8,7 +8,7 @@ from ditbench.records import Stage, Status
 from ditbench.store import Run, clock_notes
 from ditbench.summary import claims
 from ditbench.summary.doubts import Suspect, doubts, twins
-from ditbench.summary.evidence import DERIVED, gather
+from ditbench.summary.evidence import DERIVED, Evidence, gather
 from ditbench.summary.rows import (
     ClaimResult,
     Estimate,
@@ -25,10 +25,12 @@ __all__ = [
     "DERIVED",
     "ClaimResult",
     "Estimate",
+    "Evidence",
     "Row",
     "Summary",
     "claims_to_json",
     "estimate_to_json",
+    "gather",
     "number_to_json",
     "rows_to_json",
     "summarise",
@@ -60,9 +62,7 @@ def _rows(group: Group, *, timing: bool) -> list[tuple[str, Row]]:
             cell=one.cell,
             status=one.status,
             reason=one.reason,
-            recorded=bool(one.own),
-            weights=one.weights,
-            extractor=one.extractor,
+            recorded=one.recorded,
             estimates=one.estimates,
             per_process=one.per_process,
             speedup=speed.speedup,

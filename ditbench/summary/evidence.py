@@ -58,6 +58,11 @@ class Evidence:
         more = f" ({skipped} more not started)" if skipped else ""
         return f"process {self.worst.replicate + 1}: {self.worst.reason}{more}"
 
+    @property
+    def recorded(self) -> bool:
+        """Whether anything at all is known of it."""
+        return bool(self.own)
+
     @cached_property
     def gate(self) -> Record | None:
         """The gate's record, whatever came of it."""

@@ -37,8 +37,7 @@ class Row:
     blocks, or None where the run did not measure it. ceiling: the speed-up over explicit softmax that
     multiply-adds alone would allow, shown and never judging. doubts: clauses for people ("speed-up above
     the measured bound", "one process only", ...). kernels: what really ran. recorded: whether the run
-    holds any record of the cell itself. weights, extractor: digests of the weights and of the network
-    behind Frechet distances, empty where no record tells.
+    holds any record of the cell itself.
     """
 
     cell: Cell
@@ -56,8 +55,6 @@ class Row:
     pictures: str = ""
     doubts: tuple[str, ...] = ()
     recorded: bool = True
-    weights: str = ""
-    extractor: str = ""
 
 
 @dataclass(frozen=True)
