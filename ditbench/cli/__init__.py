@@ -6,11 +6,13 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
 from ditbench import __version__, errors
 from ditbench.cli import reading, running, starting
+from ditbench.cli.tree import tree
 from ditbench.run.interrupts import Interrupts, arrived
 
 app = typer.Typer(
@@ -31,9 +33,14 @@ def _version(asked: bool) -> None:  # noqa: FBT001 (typer's callback)
         raise typer.Exit
 
 
+_Version = Annotated[
+    bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")
+]
+
+
 @app.callback()
 def _root(
-    _version: bool = typer.Option(False, "--version", callback=_version, is_eager=True),  # noqa: FBT001
+    _version: _Version = False,
 ) -> None:
     """Measure attention methods in Diffusion Transformers, and say whether the numbers changed."""
 
@@ -47,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        given = None if arguments is None else list(arguments)
+        code = tree(app).main(given, prog_name="ditbench", standalone_mode=False)
     except errors.DitbenchError as error:
         # A suite's mistakes begin with their own place, which editors and terminals know how to follow.
         prefix = "" if isinstance(error, errors.SuiteError) else "ditbench: "

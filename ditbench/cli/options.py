@@ -7,14 +7,27 @@ from typing import Annotated
 
 import typer
 
-SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite: one YAML file.")]
+from ditbench.cli import completion
+from ditbench.cli.completion import BASELINES, RESULTS
+
+__all__ = ["BASELINES", "RESULTS"]
+
+SuiteFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SUITE", help="A suite: one YAML file.", autocompletion=completion.yaml_files
+    ),
+]
 Select = Annotated[
     str, typer.Option("-k", metavar="REGEX", help="Only cells whose id matches (see `plan`).")
 ]
 Set = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="AXIS=V1,V2", help="Replace an axis or a setting; values are YAML."
+        "--set",
+        metavar="AXIS=V1,V2",
+        help="Replace an axis or a setting; values are YAML.",
+        autocompletion=completion.axes,
     ),
 ]
 Quick = Annotated[
@@ -35,9 +48,8 @@ Json = Annotated[bool, typer.Option("--json", help="A list of objects on stdout.
 RunName = Annotated[
     str,
     typer.Argument(
-        metavar="RUN", help="A run's id or the beginning of one, its folder, or `latest`."
+        metavar="RUN",
+        help="A run's id or the beginning of one, its folder, or `latest`.",
+        autocompletion=completion.runs,
     ),
 ]
-
-RESULTS = Path("results")
-BASELINES = Path("baselines")

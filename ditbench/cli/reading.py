@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ditbench import errors
-from ditbench.cli import output
+from ditbench.cli import completion, output
 from ditbench.cli.concluding import asked_or_kept, conclude, either
 from ditbench.cli.options import BASELINES, RESULTS, Baselines, Json, Out, RunName
 
@@ -34,7 +34,12 @@ def add_to(app: typer.Typer) -> None:
 
 def compare(
     baseline: Annotated[
-        str, typer.Argument(metavar="BASELINE", help="A baseline's name, or a run.")
+        str,
+        typer.Argument(
+            metavar="BASELINE",
+            help="A baseline's name, or a run.",
+            autocompletion=completion.baselines_and_runs,
+        ),
     ],
     candidate: RunName = "latest",
     out: Out = RESULTS,
@@ -63,6 +68,7 @@ def report(
             "--baseline",
             metavar="NAME|RUN|none",
             help="What to compare with; default: what the run was concluded with.",
+            autocompletion=completion.baselines_and_runs,
         ),
     ] = "",
     out: Out = RESULTS,
@@ -162,7 +168,12 @@ def models(json: Json = False) -> int:
 
 @_baseline.command("set")
 def baseline_set(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A baseline's name.", autocompletion=completion.baselines
+        ),
+    ],
     run: RunName = "latest",
     out: Out = RESULTS,
     baselines: Baselines = BASELINES,
@@ -187,7 +198,12 @@ def baseline_list(baselines: Baselines = BASELINES, json: Json = False) -> int:
 
 @_baseline.command("show")
 def baseline_show(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A baseline's name.", autocompletion=completion.baselines
+        ),
+    ],
     baselines: Baselines = BASELINES,
     json: Json = False,
 ) -> int:

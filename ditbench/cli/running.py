@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ditbench import errors
-from ditbench.cli import output
+from ditbench.cli import completion, output
 from ditbench.cli.options import (
     BASELINES,
     RESULTS,
@@ -63,7 +63,13 @@ def run(
     quick: Quick = False,
     gpu: Gpu = None,
     resume: Annotated[
-        str, typer.Option("--resume", metavar="RUN", help="Go on with a run that was cut off.")
+        str,
+        typer.Option(
+            "--resume",
+            metavar="RUN",
+            help="Go on with a run that was cut off.",
+            autocompletion=completion.runs,
+        ),
     ] = "",
     baseline: Annotated[
         str,
@@ -71,6 +77,7 @@ def run(
             "--baseline",
             metavar="NAME|RUN|none",
             help="Compare with a stored baseline or a run; default: the last finished run of this suite.",
+            autocompletion=completion.baselines_and_runs,
         ),
     ] = "",
     out: Out = RESULTS,
@@ -119,7 +126,12 @@ def plan(
 
 def train(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A training file: see suites/train.")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A training file: see suites/train.",
+            autocompletion=completion.yaml_files,
+        ),
     ],
     data: Annotated[
         Path | None,

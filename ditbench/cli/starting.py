@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ditbench import errors
+from ditbench.cli import completion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,14 +26,20 @@ def add_to(app: typer.Typer) -> None:
 
 
 def init(
-    file: Annotated[
-        Path, typer.Argument(metavar="[FILE]", help="The suite to write.", show_default=True)
-    ] = Path("suite.yaml"),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The suite to write.")] = Path(
+        "suite.yaml"
+    ),
     model: Annotated[
         str, typer.Option("--model", metavar="NAME", help="A model, see `models`.")
     ] = "fashion-dit",
     attention: Annotated[
-        str, typer.Option("--attention", metavar="A,B", help="Methods, see `methods`.")
+        str,
+        typer.Option(
+            "--attention",
+            metavar="A,B",
+            help="Methods, see `methods`.",
+            autocompletion=completion.methods,
+        ),
     ] = "softmax,sdpa,monarch",
     with_schema: Annotated[
         bool, typer.Option("--schema", help=f"Write {SCHEMA_FILE} beside it, for editors.")

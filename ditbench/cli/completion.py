@@ -1,0 +1,63 @@
+"""What a shell may put in where Tab is pressed: found by looking at names on disk, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import typer
+
+RESULTS = Path("results")
+BASELINES = Path("baselines")
+
+
+def runs(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Ids of runs, newest first, and `latest`."""
+    folder = Path(ctx.params.get("out") or RESULTS)
+    found = sorted((path.parent.name for path in folder.glob("*/*/run.json")), reverse=True)
+    return _beginning([*found, "latest"], incomplete)
+
+
+def baselines(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of stored baselines."""
+    folder = Path(ctx.params.get("baselines") or BASELINES)
+    return _beginning(sorted(path.stem for path in folder.glob("*.jsonl")), incomplete)
+
+
+def baselines_and_runs(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Either, as the verbs that compare take."""
+    return baselines(ctx, incomplete) + runs(ctx, incomplete)
+
+
+def yaml_files(incomplete: str) -> list[str]:
+    """Suites below the folder that is written so far; a folder ends with a slash."""
+    written = Path(incomplete)
+    folder = written if incomplete.endswith("/") else written.parent
+    near = sorted(path for path in folder.glob("*") if not path.name.startswith("."))
+    folders = [f"{path}/" for path in near if path.is_dir()]
+    files = [str(path) for path in near if path.suffix in {".yaml", ".yml"} and path.is_file()]
+    return _beginning([*files, *folders], incomplete)
+
+
+def methods(incomplete: str) -> list[str]:
+    """The last name of a list with commas: our files are called as their methods are."""
+    ours = Path(__file__).parents[1] / "attention"
+    names = {path.stem.replace("_", "-") for path in ours.glob("[!_]*.py")} - {"base"}
+    names |= {point.name for point in entry_points(group="ditbench.attention")}
+    listed, comma, last = incomplete.rpartition(",")
+    return [f"{listed}{comma}{name}" for name in _beginning(sorted(names), last)]
+
+
+def axes(incomplete: str) -> list[str]:
+    """What `--set` may replace, with the sign of equality."""
+    from ditbench.catalog import Catalog
+    from ditbench.suite.overrides import settable
+    from ditbench.suite.parse import keys
+
+    language = keys(Catalog(methods={}, models={}))
+    return _beginning([f"{axis}=" for axis in settable(language)], incomplete)
+
+
+def _beginning(words: Iterable[str], incomplete: str) -> list[str]:
+    return [word for word in words if word.startswith(incomplete)]
