@@ -257,7 +257,8 @@ def _metrics(old: Evidence, new: Evidence, gate: Mapping[str, float]) -> Iterato
                 new.cell, name, Verdict.MISSING, f"this run has no {name}", baseline=before
             )
         elif known := _known(name):
-            yield _judge(_Pair(known, old, new, gate.get(name, GATE)))
+            usual = 0.0 if known.stage is Stage.FIT else GATE
+            yield _judge(_Pair(known, old, new, gate.get(name, usual)))
         else:
             yield Finding(
                 new.cell, name, Verdict.INCOMPARABLE, f"this ditbench knows no metric {name}"
@@ -274,27 +275,33 @@ def _known(name: str) -> Metric | None:
 
 def _judge(pair: _Pair) -> Finding:
     """The verdict on one metric that both sides have."""
+    if hindrance := _hindrance(pair):
+        return pair.finding(Verdict.INCOMPARABLE, hindrance)
+    return {Stage.GATE: _exact, Stage.FIT: _searched}.get(pair.metric.stage, _screened)(pair)
+
+
+def _hindrance(pair: _Pair) -> str:
+    """Why the two values cannot stand beside each other; empty where they can."""
     before, after = pair.before, pair.after
     if math.isnan(before.value) or math.isnan(after.value):
-        return pair.finding(Verdict.INCOMPARABLE, "not a number")
+        return "not a number"
     if pair.metric.unit in _POSITIVE and before.value <= 0:
-        return pair.finding(
-            Verdict.INCOMPARABLE,
-            f"the baseline is {before.value:g}, against which nothing can be judged: set it anew",
-        )
-    if pair.metric.stage is Stage.GATE:
-        return _exact(pair)
+        return f"the baseline is {before.value:g}, against which nothing can be judged: set it anew"
     if pair.metric.unit == "distance" and pair.then.extractor != pair.now.extractor:
-        return pair.finding(
-            Verdict.INCOMPARABLE,
-            "features of another network: "
-            + " -> ".join(row.extractor or "unknown" for row in (pair.then, pair.now)),
-        )
+        named = (row.extractor or "unknown" for row in (pair.then, pair.now))
+        return f"features of another network: {' -> '.join(named)}"
     if pair.metric.stage is Stage.QUALITY and before.samples != after.samples:
-        return pair.finding(
-            Verdict.INCOMPARABLE, f"{before.samples} pictures then, {after.samples} now"
-        )
-    return _screened(pair)
+        return f"{before.samples} pictures then, {after.samples} now"
+    return _other_memory(pair) if pair.metric.stage is Stage.FIT else ""
+
+
+def _other_memory(pair: _Pair) -> str:
+    """A largest batch is one of so much memory."""
+    then, now = (row.fit.memory_limit if row.fit else None for row in (pair.then, pair.now))
+    if then == now:
+        return ""
+    told = [f"{units.size(size)} ({size} bytes)" if size else "unknown" for size in (then, now)]
+    return f"found in memory of {told[0]} then, {told[1]} now: set timing.memory_limit"
 
 
 def _exact(pair: _Pair) -> Finding:
@@ -305,6 +312,22 @@ def _exact(pair: _Pair) -> Finding:
     verdict = Verdict.REGRESSED if after > before else Verdict.IMPROVED
     told = (units.count(value, pair.metric.unit) for value in (before, after))
     return pair.finding(verdict, f"{' -> '.join(told)}; a count needs no confirmation", 0.0)
+
+
+def _searched(pair: _Pair) -> Finding:
+    """Largest batches: whole numbers, so any step beyond what the searches left open is a change."""
+    before, after = pair.before, pair.after
+    told = f"{before.value:.0f} -> {after.value:.0f}"
+    if before.value == after.value:
+        return pair.finding(Verdict.UNCHANGED, "equal", pair.gate)
+    if before.low <= after.high and after.low <= before.high:
+        return pair.finding(Verdict.UNCHANGED, f"{told}, within a step of the search", pair.gate)
+    if abs(pair.change or 0.0) <= pair.gate:
+        return pair.finding(Verdict.UNCHANGED, f"{told}, within the suite's gate", pair.gate)
+    if any(row.fit and row.fit.wavering for row in (pair.then, pair.now)):
+        return pair.finding(Verdict.INCONCLUSIVE, f"{told}, but a search contradicted itself", 0.0)
+    verdict = Verdict.IMPROVED if after.value > before.value else Verdict.REGRESSED
+    return pair.finding(verdict, f"{told}, both sides of it tried twice", pair.gate)
 
 
 def _screened(pair: _Pair) -> Finding:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ditbench.environment import Environment
-from ditbench.records import Cell, Choice, Record, Sampling, Stage, Status
+from ditbench.metrics import LARGEST_BATCH
+from ditbench.records import LARGEST, Cell, Choice, Record, Sampling, Stage, Status
 from ditbench.store import Run
 
 MODEL = Choice("fashion-dit", (("depth", 6), ("hidden", 128), ("heads", 4), ("tokens", 256)))
@@ -161,6 +162,22 @@ def quality(of: Cell, drift: float, **facts) -> Record:
             "constant_share": 0.0,
         }
         | facts,
+    )
+
+
+def searched(label: str, largest: int = 40, **facts) -> tuple[Record, ...]:
+    """Every record of a good cell of METHODS whose batch size is `max`."""
+    of = cell(label, LARGEST)
+    told = {
+        "trials": [[largest, "fits", 5 * 2**20, 1.0], [largest + 1, "out of memory", None, 1.0]],
+        "fails": largest + 1,
+        "wavering": [],
+        "peak": "peak_resident",
+        "memory_limit": 2**30,
+    }
+    return (
+        record(of, Stage.GATE, facts={"exact": METHODS[label][5], "kernels": ["math"]}),
+        record(of, Stage.FIT, metrics={LARGEST_BATCH: (float(largest),)}, facts=told | facts),
     )
 
 

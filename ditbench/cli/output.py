@@ -30,6 +30,9 @@ _MEANING = {
 }
 
 
+_FIGURES = ("latency", "speed-up", "core MACs", "drift", "Frechet, real")
+
+
 def as_json(objects: Sequence[dict[str, Any]]) -> int:
     """A list of objects on stdout."""
     print(json.dumps(list(objects), indent=1, default=str))
@@ -93,10 +96,18 @@ def show_plan(plan: Plan, estimate: Estimate) -> None:
 def show_summary(run: Run, summary: Summary, comparison: Comparison) -> None:
     """One line a cell, what changed, what failed, and the exit code."""
     varying = _varying([row.cell.axes for row in summary.rows])
+    searched = any(row.cell.finds_batch for row in summary.rows)
     table(
         f"{run.suite}: run {run.id}",
-        [*varying, "latency", "speed-up", "core MACs", "drift", "Frechet, real", ""],
-        ([*(row.cell.axes[axis] for axis in varying), *_figures(row)] for row in summary.rows),
+        [*varying, *(["largest batch"] if searched else []), *_FIGURES, ""],
+        (
+            [
+                *(row.cell.axes[axis] for axis in varying),
+                *([_largest(row)] if searched else []),
+                *_figures(row),
+            ]
+            for row in summary.rows
+        ),
     )
     for note in (*summary.notes, *run.problems):
         print(f"note: {note}")
@@ -146,6 +157,12 @@ def _show_comparison(comparison: Comparison) -> None:
     print(f"compared with {comparison.baseline}: {told or 'no cell in common'}")
     if comparison.incomparable:
         print("incomparable: " + "; ".join(comparison.differences))
+
+
+def _largest(row: Row) -> str:
+    if row.fit is None:
+        return ""
+    return f"{'at least ' if row.fit.fails is None else ''}{row.fit.largest}"
 
 
 def _figures(row: Row) -> list[str]:

@@ -32,6 +32,7 @@ def sentences(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
         ("Timing", _timing(by[Stage.TIME])),
         ("Intervals", _INTERVALS),
         ("Gates", _gates(by[Stage.GATE], summary)),
+        ("Largest batch", _largest(by[Stage.FIT])),
         ("Speed-up", _SPEEDUP),
         ("Multiply-adds", _MACS),
         ("Pictures", _pictures(by[Stage.QUALITY])),
@@ -132,6 +133,18 @@ _ENDS = {
     "most_repeats": "the most calls",
     "cap_s": "the most seconds",
 }
+
+
+def _largest(records: list[Record]) -> str:
+    if not records:
+        return ""
+    limits = {size for one in records if (size := one.facts.get("memory_limit"))}
+    within = f" within {' or '.join(units.size(size) for size in sorted(limits))}" if limits else ""
+    return (
+        "Found by doubling and then bisection. Each trial is a fresh process that makes a few steps of the "
+        f"whole batch{within}; it fits, or memory ends. Exact below 128, above it to one part in 64. Both "
+        "sides of the answer were tried twice."
+    )
 
 
 def _memory(records: list[Record]) -> str:

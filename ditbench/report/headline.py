@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ditbench import errors, units
 from ditbench.compare import Comparison, Verdict
 from ditbench.records import Status
-from ditbench.report import words
+from ditbench.report import largest, words
 from ditbench.report.changes import MARKS, effect
 from ditbench.report.ranking import Group, groups, is_bound
 from ditbench.store import Run
@@ -131,9 +131,10 @@ def _moved(comparison: Comparison, names: words.Names) -> list[str]:
 
 
 def _winners(summary: Summary, names: words.Names) -> list[str]:
-    """One line for each of the first groups."""
+    """One line for each of the first groups, of either kind."""
     lines = (_winner(group, names) for group in groups(summary, names))
-    return [line for line in lines if line][:_GROUPS]
+    timed = [line for line in lines if line][:_GROUPS]
+    return timed + largest.leaders(summary, names)[:_GROUPS]
 
 
 def _winner(group: Group, names: words.Names) -> str:

@@ -58,7 +58,7 @@ def galleries(
     """
     together: dict[str, dict[str, Row]] = {}
     for row in summary.rows:
-        if row.status is Status.OK:
+        if row.status is Status.OK and not row.cell.finds_batch:  # a sibling stands for it
             cell = row.cell
             title = names.said(cell, (names.varying | {"model", "steps"}) - _ASIDE)
             together.setdefault(title, {}).setdefault(cell.quality_key, row)

@@ -46,6 +46,8 @@ def groups(summary: Summary, names: words.Names) -> tuple[Group, ...]:
     together: dict[tuple[object, ...], list[Row]] = {}
     for row in summary.rows:
         cell = row.cell
+        if cell.finds_batch:  # no speed is asked of it
+            continue
         same = (cell.model, cell.weights, cell.batch_size, cell.compile, cell.steps, cell.sampling)
         together.setdefault(same, []).append(row)
     return tuple(_group(rows, names) for rows in together.values())

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from ditbench.compare import Comparison
-from ditbench.report import cells, conduct, ranking, words
+from ditbench.report import cells, conduct, largest, ranking, words
 from ditbench.report.cells import Absent
 from ditbench.report.changes import Changes, changes
 from ditbench.report.charts import Figure, figures
@@ -62,6 +62,7 @@ class Page:
     notes: tuple[str, ...]
     rankings: tuple[Ranking, ...]
     rankings_hidden: int
+    largest: tuple[Ranking, ...]
     changes: Changes
     compared: bool
     baseline: str
@@ -95,6 +96,7 @@ def page(run: Run, summary: Summary, comparison: Comparison, limits: Limits = HT
         notes=summary.notes,
         rankings=rankings,
         rankings_hidden=rankings_hidden,
+        largest=largest.tables(summary, names, limits.ranking),
         changes=changes(comparison, names, limits.changes_shown, limits.changes),
         compared=bool(comparison.findings),
         baseline=comparison.baseline,

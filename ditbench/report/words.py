@@ -20,11 +20,12 @@ _AS: Mapping[str, Callable[[float], str]] = {
     "B": units.size,
     "MAC": lambda value: units.count(value, "MAC"),
     "FLOP": lambda value: units.count(value, "FLOP"),
+    "images": lambda value: f"{value:.0f}" if math.isfinite(value) else "\N{INFINITY}",
     "dB": lambda value: _IDENTICAL if math.isinf(value) else f"{units.digits(value)} dB",
 }
 # What a person calls an axis; the plain ones need no name, the others are `axis value`.
 _AXES: Mapping[str, Callable[[str], str]] = {
-    "batch_size": lambda value: f"batch {value}",
+    "batch_size": lambda value: "largest batch" if value == "max" else f"batch {value}",
     "steps": lambda value: f"{value} step{'' if value == '1' else 's'}",
     "compile": lambda value: "compiled" if value == "on" else "eager",
     "guidance_scale": lambda value: f"guidance {value}",

@@ -294,7 +294,7 @@ class PlainLines:
 
 def _found_batch(record: Record) -> str:
     """What a search came to; empty of any other record."""
-    return "".join(f"batch {value:.0f}" for value in record.metrics.get(LARGEST_BATCH, ()))
+    return "".join(f"max {value:.0f}" for value in record.metrics.get(LARGEST_BATCH, ()))
 
 
 def one_line(text: str) -> str:

@@ -60,19 +60,18 @@ class _Trials:
 
     def fits(self, batch: int) -> bool:
         """Try one. Raises _EndedError where its end is no answer."""
-        self.say(f"{self._last()}trying {batch}")
+        known = self._fitted()
+        self.say(f"trying {batch}, {known} fits" if known else f"trying {batch}")
         answer = self.run(dataclasses.replace(self.job, cell=self.job.cell.of_batch(batch)))
         self.ended.append((batch, answer))
         if answer.findings.status not in _SAID:
             raise _EndedError
         return answer.findings.status is Status.OK
 
-    def _last(self) -> str:
-        if not self.ended:
-            return ""
-        batch, answer = self.ended[-1]
-        fits = answer.findings.status is Status.OK
-        return f"batch {batch} {'fits' if fits else 'does not fit'}, "
+    def _fitted(self) -> int:
+        """The largest batch so far, 0 for none."""
+        fitted = (batch for batch, one in self.ended if one.findings.status is Status.OK)
+        return max(fitted, default=0)
 
     def findings(self, found: search.Found) -> Findings:
         """The end of a search that went to its end."""
@@ -85,9 +84,7 @@ class _Trials:
     def broken(self) -> Findings:
         """The end of a search that a trial cut off, as that trial's."""
         batch, answer = self.ended[-1]
-        fitted = max(
-            (size for size, one in self.ended if one.findings.status is Status.OK), default=0
-        )
+        fitted = self._fitted()
         so_far = f"; a batch of {fitted} fitted" if fitted else ""
         reason = f"batch {batch}: {answer.findings.reason}{so_far}"
         return Findings(answer.findings.status, reason, facts=self._facts())

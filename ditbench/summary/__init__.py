@@ -12,6 +12,7 @@ from ditbench.summary.evidence import DERIVED, Evidence, gather
 from ditbench.summary.rows import (
     ClaimResult,
     Estimate,
+    Fit,
     Row,
     Summary,
     claims_to_json,
@@ -26,6 +27,7 @@ __all__ = [
     "ClaimResult",
     "Estimate",
     "Evidence",
+    "Fit",
     "Row",
     "Summary",
     "claims_to_json",
@@ -74,6 +76,7 @@ def _rows(group: Group, *, timing: bool) -> list[tuple[str, Row]]:
             kernels=tuple(map(str, one.facts.get("kernels", ()))),
             pictures=str(one.pictures.facts.get("pictures", "")) if one.pictures else "",
             doubts=doubts(suspect),
+            fit=one.fit,
         )
         found.append((one.cell.key, row))
     return found

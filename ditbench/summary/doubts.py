@@ -120,7 +120,7 @@ def _parameters(suspect: Suspect) -> str:
 
 
 def _untimed(suspect: Suspect) -> str:
-    ok = not suspect.evidence.reason
+    ok = not suspect.evidence.reason and not suspect.evidence.cell.finds_batch
     return "not timed" if suspect.timing and ok and not suspect.evidence.times else ""
 
 
@@ -161,6 +161,13 @@ def _warmup(suspect: Suspect) -> str:
     return "peak memory includes the warm-up" if partly else ""
 
 
+def _wavering(suspect: Suspect) -> str:
+    fit = suspect.evidence.fit
+    if fit is None or not fit.wavering:
+        return ""
+    return f"batch {', '.join(map(str, fit.wavering))} fitted once and another time not"
+
+
 _DOUBTS: tuple[Callable[[Suspect], str], ...] = (
     _implausible,
     _inexact,
@@ -174,4 +181,5 @@ _DOUBTS: tuple[Callable[[Suspect], str], ...] = (
     _unsteady,
     _imprecise,
     _warmup,
+    _wavering,
 )

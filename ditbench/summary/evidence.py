@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +10,11 @@ from functools import cached_property
 from typing import Any
 
 from ditbench import stats
+from ditbench.metrics import LARGEST_BATCH
 from ditbench.records import Cell, Record, Stage, Status
 from ditbench.stats import Interval
 from ditbench.store import Run
-from ditbench.summary.rows import Estimate
+from ditbench.summary.rows import Estimate, Fit
 
 # Status lists the kinds of not-ok from the mildest to the worst.
 _SEVERITY = {status: rank for rank, status in enumerate(Status)}
@@ -76,6 +78,13 @@ class Evidence:
         return tuple(ordered) if self.status is Status.OK else ()
 
     @cached_property
+    def fit(self) -> Fit | None:
+        """How the search for the largest batch ended, of a cell that is ok."""
+        searched = (one for one in self.own if one.metrics.get(LARGEST_BATCH))
+        record = next(searched, None) if self.status is Status.OK else None
+        return _fit(record) if record else None
+
+    @cached_property
     def pictures(self) -> Record | None:
         """The pictures' record where there are pictures."""
         return next((one for one in self.shared if one.status is Status.OK), None)
@@ -110,7 +119,7 @@ class Evidence:
     @cached_property
     def estimates(self) -> dict[str, Estimate]:
         """Every figure by metric name, derived ones included."""
-        found = self._counted() | self._timed() | self._pictured()
+        found = self._counted() | self._timed() | self._fitted() | self._pictured()
         return found | _derived(self.cell, found)
 
     @cached_property
@@ -129,6 +138,14 @@ class Evidence:
     def _timed(self) -> dict[str, Estimate]:
         groups = {name: self.samples(name) for name in self._time_metrics()}
         return {name: estimate(stats.median(group), group) for name, group in groups.items()}
+
+    def _fitted(self) -> dict[str, Estimate]:
+        """The true number may be anything up to the first that did not fit."""
+        if self.fit is None:
+            return {}
+        value = float(self.fit.largest)
+        high = math.inf if self.fit.fails is None else float(self.fit.fails - 1)
+        return {LARGEST_BATCH: Estimate(value, value, high, 1, self.fit.trials)}
 
     def _pictured(self) -> dict[str, Estimate]:
         if self.pictures is None:
@@ -164,6 +181,21 @@ def estimate(found: Interval, groups: tuple[tuple[float, ...], ...] | list[Any])
 def exactly(value: float, samples: int = 1) -> Estimate:
     """A figure that nothing was resampled for."""
     return Estimate(value, value, value, 1, samples)
+
+
+def _fit(record: Record) -> Fit:
+    largest, facts = int(record.metrics[LARGEST_BATCH][0]), record.facts
+    trials = facts.get("trials", ())
+    peaks = [peak for batch, _, peak, *_ in trials if batch == largest and peak is not None]
+    return Fit(
+        largest=largest,
+        fails=facts.get("fails"),
+        peak=str(facts.get("peak", "")),
+        peak_bytes=max(peaks, default=None),
+        memory_limit=facts.get("memory_limit"),
+        trials=len(trials),
+        wavering=tuple(facts.get("wavering", ())),
+    )
 
 
 def _distance(

@@ -26,6 +26,24 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """How a largest batch was found.
+
+    fails: the smallest batch above it that did not fit; None where the search ended before one failed. peak:
+    the metric whose value at the largest batch is peak_bytes. memory_limit: bytes that there were. trials:
+    how many processes it took. wavering: batches that fitted once and another time not.
+    """
+
+    largest: int
+    fails: int | None
+    peak: str
+    peak_bytes: int | None
+    memory_limit: int | None
+    trials: int
+    wavering: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Row:
     """One cell's results. estimates: by metric name, derived metrics (throughput, flops) included.
 
@@ -37,7 +55,7 @@ class Row:
     blocks, or None where the run did not measure it. ceiling: the speed-up over explicit softmax that
     multiply-adds alone would allow, shown and never judging. doubts: clauses for people ("speed-up above
     the measured bound", "one process only", ...). kernels: what really ran. recorded: whether the run
-    holds any record of the cell itself.
+    holds any record of the cell itself. fit: of a cell whose batch size is `max`, where the search found one.
     """
 
     cell: Cell
@@ -55,6 +73,7 @@ class Row:
     pictures: str = ""
     doubts: tuple[str, ...] = ()
     recorded: bool = True
+    fit: Fit | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +134,7 @@ def rows_to_json(summary: Summary) -> list[dict[str, Any]]:
             "kernels": list(row.kernels),
             "pictures": row.pictures,
             "doubts": list(row.doubts),
+            "fit": dataclasses.asdict(row.fit) if row.fit else None,
         }
         for row in summary.rows
     ]

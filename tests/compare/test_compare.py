@@ -17,6 +17,7 @@ from fakes_runs import (
     good_records,
     quality,
     record,
+    searched,
     timed,
 )
 
@@ -397,3 +398,74 @@ def test_a_cell_of_which_no_record_is_left_is_neither_broken_nor_fixed():
     then = {one.cell: one for one in compare(whole, lost, "main").findings if not one.metric}
     assert now[other].verdict is Verdict.MISSING
     assert then[other].verdict is Verdict.NEW
+
+
+def facts(batch, **more):
+    """Records of a search with these facts."""
+    return searched("sdpa", batch, **more)
+
+
+def largest(before, after, **parts):
+    return found(facts(after), facts(before), **parts)["largest_batch"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        (40, 40, Verdict.UNCHANGED),
+        (40, 41, Verdict.IMPROVED),
+        (40, 39, Verdict.REGRESSED),
+        (1000, 1001, Verdict.IMPROVED),
+    ],
+)
+def test_any_change_of_a_largest_batch_is_a_change(before, after, verdict):
+    assert largest(before, after).verdict is verdict
+
+
+def test_a_smaller_largest_batch_is_a_performance_regression():
+    result = compare(fake_run(*facts(39)), fake_run(*facts(40)), "main")
+    assert result.exit_codes == frozenset({errors.PERFORMANCE})
+    assert result.findings[0].reason == "40 -> 39, both sides of it tried twice"
+
+
+def test_what_two_searches_left_open_is_no_change():
+    one = found(facts(516, fails=524), facts(512, fails=520))["largest_batch"]
+    assert one.verdict is Verdict.UNCHANGED
+    assert one.reason == "512 -> 516, within a step of the search"
+    assert found(facts(520, fails=528), facts(512, fails=520))["largest_batch"].verdict is (
+        Verdict.IMPROVED
+    )
+
+
+def test_a_suite_may_say_how_much_less_is_nothing():
+    assert largest(40, 39, gate={"largest_batch": 0.05}).verdict is Verdict.UNCHANGED
+    assert largest(40, 37, gate={"largest_batch": 0.05}).verdict is Verdict.REGRESSED
+
+
+def test_largest_batches_of_other_memory_do_not_compare_and_both_are_quoted():
+    one = found(facts(80, memory_limit=2**31), facts(40))["largest_batch"]
+    assert one.verdict is Verdict.INCOMPARABLE
+    assert one.reason == (
+        "found in memory of 1.00 GiB (1073741824 bytes) then, 2.00 GiB (2147483648 bytes) now: "
+        "set timing.memory_limit"
+    )
+
+
+def test_a_search_that_contradicted_itself_confirms_nothing():
+    one = found(facts(30, wavering=[31]), facts(40))["largest_batch"]
+    assert one.verdict is Verdict.INCONCLUSIVE
+    assert one.reason == "40 -> 30, but a search contradicted itself"
+
+
+def test_at_least_so_many_is_unchanged_against_at_least_so_many():
+    one = found(facts(65536, fails=None), facts(65536, fails=None))["largest_batch"]
+    assert one.verdict is Verdict.UNCHANGED
+
+
+def test_a_baseline_takes_what_was_searched(tmp_path):
+    run = fake_run(*facts(40), *good(cell()))
+    assert baseline_set(run, "main", tmp_path) == ()
+    stored = baseline_read("main", tmp_path)
+    result = compare(run, stored, "main")
+    assert {one.verdict for one in result.findings} == {Verdict.UNCHANGED}
+    assert "largest_batch" in {one.metric for one in result.findings}

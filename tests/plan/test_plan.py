@@ -10,7 +10,7 @@ from ditbench import plan as planning
 from ditbench.catalog import Inspection
 from ditbench.errors import UsageError
 from ditbench.jobs import Quality, Timing
-from ditbench.records import Choice, Status
+from ditbench.records import LARGEST, Choice, Status
 from ditbench.suite.spec import Exclusion, Suite
 
 ARCHITECTURE = (("channels", 1), ("depth", 4), ("size", 8))
@@ -141,3 +141,26 @@ def test_json_has_one_object_a_cell_with_its_resolved_blocks():
     assert [row["attention"] for row in found] == ["softmax", "monarch"]
     assert found[1]["blocks_resolved"] == [2, 3]
     assert found[0]["status"] == "will run"
+
+
+ASKED = (("channels", 1), ("depth", 4), ("hidden", 64), ("patch", 2), ("size", 8))
+
+
+def test_a_plan_says_how_many_searches_and_trials_there_will_be():
+    models = (Choice("m", ASKED),)
+    given, both = suite(models=models), suite(models=models, batch_sizes=(1, LARGEST))
+    # Room for the weights and for eight pictures of two rows, 16 tokens, 64 wide, 4 bytes, 16 copies.
+    memory = 1000 * 4 + 8 * (2 * 16 * 64 * 4 * 16)
+    before, after = (planning.estimate(planned(one), {}, 1e9, memory) for one in (given, both))
+    assert planning.trials(planned(both).entries[-1], memory) == (1, 2, 4, 8, 16, 12, 10, 9, 8, 9)
+    assert (before.searches, before.trials) == (0, 0)
+    assert (after.searches, after.trials) == (2, 20)
+    assert after.seconds > before.seconds + after.trials
+
+
+def test_a_search_made_before_takes_as_long_again():
+    plan = planned(suite(models=(Choice("m", ASKED),), batch_sizes=(LARGEST,)))
+    seen = {one.key: 1000.0 for one in plan.runnable}
+    found = planning.estimate(plan, seen, 1e12, 2**30)
+    assert found.known == 1.0
+    assert 2000 < found.seconds < 2010

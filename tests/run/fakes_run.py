@@ -87,6 +87,18 @@ def takes_all_memory(_job, _say):
         hoard.append(bytearray(16 * 2**20))
 
 
+CHUNK = LIMIT // 16
+
+
+def takes_a_chunk_a_picture(job, _say):
+    hoard = [bytearray(CHUNK) for _ in range(job.cell.batch_size)]
+    return Findings(facts={"peak": "peak_resident", "peak_bytes": sum(map(len, hoard))})
+
+
+def takes_chunks_and_hangs_at_four(job, say):
+    return hangs(job, say) if job.cell.batch_size == 4 else takes_a_chunk_a_picture(job, say)
+
+
 def torch_cannot_allocate(_job, _say):
     raise RuntimeError(
         "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"

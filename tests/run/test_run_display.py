@@ -12,9 +12,10 @@ from fakes_run import FakeServer, cell, job, suite
 from rich.console import Console
 
 from ditbench.jobs import Findings, Quality, Timing
-from ditbench.records import Choice, Stage, Status
+from ditbench.metrics import LARGEST_BATCH
+from ditbench.records import LARGEST, Choice, Record, Stage, Status
 from ditbench.run.display import LiveTable, PlainLines, display_of, short_names
-from ditbench.run.events import Phase, Progress, Started
+from ditbench.run.events import Ended, Phase, Progress, Started
 from ditbench.run.order import jobs_of
 from ditbench.run.scheduler import Session, execute
 
@@ -232,3 +233,26 @@ def test_a_thousand_cells_are_a_line_a_job():
     assert len(lines) == 3 * len(cells) + 1  # a gate and two processes each, one set of pictures
     assert lines[0].startswith("1/3001 jobs")
     assert lines[-1].startswith("3001/3001 jobs")
+
+
+def test_a_search_shows_its_trial_while_it_runs_and_what_it_found_at_its_end():
+    cells = (cell("softmax", batch_size=LARGEST), cell("sdpa"))
+    screen = console(terminal=True)
+    jobs = jobs_of(cells, SUITE, "cpu", Path("images"))
+    display = LiveTable(jobs, screen)
+    search = next(job for job in jobs if job.stage is Stage.FIT)
+    display(Phase(search, "trying 64, 32 fits"))
+    assert "trying 64, 32 fits" in text_of(display, screen)
+    record = Record(search.cell, Stage.FIT, Status.OK, metrics={LARGEST_BATCH: (47.0,)})
+    display(Ended(record, Progress(3, 4, 1.0)))
+    assert "max 47" in text_of(display, screen)
+
+
+def test_a_line_of_a_search_says_what_it_found():
+    screen = console(terminal=False)
+    cells = (cell("softmax", batch_size=LARGEST), cell("sdpa"))
+    lines = PlainLines(jobs_of(cells, SUITE, "cpu", Path("images")), screen)
+    record = Record(cells[0], Stage.FIT, Status.OK, metrics={LARGEST_BATCH: (47.0,)})
+    lines(Ended(record, Progress(3, 4, None)))
+    expected = "3/4 jobs  softmax batch_size=max  fit  ok  max 47"
+    assert screen.file.getvalue().splitlines() == [expected]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from fakes_run import cell, suite
 
 from ditbench.jobs import Quality, Timing
-from ditbench.records import Stage
+from ditbench.records import LARGEST, Stage
 from ditbench.run.order import in_order, jobs_of
 
 CELLS = (cell("sdpa"), cell("softmax"), cell("sdpa", batch_size=8))
@@ -100,3 +101,37 @@ def test_gates_come_first_and_pictures_last_with_softmaxs_before_the_others():
         "quality softmax 1 0",
         "quality sdpa 1 0",
     ]
+
+
+def test_a_cell_of_max_is_gated_and_searched_and_neither_timed_nor_pictured():
+    cells = (cell("sdpa"), cell("sdpa", batch_size=LARGEST), cell("monarch", batch_size=LARGEST))
+    jobs = made(cells, metrics=("latency", "psnr"), timing=Timing(processes=2), quality=PICTURES)
+    assert [(job.stage, job.replicate) for job in jobs if job.cell == cells[1]] == [
+        (Stage.GATE, 0),
+        (Stage.FIT, 0),
+    ]
+    pictured = {job.cell.attention.name for job in jobs if job.stage is Stage.QUALITY}
+    assert pictured == {"sdpa", "softmax"}
+
+
+def test_cells_of_max_alone_make_no_pictures_not_even_softmaxs():
+    jobs = made((cell("sdpa", batch_size=LARGEST),), metrics=("psnr",), quality=PICTURES)
+    assert [job.stage for job in jobs] == [Stage.GATE, Stage.FIT]
+
+
+def test_searches_come_after_times_and_before_pictures():
+    cells = (cell("softmax", batch_size=LARGEST), cell("softmax"))
+    jobs = made(cells, metrics=("latency", "psnr"), timing=Timing(processes=1), quality=PICTURES)
+    assert told(in_order(reversed(jobs)))[2:] == [
+        "time softmax 1 0",
+        "fit softmax 0 0",
+        "quality softmax 1 0",
+    ]
+
+
+@pytest.mark.parametrize(("in_suite", "limit"), [(None, 1000), (77, 77)])
+def test_every_trial_meets_one_limit_and_a_suite_s_own_comes_first(in_suite, limit):
+    asked = suite(metrics=(), timing=Timing(memory_limit=in_suite))
+    jobs = jobs_of((cell(batch_size=LARGEST),), asked, "cpu", Path("images"), 1000)
+    limits = {job.stage: job.timing.memory_limit for job in jobs}
+    assert limits == {Stage.GATE: in_suite, Stage.FIT: limit}

@@ -10,13 +10,17 @@ import sys
 import tempfile
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import fakes_run
 import pytest
 
 from ditbench.errors import DitbenchError, SuiteError
-from ditbench.records import Status
+from ditbench.jobs import Timeouts
+from ditbench.metrics import LARGEST_BATCH
+from ditbench.records import Stage, Status
+from ditbench.run import fit
 from ditbench.run.server import Server
 
 HERE = Path(__file__).parent
@@ -320,3 +324,33 @@ def test_the_real_server_is_fit_to_fork_and_gives_torch_to_its_workers(tmp_path)
     """
     out, _ = script(tmp_path, "ditbench.run.preload", body, {"seen": seen}).communicate(timeout=120)
     assert out.splitlines()[-1] == "([True, True, True], False)"
+
+
+def searched(server, tmp_path, attention):
+    """A search by real processes, all within LIMIT."""
+
+    def trial(job):
+        return server.run_job(job, tmp_path / f"{job.cell.batch_size}.log")
+
+    asked = fakes_run.job(attention, Stage.FIT)
+    timing = replace(asked.timing, timeout_s=Timeouts(fit=2.0))
+    return fit.find(replace(asked, timing=timing), trial).findings
+
+
+def test_the_largest_batch_is_what_the_memory_limit_leaves_room_for(server, tmp_path):
+    """Sixteen chunks are the whole limit, and Python itself needs less than one of them."""
+    found = searched(server, tmp_path, "takes_a_chunk_a_picture")
+    assert found.metrics == {LARGEST_BATCH: (15.0,)}
+    assert (found.facts["fails"], found.facts["wavering"]) == (16, [])
+    assert found.facts["memory_limit"] == fakes_run.LIMIT
+    assert [trial[:3] for trial in found.facts["trials"]][-2:] == [
+        [15, "fits", 15 * fakes_run.CHUNK],
+        [16, "out of memory", None],
+    ]
+
+
+def test_a_trial_that_hangs_ends_the_search_by_its_own_time_limit(server, tmp_path):
+    found = searched(server, tmp_path, "takes_chunks_and_hangs_at_four")
+    assert found.status is Status.TIMEOUT
+    assert found.reason.startswith("batch 4: no answer within 2.00 s")
+    assert found.reason.endswith("; a batch of 2 fitted")

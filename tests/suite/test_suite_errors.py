@@ -311,3 +311,39 @@ def test_any_text_is_a_suite_or_a_mistake_in_lines(text, value):
     assert told
     assert all(len(problem.splitlines()) == 1 for problem in told)
     assert all(problem.startswith(("s.yaml:", "--set blocks")) for problem in told)
+
+
+CLAIM = "claims: [{metric: METRIC, batch_size: SIZE, value: 64, tolerance: 1%, source: x}]"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "batch_size: maximum",
+            "4:13: batch_size: must be a whole number >= 1 or max, not 'maximum' (did you mean 'max'?)",
+        ),
+        ("batch_size: [max, 2, max]", "4:22: batch_size[2]: the same as batch_size[0]"),
+        (
+            "metrics: [largest_batch]",
+            (
+                "4:11: metrics[0]: largest_batch is what a batch size of max finds: "
+                "write batch_size: max, or [1, max]"
+            ),
+        ),
+        (
+            "gate: {largest_batch: 5%}",
+            "4:8: gate: largest_batch is gated but not among the metrics",
+        ),
+        (
+            CLAIM.replace("METRIC", "macs").replace("SIZE", "max"),
+            "4:11: claims[0]: of batch_size: max only largest_batch is known, not macs",
+        ),
+        (
+            CLAIM.replace("METRIC", "largest_batch").replace("SIZE", "8"),
+            "4:34: claims[0]: largest_batch is found where batch_size is max, not 8",
+        ),
+    ],
+)
+def test_a_mistake_about_the_largest_batch_says_what_to_write(text, expected):
+    assert problems(HEAD + "attention: softmax\n" + text) == [f"s.yaml:{expected}"]

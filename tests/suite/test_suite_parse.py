@@ -6,7 +6,7 @@ from catalogs import CATALOG
 from ditbench.errors import SuiteError
 from ditbench.jobs import Timeouts
 from ditbench.plan import expand
-from ditbench.records import Sampling
+from ditbench.records import LARGEST, Cell, Choice, Sampling
 from ditbench.suite.parse import load, methods_from_outside, parse
 
 SUITES = Path(__file__).parents[2] / "suites"
@@ -234,3 +234,38 @@ def test_the_suites_that_ship_are_right(name, real):
 def test_a_suite_with_a_mistake_gives_no_suite():
     with pytest.raises(SuiteError):
         suite("name: x")
+
+
+MINIMAL = "name: x\nmodel: small\nattention: softmax\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"),
+    [("max", (LARGEST,)), ("[1, 8, max]", (1, 8, LARGEST))],
+)
+def test_a_batch_size_of_max_is_one_value_among_others(text, sizes):
+    read = parse(f"{MINIMAL}batch_size: {text}\nmetrics: [latency]", "s.yaml", CATALOG)
+    assert read.batch_sizes == sizes
+    assert read.metrics == ("latency", "largest_batch")
+
+
+def test_the_command_line_may_ask_for_the_largest_batch():
+    read = parse(MINIMAL, "s.yaml", CATALOG, {"batch_size": "8,max"})
+    assert read.batch_sizes == (8, LARGEST)
+
+
+def test_what_max_finds_may_be_gated_claimed_and_excluded():
+    read = parse(
+        f"{MINIMAL}batch_size: [1, max]\ngate: {{largest_batch: 5%}}\n"
+        "exclude: [{batch_size: max, because: slow}]\n"
+        "claims: [{metric: largest_batch, batch_size: max, value: 64, tolerance: 10%, source: x}]\n",
+        "s.yaml",
+        CATALOG,
+    )
+    assert read.gate == {"largest_batch": 0.05}
+    given, asked = (
+        Cell(Choice("large", (("depth", 28),)), Choice("softmax"), batch_size=size)
+        for size in (1, LARGEST)
+    )
+    assert [read.exclude[0].covers(one) for one in (given, asked)] == [False, True]
+    assert [read.claims[0].is_about(one) for one in (given, asked)] == [False, True]

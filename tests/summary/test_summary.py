@@ -17,11 +17,12 @@ from fakes_runs import (
     measured,
     quality,
     record,
+    searched,
     timed,
 )
 
-from ditbench.records import Choice, Sampling, Stage, Status
-from ditbench.summary import Estimate, claims_to_json, rows_to_json, summarise
+from ditbench.records import LARGEST, Choice, Sampling, Stage, Status
+from ditbench.summary import Estimate, Fit, Summary, claims_to_json, rows_to_json, summarise
 
 SUMMARY = summarise(fake_run())
 
@@ -287,3 +288,62 @@ def test_a_large_run_is_summarised_without_work_per_pair_of_cells():
     rows = summarise(fake_run(*records, *good_records()[-6:])).rows
     assert len(rows) == 17 * len(METHODS)
     assert all(r.speedup and r.bound for r in rows)
+
+
+def searches(*records):
+    return [row for row in summarise(fake_run(*records)).rows if row.cell.finds_batch]
+
+
+def test_a_largest_batch_lies_between_what_fitted_and_what_did_not():
+    (row,) = searches(*searched("sdpa", 512, fails=520))
+    found = row.estimates["largest_batch"]
+    assert (found.value, found.low, found.high) == (512, 512, 519)
+    assert row.fit == Fit(512, 520, "peak_resident", 5 * 2**20, 2**30, 2)
+    assert row.status is Status.OK
+
+
+def test_a_search_that_met_no_failure_has_no_upper_end():
+    (row,) = searches(*searched("sdpa", 65536, fails=None))
+    assert row.estimates["largest_batch"].high == math.inf
+    assert rows_to_json(Summary((row,)))[0]["estimates"]["largest_batch"]["high"] == "inf"
+    assert rows_to_json(Summary((row,)))[0]["fit"]["fails"] is None
+
+
+def test_a_cell_of_max_has_neither_speed_nor_work_nor_a_doubt_about_them():
+    timed_too = (*measured("softmax"), *searched("softmax"), *searched("monarch"))
+    for row in searches(*timed_too):
+        assert row.estimates.keys() == {"largest_batch"}
+        assert (row.speedup, row.bound, row.doubts) == (None, None, ())
+
+
+def test_a_search_that_contradicted_itself_is_doubted():
+    (row,) = searches(*searched("sdpa", 20, wavering=[21, 24]))
+    assert row.doubts == ("batch 21, 24 fitted once and another time not",)
+
+
+def test_a_search_that_failed_is_its_cells_failure_and_has_no_figure():
+    gate_record, _ = searched("sdpa")
+    out = record(
+        gate_record.cell,
+        Stage.FIT,
+        status=Status.OUT_OF_MEMORY,
+        reason="not even a batch of 1 fits",
+    )
+    (row,) = searches(gate_record, out)
+    assert (row.status, row.reason, row.fit) == (Status.OUT_OF_MEMORY, out.reason, None)
+
+
+def test_a_cell_of_max_shares_the_pictures_of_its_siblings():
+    (row,) = searches(*measured("monarch"), *searched("monarch"), quality(cell("monarch"), 0.2))
+    assert "latent_drift" in row.estimates
+
+
+def test_a_claim_about_the_largest_batch_is_answered_by_the_search():
+    claim = {
+        "metric": "largest_batch", "value": 44.0, "tolerance": 0.1, "source": "x", "per": "step",
+        "where": {"attention": "sdpa"},
+    }  # fmt: skip
+    run = fake_run(*measured("sdpa"), *searched("sdpa", 40), claims=(claim,))
+    (result,) = summarise(run).claims
+    assert (result.measured, result.reproduced) == (40.0, True)
+    assert result.cell == cell("sdpa", LARGEST)
