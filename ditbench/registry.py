@@ -11,7 +11,7 @@ import difflib
 import importlib
 import pkgutil
 import typing
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ditbench.catalog import Setting
@@ -36,12 +36,21 @@ def setting(
 
 
 class Registry(Generic[T]):
-    """Names to plug-in classes of one kind, from a package of ours and an entry-point group."""
+    """Names to plug-in classes of one kind, from a package of ours and an entry-point group.
 
-    def __init__(self, kind: str, package: str, group: str) -> None:
+    problems: what is wrong with a class that claims to be such a plug-in, each as a clause.
+    broken: entry points that could not be taken, by name, each with the reason; the others are not kept from
+    working by them.
+    """
+
+    def __init__(
+        self, kind: str, package: str, group: str, problems: Callable[[Any], list[str]]
+    ) -> None:
         self.kind = kind
+        self.broken: dict[str, str] = {}
         self._package = package
         self._group = group
+        self._problems = problems
         self._found: dict[str, T] = {}
         self._discovered = False
 
@@ -61,15 +70,34 @@ class Registry(Generic[T]):
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{self._package}.{module.name}")
             for point in entry_points(group=self._group):
-                plugin = point.load()
-                self._found.setdefault(plugin.name, plugin)
+                self._take(point)
         return dict(sorted(self._found.items()))
+
+    def _take(self, point: EntryPoint) -> None:
+        """Add another package's plug-in, or note why not."""
+        source = f"{point.value} of {point.dist.name if point.dist else 'an unknown package'}"
+        name = point.value if point.name in self._found else point.name
+        try:
+            plugin = self._sound(point.load())
+        except Exception as error:  # noqa: BLE001 (a package of somebody else's may raise anything)
+            self.broken[name] = f"{source} cannot be used: {_told(error)}"
+            return
+        if self._found.setdefault(plugin.name, plugin) is not plugin:
+            self.broken[name] = f"{source} cannot be used: {plugin.name!r} is taken already"
+
+    def _sound(self, plugin: T) -> T:
+        """The plug-in. Raises UsageError where it does not keep the contract."""
+        if problems := self._problems(plugin):
+            raise UsageError("; ".join(problems))
+        return plugin
 
     def get(self, name: str) -> T:
         """The plug-in of that name, or of `module:Class`. Raises UsageError with the nearest name."""
         if ":" in name:
             return self._outside(name)
         plugins = self.discover()
+        if name in self.broken:
+            raise UsageError(f"{self.kind} {name!r}: {self.broken[name]}")
         if name not in plugins:
             message = f"unknown {self.kind} {name!r}{did_you_mean(name, plugins)}"
             raise UsageError(message)
@@ -78,10 +106,15 @@ class Registry(Generic[T]):
     def _outside(self, name: str) -> T:
         module, _, attribute = name.partition(":")
         try:
-            return typing.cast("T", getattr(importlib.import_module(module), attribute))
-        except (ImportError, AttributeError) as error:
-            message = f"{self.kind} {name!r} cannot be imported: {error}"
-            raise UsageError(message) from error
+            return self._sound(getattr(importlib.import_module(module), attribute))
+        except Exception as error:
+            raise UsageError(f"{self.kind} {name!r} cannot be used: {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    """One line; an error of ours needs no name."""
+    line = next(iter(str(error).splitlines()), "")
+    return line if isinstance(error, UsageError) else f"{type(error).__name__}: {line}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -10,6 +10,8 @@ whose fields are its settings.
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -155,7 +157,25 @@ def squarest(tokens: int) -> tuple[int, int]:
     return rows, tokens // rows
 
 
+def problems(plugin: object) -> list[str]:
+    """Why a class cannot be an attention method, each as a clause; empty where it can."""
+    if not (inspect.isclass(plugin) and issubclass(plugin, AttentionMethod)):
+        return ["is no subclass of ditbench.attention.base.AttentionMethod"]
+    told = [
+        f"says no {word}" for word in ("name", "paper", "cost") if not getattr(plugin, word, "")
+    ]
+    if missing := sorted(plugin.__abstractmethods__):
+        told.append(f"does not define {' and '.join(missing)}")
+    if not (dataclasses.is_dataclass(plugin) and plugin.__dataclass_params__.frozen):
+        told.append("is no frozen dataclass, whose fields are its settings")
+    for function, words in (("attend", ["q", "k", "v"]), ("macs", ["shape"])):
+        given = list(inspect.signature(getattr(plugin, function)).parameters)[1:]
+        if len(given) != len(words):
+            told.append(f"{function}({', '.join(given)}) must be {function}({', '.join(words)})")
+    return told
+
+
 METHODS: Registry[type[AttentionMethod]] = Registry(
-    "attention method", "ditbench.attention", "ditbench.attention"
+    "attention method", "ditbench.attention", "ditbench.attention", problems
 )
 register = METHODS.register

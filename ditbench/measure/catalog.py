@@ -23,13 +23,17 @@ from ditbench.registry import settings_of
 def catalog(outside: Iterable[str] = ()) -> Catalog:
     """Everything registered, and the methods of other packages that a suite names as `module:Class`."""
     methods = METHODS.discover() | {name: METHODS.get(name) for name in outside}
+    broken = {
+        name: Method(name, (), exact=False, summary="", paper="", cost="", unavailable=(reason,))
+        for name, reason in METHODS.broken.items()
+    }
     models = {name: _model(name, preset) for name, preset in presets().items()}
     models["dit"] = dataclasses.replace(
         _model("dit", Preset(DiT(), "any architecture: every setting may be given")),
         settings=settings_of(DiT),
     )
     return Catalog(
-        methods={name: _method(name, plugin) for name, plugin in methods.items()},
+        methods={name: _method(name, plugin) for name, plugin in methods.items()} | broken,
         models=models,
         samplers=sampling.SAMPLERS,
     )
