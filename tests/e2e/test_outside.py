@@ -51,6 +51,7 @@ class Paperless(AttentionMethod):
     def attend(self, q, k, v):
         return v
 """
+IMPOSTOR = GOOD.replace("Good", "Impostor").replace('"good"', '"softmax"')
 MODULES = {
     "good": GOOD,
     "cheap": CHEAP,
@@ -84,13 +85,14 @@ def installed(tmp_path_factory):
     (folder / "rivals" / "__init__.py").touch()
     for name, text in MODULES.items():
         (folder / "rivals" / f"{name}.py").write_text(text)
+    (folder / "rivals" / "impostor.py").write_text(IMPOSTOR)
     about = folder / "rivals-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: rivals\nVersion: 1.0\n")
     points = "".join(f"{name} = rivals.{name}:{name.title()}\n" for name in MODULES)
     # One that takes a name of ours is a name it may not have.
     (about / "entry_points.txt").write_text(
-        f"[ditbench.attention]\n{points}softmax = rivals.good:Good\n"
+        f"[ditbench.attention]\n{points}softmax = rivals.impostor:Impostor\n"
     )
     return {"PYTHONPATH": str(folder)}
 
@@ -105,8 +107,8 @@ def methods(shell, installed):
 def test_a_sound_one_stands_beside_ours_and_takes_no_name_that_is_taken(methods):
     assert methods["good"]["unavailable"] == []
     assert methods["softmax"]["unavailable"] == []
-    (reason,) = methods["rivals.good:Good"]["unavailable"]
-    assert "'good' is taken already" in reason
+    (reason,) = methods["rivals.impostor:Impostor"]["unavailable"]
+    assert "'softmax' is taken already" in reason
 
 
 @pytest.mark.parametrize("name", REASONS)
