@@ -9,7 +9,10 @@ cost no record that had ended.
 """
 
 from ditbench.store.baselines import LeftOut, baseline_list, baseline_read, baseline_set
+from ditbench.store.collecting import Limits, Rubbish, remove, rubbish
 from ditbench.store.index import Entry, entries_to_json, find, runs
+from ditbench.store.merging import Merged, merge
+from ditbench.store.migrating import Migrated, migrate_baseline, migrate_run
 from ditbench.store.order import clock_notes
 from ditbench.store.reading import Run, read
 from ditbench.store.sameness import unlike
@@ -20,6 +23,10 @@ __all__ = [
     "Against",
     "Entry",
     "LeftOut",
+    "Limits",
+    "Merged",
+    "Migrated",
+    "Rubbish",
     "Run",
     "RunWriter",
     "baseline_list",
@@ -30,7 +37,12 @@ __all__ = [
     "done",
     "entries_to_json",
     "find",
+    "merge",
+    "migrate_baseline",
+    "migrate_run",
     "read",
+    "remove",
+    "rubbish",
     "runs",
     "slug",
     "unlike",

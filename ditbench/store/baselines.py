@@ -92,6 +92,19 @@ def baseline_list(root: Path = BASELINES) -> tuple[Entry, ...]:
     return tuple(_entry(path) for path in sorted(root.glob(f"*{_SUFFIX}")))
 
 
+def baseline_runs(root: Path = BASELINES) -> Mapping[str, str]:
+    """The ids of the runs that baselines were made of, with the baseline's name.
+
+    Raises StoreError where a head cannot be read: which run it names is not known then.
+    """
+    return {_run_named_by(path): path.stem for path in sorted(root.glob(f"*{_SUFFIX}"))}
+
+
+def _run_named_by(path: Path) -> str:
+    head = load(path).partition(b"\n")[0]
+    return well_formed(f"{path}:1", lambda: str(unsealed(head)["run"]))
+
+
 def _by_cell(run: Run) -> Mapping[str, list[Record]]:
     """The records of every cell, those of its pictures among them."""
     by_key = defaultdict(list)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ditbench.environment import incompatible
-from ditbench.records import canonical
+from ditbench.records import Choice, Record, canonical
 from ditbench.store.reading import Run
 
 _ABSENT = "not given"
@@ -22,6 +23,20 @@ def unlike(then: Run, now: Run) -> list[str]:
         *_differences(_flat(then.effort), _flat(now.effort)),
         *_differences(then.code, now.code),
     ]
+
+
+@dataclass
+class Weights:
+    """The digests of the weights seen so far, by model and name: in one run a name means one thing."""
+
+    seen: dict[tuple[Choice, str], str] = field(default_factory=dict)
+
+    def other(self, record: Record) -> str:
+        """How a record's weights differ from those of the same name before it; empty where they do not."""
+        told, name = record.facts.get("weights"), (record.cell.model, record.cell.weights)
+        if not told or (first := self.seen.setdefault(name, told)) == told:
+            return ""
+        return f"the weights {record.cell.weights!r} changed: first {first}, then {told}"
 
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

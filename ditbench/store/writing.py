@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from ditbench.errors import StoreError
-from ditbench.records import Choice, Record, Stage, digest, record_to_json
+from ditbench.records import Record, Stage, digest, record_to_json
 from ditbench.store.disk import RESUME, load, write_all, write_whole, writing
 from ditbench.store.lock import locked
 from ditbench.store.order import next_id
@@ -29,6 +29,7 @@ from ditbench.store.reading import (
     read,
     read_head,
 )
+from ditbench.store.sameness import Weights
 from ditbench.store.seal import sealed
 
 SAVED = "records.saved.jsonl"
@@ -46,9 +47,9 @@ class RunWriter:
         self.run = run
         self._lock = lock
         self._count = len(run.records)
-        self._weights: dict[tuple[Choice, str], str] = {}
+        self._weights = Weights()
         for record in run.records:
-            self._check_weights(record)
+            self._weights.other(record)
         self._path = run.folder / RECORDS
         with writing(self._path):
             self._file = self._path.open("a+b", buffering=0)
@@ -123,7 +124,8 @@ class RunWriter:
 
         A record of other weights than those that the run began with is refused.
         """
-        self._check_weights(record)
+        if other := self._weights.other(record):
+            raise StoreError(f"{self.folder}: {other}: put the first back, or start another run")
         with writing(self._path):
             self._put(sealed(to_plain(record)).encode() + b"\n")
         self._count += 1
@@ -133,14 +135,6 @@ class RunWriter:
         """Say on disk that the run came to its end, and with how many records. Raises StoreError."""
         self._check_there()
         _write_head(dataclasses.replace(self.run, finished=True, written=self._count))
-
-    def _check_weights(self, record: Record) -> None:
-        told, name = record.facts.get("weights"), (record.cell.model, record.cell.weights)
-        if told and self._weights.setdefault(name, told) != told:
-            raise StoreError(
-                f"{self.folder}: the weights {record.cell.weights!r} changed under this run: it began with "
-                f"{self._weights[name]}, now they are {told}: put the first back, or start another run"
-            )
 
     def _put(self, line: bytes) -> None:
         file = self._file.fileno()

@@ -354,7 +354,7 @@ def test_weights_that_change_under_a_run_are_refused_with_both_digests(tmp_path)
             again.append(gate(cell("sdpa"), weights="sha256 bb"))
         again.append(gate(cell("sdpa"), weights="sha256 aa"))
     assert str(told.value) == (
-        f"{writer.folder}: the weights 'embedded' changed under this run: it began with sha256 aa, "
-        "now they are sha256 bb: put the first back, or start another run"
+        f"{writer.folder}: the weights 'embedded' changed: first sha256 aa, then sha256 bb: "
+        "put the first back, or start another run"
     )
     assert len(read(writer.folder).records) == 3
