@@ -34,7 +34,7 @@ _SIGMAS = 3
 # The PSNR of pictures whose error is one grey level everywhere, 20 log10(255): above it nobody sees anything.
 _ONE_LEVEL = 20 * math.log10(255)
 # What cannot be zero: such a baseline is a hole, not a number.
-_POSITIVE = frozenset({"s", "B", "images/s"})
+_POSITIVE = frozenset({"s", "B", "J", "images/s"})
 
 
 class Verdict(StrEnum):
@@ -287,6 +287,8 @@ def _hindrance(pair: _Pair) -> str:
         return "not a number"
     if pair.metric.unit in _POSITIVE and before.value <= 0:
         return f"the baseline is {before.value:g}, against which nothing can be judged: set it anew"
+    if pair.metric.stage is Stage.TIME and (unfit := pair.now.unfit or pair.then.unfit):
+        return f"the machine was not fit {'now' if pair.now.unfit else 'then'}: {unfit}"
     if pair.metric.unit == "distance" and pair.then.extractor != pair.now.extractor:
         named = (row.extractor or "unknown" for row in (pair.then, pair.now))
         return f"features of another network: {' -> '.join(named)}"
@@ -390,7 +392,7 @@ def _codes(
         errors.CELLS_FAILED: not candidate.finished
         or any(row.status is not Status.OK and not row.status.known_before for row in rows),
         errors.PERFORMANCE: any(one.verdict is Verdict.REGRESSED for one in findings),
-        errors.ENVIRONMENT: bool(refusals(candidate.environment)),
+        errors.ENVIRONMENT: bool(refusals(candidate.environment)) or any(row.unfit for row in rows),
         errors.NOTHING_COMPARABLE: required and not judged,
     }
     return frozenset(code for code, holds_now in holds.items() if holds_now)

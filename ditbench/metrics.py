@@ -8,7 +8,7 @@ from typing import Literal
 
 from ditbench.records import Stage
 
-Unit = Literal["s", "B", "MAC", "FLOP", "images/s", "dB", "ratio", "distance", "images"]
+Unit = Literal["s", "B", "J", "MAC", "FLOP", "images/s", "dB", "ratio", "distance", "images"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ _TABLE = (
     Metric("latency", "s", "lower", Stage.TIME, "one batch through all steps, warm", 1e-3),
     Metric("step_latency", "s", "lower", Stage.TIME, "one step of one batch, warm", 1e-4),
     Metric("throughput", "images/s", "higher", Stage.TIME, "batch size / latency", derived=True),
+    Metric("energy", "J", "lower", Stage.TIME, "what the GPU used for one image, warm", 1e-2),
     Metric("macs", "MAC", "none", Stage.GATE, "multiply-adds of one step, guidance rows included"),
     Metric("core_macs", "MAC", "none", Stage.GATE, "of which the attention core, over all blocks"),
     Metric(

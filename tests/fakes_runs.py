@@ -119,7 +119,7 @@ def timed(of: Cell, *processes: tuple[float, ...], peak: float = 200e6) -> tuple
                 "peak_resident": (peak,),
             },
             warmups={"latency": (1.2 * values[0], values[0])},
-            facts={"threads": 2, "load": [0.1, 1.1], "peak_without_warmup": True},
+            facts={"threads": 2, "peak_without_warmup": True},
         )
         for number, values in enumerate(processes)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,11 @@ def as_json(objects: Sequence[dict[str, Any]]) -> int:
     """A list of objects on stdout."""
     print(json.dumps(list(objects), indent=1, default=str))
     return errors.OK
+
+
+def warn(text: str) -> None:
+    """A line for people beside the results, on stderr."""
+    print(f"ditbench: {text}", file=sys.stderr)
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]]) -> None:

@@ -115,7 +115,12 @@ def plan(
     choices = Choices(suite, select, tuple(set_ or ()), quick, gpu)
     with _session(choices) as (server, device):
         planned = _plan(choices, server, device)
-        rate = server.call("ditbench.measure.catalog:macs_per_second", device.kind)
+        rate = server.call(
+            "ditbench.measure.catalog:macs_per_second",
+            device.name,
+            device=device.name,
+            alone=device.gpu is not None,  # a guess about processors is not worth waiting for
+        )
     if json:
         return output.as_json(planning.to_json(planned))
     seen = _latency_seen(out, planned.suite.name)
@@ -185,7 +190,9 @@ def _plan(choices: Choices, server: Server, device: Device) -> Plan:
     if choices.quick:
         suite = planning.quick(suite)
     cells = planning.expand(suite)
-    inspections = server.call("ditbench.measure.catalog:inspect", cells, device.kind)
+    inspections = server.call(
+        "ditbench.measure.catalog:inspect", cells, device.kind, device=device.name
+    )
     return planning.assemble(suite, cells, inspections, choices.select)
 
 
@@ -209,11 +216,12 @@ def _overrides(given: tuple[str, ...]) -> dict[str, str]:
 def _measure(planned: Plan, server: Server, device: Device, out: Path, resume: str) -> Path:
     """Run every job of the plan; the run's folder."""
     from ditbench import environment, store
-    from ditbench.run import fit
+    from ditbench.run import fit, nvml, telemetry
     from ditbench.run.display import display_of
     from ditbench.run.order import jobs_of
     from ditbench.run.scheduler import Session, execute
 
+    watches = telemetry.watches([device], nvml.load())
     here = environment.collect(device.kind, device.facts, os.environ)
     code = environment.code_identity()
     head = _head(planned, here, code)
@@ -231,8 +239,9 @@ def _measure(planned: Plan, server: Server, device: Device, out: Path, resume: s
         _write_refused(writer, planned, head, done)
         limit = fit.limit(done) if device.kind == "cpu" else None
         jobs = jobs_of(planned.runnable, planned.suite, device.name, writer.images, limit)
-        session = Session(writer.logs, here.id, environment.code_label(code), done)
-        with display_of(jobs) as display:
+        watch = telemetry.Telemetry(watches, writer.folder, output.warn)
+        session = Session(writer.logs, here.id, environment.code_label(code), done, watch)
+        with watch, display_of(jobs) as display:
             execute(jobs, server, session, writer.append, display)
         writer.finish()
     return writer.folder

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -81,8 +83,7 @@ def dtype_of(cell: Cell) -> torch.dtype:
 
 def set_up(cell: Cell, device: str) -> Bench:
     """Load a cell's model. device: "cpu" or a GPU's UUID, which the worker has made the only one."""
-    where = torch.device("cpu" if device == "cpu" else "cuda")
-    _check_pinned(device)
+    where = place(device)
     # TF32 would make float32 cells on a GPU something else than what the record says.
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -91,9 +92,34 @@ def set_up(cell: Cell, device: str) -> Bench:
     return Bench(cell, where, denoiser, make(cell.attention), loaded.identity)
 
 
-def _check_pinned(device: str) -> None:
-    """The GPU that CUDA shows is the one that was chosen through NVML."""
-    if device.startswith("GPU-"):
-        seen = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
-        if seen != device:
-            raise UnfitError(f"the worker was to run on {device} and sees {seen}")
+def place(device: str) -> torch.device:
+    """Where torch computes on a device: "cpu", or the UUID of the GPU or slice that is the only one it sees.
+
+    Raises UnfitError where the GPU that CUDA shows is not the one that was chosen through NVML.
+    """
+    kind, _, wanted = device.partition("-")
+    if kind == "cpu":
+        return torch.device("cpu")
+    if wanted:
+        count = torch.cuda.device_count()
+        seen = f"{kind}-{_uuid(kind)}" if count else "no GPU at all"
+        if seen != device or count != 1:
+            raise UnfitError(
+                f"the worker was to run on {device} alone and sees {seen}, {count} in all"
+            )
+    return torch.device("cuda")
+
+
+def _uuid(kind: str) -> str:
+    """The UUID of the first device as CUDA says it: of a slice its own, which torch may give as the GPU's."""
+    if kind != "MIG":
+        return str(torch.cuda.get_device_properties(0).uuid)
+    torch.cuda.init()  # type: ignore[no-untyped-call]  # torch leaves it so
+    found = (ctypes.c_ubyte * 16)()
+    code = driver().cuDeviceGetUuid_v2(found, 0)
+    return str(uuid.UUID(bytes=bytes(found))) if code == 0 else f"error {code} of the CUDA driver"
+
+
+def driver() -> ctypes.CDLL:
+    """The CUDA driver's own library, which torch has loaded."""
+    return ctypes.CDLL("libcuda.so.1")

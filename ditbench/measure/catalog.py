@@ -11,7 +11,7 @@ import torch
 from ditbench import sampling
 from ditbench.attention.base import METHODS, AttentionMethod
 from ditbench.catalog import Catalog, Inspection, Method, Model
-from ditbench.measure.bench import make
+from ditbench.measure.bench import make, place
 from ditbench.measure.cost import parameters, step_macs
 from ditbench.models.dit import DiT
 from ditbench.models.presets import Preset, presets
@@ -45,9 +45,13 @@ def inspect(cells: Iterable[Cell], device: str) -> list[Inspection]:
 
 
 def macs_per_second(device: str) -> float:
-    """What a device ("cpu", "cuda") reaches in a plain matrix product: the yardstick of a plan's guess."""
-    side, dtype = (768, torch.float32) if device == "cpu" else (4096, torch.bfloat16)
-    left = torch.ones(side, side, device=device, dtype=dtype)
+    """What a device ("cpu", or a GPU's UUID) reaches in a plain matrix product: a plan's yardstick.
+
+    Raises UnfitError where CUDA shows another GPU than that.
+    """
+    where = place(device)
+    side, dtype = (768, torch.float32) if where.type == "cpu" else (4096, torch.bfloat16)
+    left = torch.ones(side, side, device=where, dtype=dtype)
     torch.mm(left, left).sum().item()
     started, done = time.perf_counter(), 0
     while time.perf_counter() - started < 0.2:

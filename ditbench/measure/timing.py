@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -134,7 +133,6 @@ class Series:
 def run(job: Job, say: Callable[[str], None]) -> Findings:
     """Time one cell in this process, which has run nothing before."""
     start_bytes = memory.resident()
-    load_before = os.getloadavg()[0]
     timing = job.timing
     warmup = Warmup(timing.warmup, timing.warmup_cap_s)
     stopping = Stopping(timing.repeats, timing.precision, timing.most, timing.cap_s)
@@ -166,7 +164,6 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
         warmups={"latency": warm.runs},
         facts={
             "threads": torch.get_num_threads(),
-            "load": [load_before, os.getloadavg()[0]],
             "weights": bench.weights,
             "rows": job.cell.rows,
             "nfe": job.cell.steps,

@@ -9,7 +9,7 @@ from typing import Any
 from ditbench import units
 from ditbench.compare import Comparison
 from ditbench.records import Record, Stage, Status
-from ditbench.report import words
+from ditbench.report import condition, words
 from ditbench.report.tables import NOT_MEASURED, Column, Table, Value
 from ditbench.store import Run
 from ditbench.summary import Summary
@@ -39,6 +39,8 @@ def sentences(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
         ("Fr\N{LATIN SMALL LETTER E WITH ACUTE}chet distance", _frechet(by[Stage.QUALITY])),
         ("Sampling", _sampling(run)),
         ("Memory", _memory(by[Stage.TIME])),
+        ("The machine meanwhile", condition.machine(by[Stage.TIME])),
+        ("Energy", condition.energy(by[Stage.TIME])),
     )
     return tuple((title, text) for title, text in told if text)
 

@@ -21,6 +21,7 @@ _AS: Mapping[str, Callable[[float], str]] = {
     "MAC": lambda value: units.count(value, "MAC"),
     "FLOP": lambda value: units.count(value, "FLOP"),
     "images": lambda value: f"{value:.0f}" if math.isfinite(value) else "\N{INFINITY}",
+    "J": lambda value: units.count(value, "J"),
     "dB": lambda value: _IDENTICAL if math.isinf(value) else f"{units.digits(value)} dB",
 }
 # What a person calls an axis; the plain ones need no name, the others are `axis value`.
@@ -41,7 +42,7 @@ def figure(name: str, value: float) -> str:
 
 def unit(name: str) -> str:
     """The unit of a metric, as a column's heading says it."""
-    return {"s": "seconds", "B": "bytes"}.get(metric(name).unit, metric(name).unit)
+    return {"s": "seconds", "B": "bytes", "J": "joules"}.get(metric(name).unit, metric(name).unit)
 
 
 def estimate(name: str, found: Estimate | None) -> Value:

@@ -6,8 +6,10 @@ and another to CUDA (the fastest first).
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +17,8 @@ from ditbench import units
 from ditbench.errors import UnfitError, UsageError
 from ditbench.records import Scalar
 from ditbench.run import lock
-from ditbench.run.nvml import Gpu, Nvml, inventory
+from ditbench.run.family import Family
+from ditbench.run.nvml import Gpu, Nvml, inventory, watched
 
 # A driver keeps some memory of an idle card for itself: up to about half a GiB on the largest.
 IDLE_MEMORY = 2**30
@@ -50,6 +53,13 @@ class Device:
             "gpu_driver": self.gpu.driver,
             "gpu_memory": self.gpu.memory_total,
             "gpu_power_limit": self.gpu.power_limit,
+            "gpu_power_enforced": self.gpu.setup.power_enforced,
+            "gpu_sm_clock_max": self.gpu.setup.sm_clock_max,
+            "gpu_memory_clock_max": self.gpu.setup.memory_clock_max,
+            "gpu_persistence": self.gpu.setup.persistence,
+            "gpu_ecc": self.gpu.setup.ecc,
+            "gpu_mig": self.gpu.setup.mig,
+            "gpu_compute_mode": self.gpu.setup.compute_mode,
         }
         return {name: value for name, value in facts.items() if value is not None}
 
@@ -57,26 +67,33 @@ class Device:
 CPU = Device()
 
 
-def choose(wanted: str | None, nvml: Nvml | None, environ: Mapping[str, str]) -> Device:
+def choose(
+    wanted: str | None,
+    nvml: Nvml | None,
+    environ: Mapping[str, str],
+    sleep: Callable[[float], None] = time.sleep,
+) -> Device:
     """The device to measure on.
 
     wanted: None, "cpu", an index in the order of the PCI bus ("1", or "1:0" for a slice), or a UUID or
-    the beginning of one. environ: CUDA_VISIBLE_DEVICES is respected. Raises UnfitError where the device is
-    not there or busy, UsageError for what is neither index nor UUID.
+    the beginning of one. environ: CUDA_VISIBLE_DEVICES is respected. sleep: waits between two looks at how
+    busy a GPU is. Raises UnfitError where the device is not there or busy, UsageError for what is neither
+    index nor UUID.
     """
     if wanted == "cpu":
         return CPU
     gpus = inventory(nvml)
-    if wanted is not None:
-        return _wanted(wanted, gpus, environ)
-    seen = visible(gpus, environ)
-    if not seen:
+    seen = visible(gpus, environ) if wanted is None else _wanted(wanted, gpus, environ)
+    if not seen or nvml is None:
         return CPU
+    seen = watched(nvml, seen, sleep=sleep)
     idle = [gpu for gpu in seen if not busy(gpu)]
-    if not idle:
-        told = "; ".join(f"GPU {gpu.index} ({gpu.name}) {busy(gpu)}" for gpu in seen)
-        raise UnfitError(f"no GPU is idle: {told}. Wait, or measure on the CPU with --gpu cpu")
-    return Device(max(idle, key=_free))
+    if idle:
+        return Device(max(idle, key=_free))
+    if wanted is not None:
+        raise UnfitError(f"--gpu {wanted}: {seen[0].name} ({seen[0].uuid}) {busy(seen[0])}")
+    told = "; ".join(f"GPU {gpu.index} ({gpu.name}) {busy(gpu)}" for gpu in seen)
+    raise UnfitError(f"no GPU is idle: {told}. Wait, or measure on the CPU with --gpu cpu")
 
 
 def visible(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> tuple[Gpu, ...]:
@@ -107,8 +124,21 @@ def busy(gpu: Gpu) -> str:
     """
     if who := lock.holder(gpu.uuid):
         return f"is held by another ditbench run ({who})"
+    return _shut(gpu) or _used(gpu)
+
+
+def _shut(gpu: Gpu) -> str:
+    """How it is set up so that nobody can compute on it."""
+    if gpu.setup.mig and not gpu.uuid.startswith("MIG-"):
+        return "is in MIG mode and has no slice to compute on"
+    return "is in compute mode prohibited" if gpu.setup.compute_mode == "prohibited" else ""
+
+
+def _used(gpu: Gpu) -> str:
+    """Who uses it, or the traces of somebody."""
     if gpu.processes:
-        return f"is used by process {', '.join(map(str, gpu.processes))}"
+        known = Family(os.getpid())
+        return f"is used by {', '.join(map(known.told, gpu.processes))}"
     if (gpu.memory_used or 0) > IDLE_MEMORY:
         return f"has {units.size(gpu.memory_used or 0)} in use"
     if (gpu.utilisation or 0) > IDLE_UTILISATION:
@@ -116,16 +146,14 @@ def busy(gpu: Gpu) -> str:
     return ""
 
 
-def _wanted(wanted: str, gpus: Sequence[Gpu], environ: Mapping[str, str]) -> Device:
+def _wanted(wanted: str, gpus: Sequence[Gpu], environ: Mapping[str, str]) -> tuple[Gpu, ...]:
     if not _REQUEST.fullmatch(wanted):
         raise UsageError(f"--gpu {wanted}: say an index as nvidia-smi counts, a UUID, or cpu")
     gpu = _find(wanted, gpus, "--gpu")
     if gpu not in visible(gpus, environ):
         setting = environ["CUDA_VISIBLE_DEVICES"]
         raise UnfitError(f"--gpu {wanted} is outside CUDA_VISIBLE_DEVICES={setting}")
-    if reason := busy(gpu):
-        raise UnfitError(f"--gpu {wanted}: {gpu.name} ({gpu.uuid}) {reason}")
-    return Device(gpu)
+    return (gpu,)
 
 
 def _find(entry: str, gpus: Sequence[Gpu], asker: str) -> Gpu:

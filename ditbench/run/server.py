@@ -127,9 +127,19 @@ class Server:
         seconds = time.monotonic() - talk.begin - talk.waited_s
         return Answer(replace(findings, facts={**findings.facts, **seen}), stamp, seconds)
 
-    def call(self, function: str, *arguments: object, timeout_s: float = 120.0) -> Any:  # noqa: ANN401 (the function's own)
-        """The result of "module:function" in a fresh process. Raises what it raises of our errors."""
-        question = Question(function, arguments, self.preload)
+    def call(
+        self,
+        function: str,
+        *arguments: object,
+        device: str = "cpu",
+        alone: bool = False,
+        timeout_s: float = 120.0,
+    ) -> Any:  # noqa: ANN401 (the function's own)
+        """The result of "module:function" in a fresh process. Raises what it raises of our errors.
+
+        device: the only one that the process sees; alone: it also waits until it has that one to itself.
+        """
+        question = Question(function, arguments, self.preload, device, alone)
         talk = self._converse(worker.answer, question, timeout_s, lambda _phase: None)
         if isinstance(talk.final, Refused):
             raise talk.final.error

@@ -30,11 +30,16 @@ class Order:
 
 @dataclass(frozen=True)
 class Question:
-    """A call of "module:function" whose result is wanted, with no measurement in it."""
+    """A call of "module:function" whose result is wanted, and no record.
+
+    device: the only one that it may see. alone: whether it needs that device to itself.
+    """
 
     function: str
     arguments: tuple[Any, ...]
     preload: str
+    device: str = "cpu"
+    alone: bool = False
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,9 @@ def answer(connection: Connection, question: Question) -> None:
     guard.be_a_worker()
     try:
         guard.check(question.preload)
+        _pin(question.device)
+        # Held until this process ends.
+        _held = lock.take(question.device, lambda _phase: None) if question.alone else None
         connection.send(Answered(_resolve(question.function)(*question.arguments)))
     except DitbenchError as error:
         connection.send(Refused.because(error))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ditbench import machine
 from ditbench.environment import Environment
 from ditbench.errors import StoreError, UsageError
 from ditbench.metrics import FRECHET, METRICS, stage_of
@@ -47,7 +48,10 @@ def baseline_set(run: Run, name: str, root: Path = BASELINES) -> tuple[LeftOut, 
         raise UsageError(f"baseline {name!r}: a name is letters, digits, '.', '_' and '-'")
     _check_whole(run)
     of_cell, demands = _by_cell(run), _Demands.of(run)
-    reasons = {cell.key: demands.refusal(cell, of_cell[cell.key]) for cell in run.planned}
+    reasons = {
+        cell.key: demands.refusal(cell, of_cell[cell.key]) or machine.unfit(of_cell[cell.key])
+        for cell in run.planned
+    }
     out = tuple(LeftOut(cell, reasons[cell.key]) for cell in run.planned if reasons[cell.key])
     accepted = [cell for cell in run.planned if not reasons[cell.key]]
     if not accepted:

@@ -77,6 +77,7 @@ def _rows(group: Group, *, timing: bool) -> list[tuple[str, Row]]:
             pictures=str(one.pictures.facts.get("pictures", "")) if one.pictures else "",
             doubts=doubts(suspect),
             fit=one.fit,
+            unfit=one.unfit,
         )
         found.append((one.cell.key, row))
     return found
@@ -92,6 +93,9 @@ def _notes(run: Run, rows: tuple[Row, ...], together: Iterable[Group]) -> Iterab
     yield from clock_notes(run)
     if not any(row.status is Status.OK for row in rows):
         yield "No cell has a result."
+    unfit = [row.unfit for row in rows if row.unfit]
+    if unfit:
+        yield f"Cells timed while the machine was not fit for it: {len(unfit)}; the first, {unfit[0]}."
     lost = sum(
         1 for group in together if group.fastest is None and any(one.times for one in group.members)
     )

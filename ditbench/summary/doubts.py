@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from ditbench import units
+from ditbench import machine, units
 from ditbench.metrics import ROUNDING
 from ditbench.records import Cell
 from ditbench.summary.evidence import Evidence
@@ -29,7 +29,8 @@ class Suspect:
 
 def doubts(suspect: Suspect) -> tuple[str, ...]:
     """All doubts about one cell; empty means none."""
-    return tuple(clause for find in _DOUBTS if (clause := find(suspect)))
+    found = tuple(clause for find in _DOUBTS if (clause := find(suspect)))
+    return found + machine.doubts(suspect.evidence.times)
 
 
 def twins(cells: Iterable[Evidence]) -> Mapping[str, Cell]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ditbench import stats
+from ditbench import machine, stats
 from ditbench.metrics import LARGEST_BATCH
 from ditbench.records import Cell, Record, Stage, Status
 from ditbench.stats import Interval
@@ -110,6 +110,11 @@ class Evidence:
     def exact(self) -> bool:
         """Whether the method says that it equals softmax."""
         return bool(self.facts.get("exact", False))
+
+    @cached_property
+    def unfit(self) -> str:
+        """Why its times must not be used though it is ok: a slowed or shared GPU; empty where they may."""
+        return machine.unfit(self.times)
 
     def samples(self, metric: str) -> tuple[tuple[float, ...], ...]:
         """Raw values of a time metric, one tuple a process."""

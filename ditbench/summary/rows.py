@@ -54,7 +54,8 @@ class Row:
     versus_softmax: against explicit softmax, likewise. bound: the speed-up of `identity` at the same
     blocks, or None where the run did not measure it. ceiling: the speed-up over explicit softmax that
     multiply-adds alone would allow, shown and never judging. doubts: clauses for people ("speed-up above
-    the measured bound", "one process only", ...). kernels: what really ran. recorded: whether the run
+    the measured bound", "one process only", ...). unfit: why its times must not be used though the
+    cell is ok (a slowed or shared GPU), else empty. kernels: what really ran. recorded: whether the run
     holds any record of the cell itself. fit: of a cell whose batch size is `max`, where the search found one.
     """
 
@@ -74,6 +75,7 @@ class Row:
     doubts: tuple[str, ...] = ()
     recorded: bool = True
     fit: Fit | None = None
+    unfit: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ def rows_to_json(summary: Summary) -> list[dict[str, Any]]:
             "pictures": row.pictures,
             "doubts": list(row.doubts),
             "fit": dataclasses.asdict(row.fit) if row.fit else None,
+            "unfit": row.unfit,
         }
         for row in summary.rows
     ]

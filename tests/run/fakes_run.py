@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from ditbench.errors import SuiteError
 from ditbench.jobs import Findings, Job, Quality, Timeouts, Timing
 from ditbench.records import Cell, Choice, Sampling, Stage, Status
+from ditbench.run import lock
 from ditbench.run.events import Phase
 from ditbench.run.scheduler import Session, execute
 from ditbench.run.server import Answer
@@ -152,6 +153,12 @@ def add(one, other):
     return one + other
 
 
+def where(device="cpu"):
+    """What CUDA may see here, and whether anybody holds the lock of a device."""
+    held = bool(lock.holder(device))
+    return os.environ["CUDA_VISIBLE_DEVICES"], held
+
+
 def refuse():
     raise SuiteError(["a.yaml:1:1: one", "a.yaml:2:1: two"])
 
@@ -203,7 +210,10 @@ class NvmlError(Exception):
 
 @dataclass
 class FakeGpu:
-    """Numbers as NVML gives them: bytes, per cent, milliwatts. None: the device does not say."""
+    """Numbers as NVML gives them: bytes, per cent, watts, megahertz. None: the device does not say.
+
+    watts: the limit. draw: what it takes now, which its energy counter adds up from its birth on.
+    """
 
     uuid: str
     name: str = "NVIDIA H200"
@@ -213,6 +223,24 @@ class FakeGpu:
     watts: int | None = 700
     pids: tuple[int, ...] = ()
     slices: tuple[FakeGpu, ...] = ()
+    enforced: int | None = 700
+    usual: int | None = 700
+    draw: float | None = 500.0
+    counts: bool = True
+    heat: int | None = 60
+    sm: int | None = 1980
+    sm_most: int | None = 1980
+    memory_clock: int | None = 2619
+    reasons: int | None = 0
+    persistence: int | None = 1
+    ecc: int | None = 1
+    mode: int | None = 0
+    born: int = field(default_factory=time.monotonic_ns)
+    whole: FakeGpu | None = None
+
+    def __post_init__(self):
+        for part in self.slices:
+            part.whole = self
 
 
 @dataclass
@@ -220,6 +248,7 @@ class FakeNvml:
     """NVML over a list of fake GPUs."""
 
     gpus: list[FakeGpu]
+    cuda: int = 13000
     NVMLError: type[Exception] = NvmlError
 
     def nvmlInit(self):
@@ -228,11 +257,18 @@ class FakeNvml:
     def nvmlSystemGetDriverVersion(self):
         return "580.1"
 
+    def nvmlSystemGetCudaDriverVersion(self):
+        return self.cuda
+
     def nvmlDeviceGetCount(self):
         return len(self.gpus)
 
     def nvmlDeviceGetHandleByIndex(self, index):
         return self.gpus[index]
+
+    def nvmlDeviceGetHandleByUUID(self, uuid):
+        every = [part for gpu in self.gpus for part in (gpu, *gpu.slices)]
+        return _said(next((gpu for gpu in every if gpu.uuid == uuid), None))
 
     def nvmlDeviceGetUUID(self, gpu):
         return gpu.uuid
@@ -252,6 +288,41 @@ class FakeNvml:
     def nvmlDeviceGetPowerManagementLimit(self, gpu):
         return _said(gpu.watts) * 1000
 
+    def nvmlDeviceGetPowerManagementDefaultLimit(self, gpu):
+        return _said(gpu.usual) * 1000
+
+    def nvmlDeviceGetEnforcedPowerLimit(self, gpu):
+        return _said(gpu.enforced) * 1000
+
+    def nvmlDeviceGetPowerUsage(self, gpu):
+        return round(_said(gpu.draw) * 1000)
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, gpu):
+        if not gpu.counts:
+            raise NvmlError("not supported")
+        return round(gpu.draw * (time.monotonic_ns() - gpu.born) / 1e6)
+
+    def nvmlDeviceGetTemperature(self, gpu, _sensor):
+        return _said(gpu.heat)
+
+    def nvmlDeviceGetClockInfo(self, gpu, clock):
+        return _said({1: gpu.sm, 2: gpu.memory_clock}[clock])
+
+    def nvmlDeviceGetMaxClockInfo(self, gpu, clock):
+        return _said({1: gpu.sm_most, 2: gpu.memory_clock}[clock])
+
+    def nvmlDeviceGetCurrentClocksThrottleReasons(self, gpu):
+        return _said(gpu.reasons)
+
+    def nvmlDeviceGetPersistenceMode(self, gpu):
+        return _said(gpu.persistence)
+
+    def nvmlDeviceGetEccMode(self, gpu):
+        return [_said(gpu.ecc), gpu.ecc]
+
+    def nvmlDeviceGetComputeMode(self, gpu):
+        return _said(gpu.mode)
+
     def nvmlDeviceGetMigMode(self, gpu):
         return [int(bool(gpu.slices)), int(bool(gpu.slices))]
 
@@ -262,6 +333,9 @@ class FakeNvml:
         if index >= len(gpu.slices):
             raise NvmlError("not found")
         return gpu.slices[index]
+
+    def nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self, gpu):
+        return _said(gpu.whole)
 
 
 def _said(value):

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from itertools import cycle
+
 import pytest
 from fakes_run import FakeGpu, FakeNvml
 
 from ditbench.errors import UnfitError, UsageError
-from ditbench.run.device import CPU, choose, visible
-from ditbench.run.nvml import inventory
+from ditbench.run import device
+from ditbench.run.device import CPU, visible
+from ditbench.run.nvml import inventory, load, watched
 
 ONE = "GPU-11111111-aaaa"
 TWO = "GPU-22222222-bbbb"
 GIB = 2**30
+
+
+def choose(wanted, nvml, environ):
+    """Without the two seconds of watching."""
+    return device.choose(wanted, nvml, environ, sleep=lambda _seconds: None)
 
 
 def two(**more):
@@ -44,12 +53,35 @@ def test_facts_are_scalars_in_base_units():
         "gpu_driver": "580.1",
         "gpu_memory": 140 * GIB,
         "gpu_power_limit": 700.0,
+        "gpu_power_enforced": 700.0,
+        "gpu_sm_clock_max": 1.98e9,
+        "gpu_memory_clock_max": pytest.approx(2.619e9),
+        "gpu_persistence": True,
+        "gpu_ecc": True,
+        "gpu_mig": False,
+        "gpu_compute_mode": "default",
     }
 
 
 def test_what_a_device_does_not_say_is_left_out():
-    gpu = FakeGpu(ONE, total=None, watts=None, utilisation=None)
-    assert set(choose(None, FakeNvml([gpu]), {}).facts) == {"gpu", "gpu_uuid", "gpu_driver"}
+    silent = dict.fromkeys(
+        ("total", "watts", "utilisation", "enforced", "usual", "sm", "sm_most", "memory_clock",
+         "reasons", "persistence", "ecc", "mode")
+    )  # fmt: skip
+    chosen = choose(None, FakeNvml([FakeGpu(ONE, **silent)]), {})
+    assert set(chosen.facts) == {"gpu", "gpu_uuid", "gpu_driver", "gpu_mig"}
+
+
+def test_a_package_that_lacks_a_question_leaves_its_answer_out():
+    class Old(FakeNvml):
+        nvmlDeviceGetEnforcedPowerLimit = property()  # noqa: N815 (NVML's name; it raises AttributeError)
+
+    assert "gpu_power_enforced" not in choose(None, Old([FakeGpu(ONE)]), {}).facts
+
+
+def test_without_a_driver_there_is_no_nvml():
+    nvml = load()
+    assert nvml is None or inventory(nvml)
 
 
 def test_slices_stand_for_the_gpu_that_is_cut_into_them():
@@ -68,7 +100,7 @@ def test_slices_stand_for_the_gpu_that_is_cut_into_them():
 @pytest.mark.parametrize(
     ("state", "told"),
     [
-        ({"pids": (77,)}, "is used by process 77"),
+        ({"pids": (os.getpid(),)}, rf"is used by process {os.getpid()} \(.*python.*\)"),
         ({"used": 3 * GIB}, "has 3.00 GiB in use"),
         ({"utilisation": 40}, "is 40.0 % busy"),
     ],
@@ -86,6 +118,45 @@ class TestMistake29ABusyGpu:
         with pytest.raises(UnfitError, match=f"no GPU is idle: .*{told}") as caught:
             choose(None, FakeNvml([FakeGpu(ONE, **state)]), {})
         assert caught.value.exit_code == 6
+
+
+class Restless(FakeNvml):
+    """Busy in every other moment, beginning with a quiet one."""
+
+    shares = cycle([0, 40])
+
+    def nvmlDeviceGetUtilizationRates(self, gpu):  # noqa: N802 (NVML's own)
+        gpu.utilisation = next(self.shares)
+        return super().nvmlDeviceGetUtilizationRates(gpu)
+
+
+def test_mistake_29_a_gpu_that_rests_for_a_moment_is_busy_all_the_same():
+    with pytest.raises(UnfitError, match=r"is 20.0 % busy"):
+        choose(None, Restless([FakeGpu(ONE)]), {})
+
+
+def test_a_gpu_is_watched_for_two_seconds():
+    slept = []
+    nvml = two()
+    watched(nvml, inventory(nvml), sleep=slept.append)
+    assert sum(slept) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "told"),
+    [
+        (FakeGpu(ONE, mode=2), "is in compute mode prohibited"),
+        (FakeGpu(ONE), "is in MIG mode and has no slice to compute on"),
+    ],
+    ids=["prohibited", "cut without a slice"],
+)
+def test_a_gpu_that_nobody_can_compute_on_is_refused(gpu, told):
+    class Cut(FakeNvml):
+        def nvmlDeviceGetMigMode(self, _gpu):  # noqa: N802 (NVML's own)
+            return [int("MIG" in told), 0]
+
+    with pytest.raises(UnfitError, match=told):
+        choose("0", Cut([gpu]), {})
 
 
 @pytest.mark.parametrize(

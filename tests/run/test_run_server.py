@@ -20,7 +20,7 @@ from ditbench.errors import DitbenchError, SuiteError
 from ditbench.jobs import Timeouts
 from ditbench.metrics import LARGEST_BATCH
 from ditbench.records import Stage, Status
-from ditbench.run import fit
+from ditbench.run import fit, lock
 from ditbench.run.server import Server
 
 HERE = Path(__file__).parent
@@ -204,6 +204,17 @@ class TestCall:
     def test_ends_with_its_time_limit(self, server):
         with pytest.raises(DitbenchError, match="fakes_run:sleep: no answer within 300 ms"):
             server.call("fakes_run:sleep", timeout_s=0.3)
+
+    def test_mistake_40_is_pinned_to_the_device_it_is_about(self, server):
+        assert server.call("fakes_run:where")[0] == ""
+        assert server.call("fakes_run:where", device="GPU-of-a-test-3")[0] == "GPU-of-a-test-3"
+
+    def test_has_the_device_to_itself_only_if_it_asks(self, server):
+        name = "GPU-of-a-test-4"
+        shared = server.call("fakes_run:where", name, device=name)
+        alone = server.call("fakes_run:where", name, device=name, alone=True)
+        lock.path_of(name).unlink()
+        assert (shared[1], alone[1]) == (False, True)
 
 
 # From here on each test needs a server of its own, and so a process of its own.

@@ -1,0 +1,117 @@
+"""What a machine did to a cell's times: when they must not be used, and what makes them doubtful.
+
+Records of timed processes carry `telemetry`, a summary of their own timed stretch. What is missing there was
+not measured, and nothing is said of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ditbench import units
+from ditbench.records import Record
+
+# Above these shares of samples a time is no property of the method any more.
+_SLOWED = 0.02
+_FOREIGN = 0.01
+# A clock that falls by so much within one timed stretch was not steady. Under a power cap it never is.
+_FALL = 0.10
+# Processors kept busy by others. torch's threads wait for the slowest, so what one of them loses all lose:
+# a fifth of one processor is up to a fifth of the time while it lasts.
+_OTHERS = 0.2
+_DISAGREEMENT = 0.05
+
+Facts = Sequence[Mapping[str, Any]]
+
+
+def unfit(records: Iterable[Record]) -> str:
+    """Why the times of these processes of one cell must not be used; empty where they may."""
+    seen = _telemetry(records)
+    reasons = (
+        _slowed(seen) if _mean(seen, "slowed_share") > _SLOWED else "",
+        _foreign(seen) if _mean(seen, "foreign_share") > _FOREIGN else "",
+        _memory(seen),
+    )
+    return "; ".join(reason for reason in reasons if reason)
+
+
+def doubts(records: Sequence[Record]) -> tuple[str, ...]:
+    """Everything that happened to these processes of one cell, as clauses with numbers."""
+    seen = _telemetry(records)
+    finders: tuple[Callable[[Facts], str], ...] = (
+        _slowed,
+        _foreign,
+        _memory,
+        _fallen,
+        _others,
+        _heated,
+    )
+    clauses = (*(find(seen) for find in finders), _energies(records))
+    return tuple(clause for clause in clauses if clause)
+
+
+def _telemetry(records: Iterable[Record]) -> Facts:
+    found = (record.facts.get("telemetry") for record in records)
+    return [facts for facts in found if facts]
+
+
+def _mean(seen: Facts, name: str) -> float:
+    """A share over the samples of all processes."""
+    total = sum(int(facts.get("samples", 0)) for facts in seen)
+    weighed = sum(float(facts.get(name, 0)) * int(facts.get("samples", 0)) for facts in seen)
+    return weighed / total if total else 0.0
+
+
+def _slowed(seen: Facts) -> str:
+    share = _mean(seen, "slowed_share")
+    causes = {name: part for facts in seen for name, part in facts.get("slowed", {}).items()}
+    # Hardware says "slowdown" beside the cause that it knows.
+    known = [name for name in causes if name != "its hardware"] or list(causes)
+    by = " and ".join(known) or "its hardware"
+    return f"the GPU was slowed by {by} in {units.percent(share)} of samples" if share else ""
+
+
+def _foreign(seen: Facts) -> str:
+    share = _mean(seen, "foreign_share")
+    names = dict.fromkeys(name for facts in seen for name in facts.get("foreign", ()))
+    return (
+        f"{', '.join(names)} computed on the GPU in {units.percent(share)} of samples"
+        if share
+        else ""
+    )
+
+
+def _memory(seen: Facts) -> str:
+    most = max((int(facts.get("memory_of_others", 0)) for facts in seen), default=0)
+    return f"others held {units.size(most)} of the GPU's memory" if most else ""
+
+
+def _fallen(seen: Facts) -> str:
+    for facts in seen:
+        low, middle, _high = facts.get("sm_clock", (0, 0, 0))
+        if low < (1 - _FALL) * middle and not facts.get("power_capped"):
+            return (
+                f"the GPU's clock fell from {units.count(middle, 'Hz')} to {units.count(low, 'Hz')}"
+            )
+    return ""
+
+
+def _others(seen: Facts) -> str:
+    most = max((float(facts.get("others", 0)) for facts in seen), default=0.0)
+    if most <= _OTHERS:
+        return ""
+    return f"other programs kept {units.digits(most, 2)} processors busy while it was timed"
+
+
+def _heated(seen: Facts) -> str:
+    times = sum(int(facts.get("throttled", 0)) for facts in seen)
+    return f"heat slowed the processors {times} times" if times else ""
+
+
+def _energies(records: Iterable[Record]) -> str:
+    apart = (float(one.facts.get("energy", {}).get("disagreement", 0)) for one in records)
+    most = max(apart, default=0.0)
+    if most <= _DISAGREEMENT:
+        return ""
+    return f"energy by the GPU's counter and by its power differ by {units.percent(most)}"

@@ -1,0 +1,228 @@
+"""What befell the machine while a cell was timed: doubts with numbers, times not to be used, exit 6."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from fakes_runs import cell, fake_run, gate, timed
+
+from ditbench import errors
+from ditbench.compare import Verdict, compare
+from ditbench.errors import StoreError
+from ditbench.machine import doubts, unfit
+from ditbench.metrics import metric
+from ditbench.report import view
+from ditbench.store import baseline_set
+from ditbench.summary import rows_to_json, summarise
+
+GPU = {
+    "device": "GPU-1",
+    "window_s": 10.0,
+    "samples": 100,
+    "sm_clock": [1.9e9, 1.95e9, 1.98e9],
+    "memory_clock": [2.6e9] * 3,
+    "temperature": [54.0, 60.0, 71.0],
+    "power": [410.0, 600.0, 690.0],
+    "slowed": {},
+    "slowed_share": 0.0,
+    "power_capped": 0.3,
+    "foreign": [],
+    "foreign_share": 0.0,
+}
+CPU = {"device": "cpu", "window_s": 5.0, "samples": 10, "others": 0.02, "throttled": 0}
+STRANGER = "process 77 (train.py, of anna)"
+
+
+def watched(*differences, base=GPU, energy=None, of=None, seconds=0.1):
+    """A good cell, one process for each difference from a quiet machine."""
+    of = of or cell("sdpa")
+    records = timed(of, *((seconds, seconds, seconds),) * len(differences))
+    told = [
+        dataclasses.replace(
+            record,
+            facts={**record.facts, "telemetry": base | more}
+            | ({"energy": energy} if energy else {}),
+            metrics={**record.metrics, **({"energy": (12.5,)} if energy else {})},
+        )
+        for record, more in zip(records, differences, strict=True)
+    ]
+    return gate(of, exact=True), *told
+
+
+def said(*differences, **more):
+    _gate, *records = watched(*differences, **more)
+    return doubts(records), unfit(records)
+
+
+def hot(share):
+    return {"slowed": {"heat": share, "its hardware": share}, "slowed_share": share}
+
+
+def test_a_quiet_machine_raises_no_doubt():
+    assert said({}, {}, {}) == ((), "")
+    assert said({}, base=CPU) == ((), "")
+    assert doubts(timed(cell(), (0.1,))) == ()
+
+
+def test_mistake_29_a_throttled_window_is_told_with_its_share_and_forbids_its_times():
+    clause = "the GPU was slowed by heat in 12.0 % of samples"
+    assert said(hot(0.36), {}, {}) == ((clause,), clause)
+
+
+def test_mistake_29_a_moment_of_heat_is_a_doubt_and_no_more():
+    assert said(hot(0.01)) == (("the GPU was slowed by heat in 1.00 % of samples",), "")
+
+
+def test_mistake_29_a_foreign_process_is_named_and_forbids_the_times():
+    clause = f"{STRANGER} computed on the GPU in 50.0 % of samples"
+    found = said({}, {"foreign": [STRANGER], "foreign_share": 1.0})
+    assert found == ((clause,), clause)
+
+
+def test_mistake_29_memory_of_others_forbids_the_times():
+    clause = "others held 3.00 GiB of the GPU's memory"
+    assert said({"memory_of_others": 3 * 2**30}) == ((clause,), clause)
+
+
+def test_a_power_cap_alone_is_normal():
+    assert said({"power_capped": 1.0, "sm_clock": [1.2e9, 1.9e9, 1.98e9]}) == ((), "")
+
+
+def test_mistake_29_a_clock_that_falls_without_a_power_cap_is_doubtful():
+    found, _ = said({"power_capped": 0.0, "sm_clock": [1.2e9, 1.9e9, 1.98e9]})
+    assert found == ("the GPU's clock fell from 1.90 GHz to 1.20 GHz",)
+
+
+def test_mistake_29_the_load_of_others_on_a_processor_is_a_doubt_and_not_exit_6():
+    found, forbidden = said({"others": 1.3, "throttled": 14}, base=CPU)
+    assert found == (
+        "other programs kept 1.3 processors busy while it was timed",
+        "heat slowed the processors 14 times",
+    )
+    assert forbidden == ""
+
+
+def test_energies_that_disagree_are_doubtful():
+    energy = {"joules": 50.0, "source": "counter", "images": 4, "disagreement": 0.08}
+    found, _ = said({}, energy=energy)
+    assert found == ("energy by the GPU's counter and by its power differ by 8.00 %",)
+
+
+class TestARunOnASlowedGpu:
+    run = fake_run(*watched(hot(0.3), hot(0.3)), *watched({}, {}, of=cell()))
+
+    def test_mistake_29_is_exit_6_and_names_the_cells(self):
+        comparison = compare(self.run, None, "")
+        assert comparison.exit_codes == {errors.ENVIRONMENT}
+        (note,) = summarise(self.run).notes
+        assert note.startswith(
+            "Cells timed while the machine was not fit for it: 1; the first, the"
+        )
+
+    def test_mistake_29_is_never_a_regression(self):
+        before = fake_run(*watched({}, {}, seconds=0.01), *watched({}, {}, of=cell()))
+        comparison = compare(self.run, before, "then")
+        found = {one.metric: one for one in comparison.findings if one.cell == cell("sdpa")}
+        assert found["latency"].verdict is Verdict.INCOMPARABLE
+        assert "the machine was not fit now: the GPU was slowed by heat" in found["latency"].reason
+        assert found["macs"].verdict is Verdict.UNCHANGED
+        assert errors.PERFORMANCE not in comparison.exit_codes
+
+    def test_mistake_30_enters_no_baseline(self, tmp_path):
+        (left,) = baseline_set(self.run, "main", tmp_path)
+        assert (left.cell, left.reason) == (
+            cell("sdpa"),
+            "the GPU was slowed by heat in 30.0 % of samples",
+        )
+        spoilt = fake_run(*watched(hot(0.3)))
+        with pytest.raises(StoreError, match="slowed by heat"):
+            baseline_set(spoilt, "other", tmp_path)
+
+    def test_shows_it_to_programs(self):
+        rows = rows_to_json(summarise(self.run))
+        assert [bool(row["unfit"]) for row in rows] == [True, False]
+
+
+ENERGY = {"joules": 50.0, "source": "counter", "images": 4, "disagreement": 0.01}
+
+
+def text(run):
+    comparison = compare(run, None, "")
+    page = view.page(run, summarise(run), comparison)
+    return page, dict(page.conduct)
+
+
+def test_energy_is_a_metric_in_joules_of_which_less_is_better():
+    assert (metric("energy").unit, metric("energy").better) == ("J", "lower")
+
+
+def test_energy_goes_through_to_the_table_and_the_comparison():
+    run = fake_run(*watched({}, {}, energy=ENERGY))
+    page, _ = text(run)
+    table = page.rankings[0].table
+    place = [column.title for column in table.columns].index("energy")
+    assert table.rows[0][place].text == "12.5 J"
+    findings = compare(run, run, "itself").findings
+    assert next(one for one in findings if one.metric == "energy").verdict is Verdict.UNCHANGED
+
+
+def test_a_baseline_of_zero_joules_is_refused():
+    zero = fake_run(*watched({}, {}, energy=ENERGY))
+    zero = dataclasses.replace(
+        zero,
+        records=tuple(
+            dataclasses.replace(one, metrics={**one.metrics, "energy": (0.0,)})
+            if "energy" in one.metrics
+            else one
+            for one in zero.records
+        ),
+    )
+    findings = compare(fake_run(*watched({}, {}, energy=ENERGY)), zero, "zero").findings
+    energy = next(one for one in findings if one.metric == "energy")
+    assert energy.verdict is Verdict.INCOMPARABLE
+    assert "the baseline is 0" in energy.reason
+
+
+def test_the_page_tells_each_device_and_where_energy_came_from():
+    _, told = text(fake_run(*watched({}, hot(0.04), energy=ENERGY)))
+    machine = told["The machine meanwhile"]
+    assert machine.startswith(
+        "GPU-1, in 200 samples of the timed calls: clock 1.90 GHz to 1.98 GHz"
+    )
+    assert "temperature 54 °C to 71 °C" in machine
+    assert "power 410 W to 690 W" in machine
+    assert "slowed by heat or hardware in 2.00 %" in machine
+    assert "held by its power cap in 30.0 %" in machine
+    assert "foreign processes: none seen" in machine
+    assert "they differ by 1.00 % at most" in told["Energy"]
+
+
+def test_the_page_of_a_processor_tells_the_others_and_that_energy_was_not_measured():
+    _, told = text(fake_run(*watched({"frequency": [2e9, 2.5e9, 3e9]}, base=CPU)))
+    assert told["The machine meanwhile"] == (
+        "Processors, in 10 samples of the timed calls: frequency 2.00 GHz to 3.00 GHz; other programs "
+        "kept 0.020 of them busy at most; slowed by heat 0 times."
+    )
+    assert told["Energy"] == "Energy was not measured: only NVIDIA GPUs tell it."
+
+
+def test_energy_by_power_alone_and_missing_energy_are_said():
+    by_power = watched({}, energy={"joules": 5.0, "source": "power", "images": 4})
+    missing = watched({}, base=GPU, of=cell())
+    missing = (
+        missing[0],
+        dataclasses.replace(
+            missing[1], facts={**missing[1].facts, "energy": {"missing": "too short"}}
+        ),
+    )
+    _, told = text(fake_run(*by_power, *missing))
+    assert "In 1 process from the power alone" in told["Energy"]
+    assert told["Energy"].endswith("In 1 process not measured: too short.")
+
+
+def test_a_run_without_telemetry_says_so():
+    _, told = text(fake_run(gate(cell()), *timed(cell(), (0.1,))))
+    assert told["The machine meanwhile"] == (
+        "What the machine did while cells were timed was not measured."
+    )
