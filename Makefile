@@ -1,12 +1,13 @@
 # make run    install, measure suites/quickstart.yaml, print where the report is
 # make test   install with the test tools, then every check and test
+# make docs   install MkDocs, build docs/ into site/
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SUITE  ?= suites/quickstart.yaml
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help run test check fix lint golden gpu clean
+.PHONY: help run test check fix lint docs golden gpu clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -34,11 +35,16 @@ fix: $(VENV)/.test
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format --quiet .
 
+docs: $(VENV)/.docs
+	$(BIN)/python docs/pages.py
+	$(BIN)/mkdocs build --strict --quiet
+	@echo site/index.html
+
 gpu: $(VENV)/.test
 	$(BIN)/pytest -m gpu
 
 clean:
-	rm -rf $(VENV) results .coverage*
+	rm -rf $(VENV) results site .coverage*
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("ditbench needs Python 3.11 or newer")'
@@ -51,3 +57,7 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.docs: $(VENV)/.test
+	$(PIP) --editable '.[dev,docs]'
+	@touch $@

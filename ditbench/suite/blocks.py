@@ -13,6 +13,7 @@ _PART = re.compile(r"([0-9]{1,9})(?:\s*-\s*([0-9]{1,9}))?")
 _RANGES = r"[0-9]{1,9}(\s*-\s*[0-9]{1,9})?"
 # A selection as JSON schema; whether the model has those blocks is found when it is read.
 SELECTION = {
+    "title": "a selection of blocks",
     "anyOf": [
         {"enum": ["all", "first-half", "second-half"]},
         {"type": "integer", "minimum": 0},
@@ -20,7 +21,7 @@ SELECTION = {
             "type": "string",
             "pattern": rf"^\s*(all|(first|second)-half|{_RANGES}(\s*,\s*{_RANGES})*)\s*$",
         },
-    ]
+    ],
 }
 
 

@@ -11,11 +11,11 @@ from ditbench.metrics import FRECHET, LARGEST_BATCH, METRICS
 from ditbench.records import Stage
 from ditbench.suite.cursor import At
 from ditbench.suite.kinds import (
-    Axis,
     Key,
     Keys,
     Number,
     Schema,
+    Several,
     Share,
     Size,
     Table,
@@ -85,7 +85,7 @@ TIMING: Keys = {
 QUALITY: Keys = {
     "samples": Key(Whole(0), "pictures of each method; 0 for none, 2 at least for a judgement"),
     "reference": Key(
-        Axis(Word(("softmax", "dataset"), "reference")),
+        Several(Word(("softmax", "dataset"), "reference")),
         "what pictures are compared with: softmax's own, or real ones",
     ),
     "micro_batch": Key(Whole(1), "pictures in one forward, whatever the batch that is timed"),

@@ -155,7 +155,8 @@ class Text:
     def schema(self) -> Schema:
         """Blanks around the line are no part of it, so the pattern holds the length."""
         middle = "*" if self.most is None else f"{{0,{max(0, self.most - 2)}}}"
-        return {"type": "string", "pattern": rf"^\s*\S(.{middle}\S)?\s*$"}
+        pattern = rf"^\s*\S(.{middle}\S)?\s*$"
+        return {"title": "one line of text", "type": "string", "pattern": pattern}
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,8 @@ class Share:
         percent = rf"^{zero}(0*100(\.0+)?|0*[0-9]{{1,2}}(\.[0-9]+)?)\s*%$"
         number = {"type": "number", "minimum": 0, "maximum": 1}
         text = {"type": "string", "pattern": percent}
-        return {"anyOf": [number | _given(exclusiveMinimum=self.above), text]}
+        bounded = number | _given(exclusiveMinimum=self.above)
+        return {"title": "a share such as 2% or 0.02", "anyOf": [bounded, text]}
 
 
 @dataclass(frozen=True)
@@ -210,12 +212,13 @@ class Size:
     def schema(self) -> Schema:
         """A whole number, or text with a unit."""
         text = {"type": "string", "pattern": rf"^\s*{units.SIZE}\s*$"}
-        return {"anyOf": [{"type": "integer", "minimum": self.least}, text]}
+        whole = {"type": "integer", "minimum": self.least}
+        return {"title": "a size such as 4 GiB, or bytes", "anyOf": [whole, text]}
 
 
 @dataclass(frozen=True)
-class Axis:
-    """One value, or a list of different ones: each of these."""
+class Several:
+    """One value, or a list of different ones."""
 
     kind: Kind
 
@@ -227,6 +230,10 @@ class Axis:
         """The value itself or a list."""
         one = self.kind.schema()
         return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "uniqueItems": True}]}
+
+
+class Axis(Several):
+    """Of the matrix: a list means each of these."""
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ _HUB = re.compile(r"hub:[\w.-]+/[\w.-]+@[\w./-]+")
 _WORDS = ("random", "embedded", "hub")
 # Weights as JSON schema: whether a folder is there, and whose weights ship, is found when it is read.
 WEIGHTS = {
+    "title": "where weights come from",
     "anyOf": [
         {"enum": list(_WORDS)},
         {"type": "string", "pattern": rf"^\s*{_HUB.pattern}\s*$"},
         {"type": "string", "pattern": r"^\s*(?!hub:)\S(.*\S)?\s*$"},
-    ]
+    ],
 }
 
 

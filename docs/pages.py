@@ -1,0 +1,195 @@
+"""Writes the pages that are made from the code: verbs.md and suite-language.md.
+
+    python docs/pages.py
+
+A test holds the committed pages to what this makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from ditbench.catalog import Catalog
+from ditbench.cli import app
+from ditbench.cli.tree import PANELS, tree
+from ditbench.metrics import METRICS
+from ditbench.suite.kinds import Key, Keys, Several, Table
+from ditbench.suite.parse import keys
+from ditbench.suite.template import is_axis, written
+
+HERE = Path(__file__).parent
+_MOST = 4  # words or keys that are listed in a cell of a table
+_WORDS = {"integer": "a whole number", "number": "a number", "array": "a list"}
+
+_LANGUAGE = """\
+# The suite language
+
+<!-- made by docs/pages.py: edit the tables in ditbench/suite instead -->
+
+A suite is one YAML file. It says what to measure; nothing in it is a program, and read from top to bottom
+it means what it says. `ditbench init` writes one with every key in it, `ditbench plan` says what it would
+run, and `ditbench schema` prints what an editor needs to complete and check it.
+
+Under a key that is an **axis**, a list means: each of these. The matrix is the product of all axes, and
+each of its points is a **cell**. Everywhere else a list is a list. YAML is read as version 1.2 says: `on`
+and `off` are switches, `3.44e9` is a number, and there are no anchors, aliases or tags. A mistake is told
+with its file, line and column, all mistakes at once.
+
+`--set axis=v1,v2` on the command line replaces an axis or a key of `sampling`, `timing` or `quality`
+(`--set timing.repeats=5`).
+"""
+_VERBS = """\
+# Verbs
+
+<!-- made by docs/pages.py: edit the verbs in ditbench/cli instead -->
+
+Results go to standard output, the log to standard error. Reading verbs take `--json`: a list of objects.
+What the process says in the end is in [Exit codes](exit-codes.md).
+"""
+
+
+def language() -> str:
+    """The page about the suite language. The catalogue adds methods and models, which are elsewhere."""
+    table = keys(Catalog(methods={}, models={}))
+    inner = {name: key.kind.keys for name, key in table.items() if isinstance(key.kind, Table)}
+    parts = [
+        _LANGUAGE,
+        "## Keys of a suite\n",
+        *_keys(table),
+        *(part for name, rows in inner.items() for part in (f"\n## {name}\n", *_keys(rows))),
+    ]
+    for name in ("exclude", "claims"):
+        shape = table[name].kind.schema()["items"]
+        parts += [f"\n## {name}\n", f"A list of mappings: {table[name].says}.\n", *_shape(shape)]
+    return "\n".join([*parts, "\n## Metrics\n", *_metrics()]) + "\n"
+
+
+def _keys(table: Keys) -> Iterator[str]:
+    rows = ((f"`{name}`", _takes(key), _default(key), key.says) for name, key in table.items())
+    return _table(("key", "takes", "without it", "meaning"), rows)
+
+
+def _takes(key: Key) -> str:
+    if isinstance(key.kind, Several):
+        return f"{shown(key.kind.kind.schema())}{'; an axis' if is_axis(key) else ', or a list'}"
+    return shown(key.kind.schema())
+
+
+def _default(key: Key) -> str:
+    if key.required:
+        return "must be given"
+    return "" if key.default is None else f"`{written(key.default)}`"
+
+
+def _shape(shape: Mapping[str, Any]) -> Iterator[str]:
+    rows = (
+        (
+            f"`{name}`",
+            shown(what),
+            "yes" if name in shape["required"] else "",
+            what["description"],
+        )
+        for name, what in shape["properties"].items()
+    )
+    return _table(("key", "takes", "must be given", "meaning"), rows)
+
+
+def shown(shape: Mapping[str, Any]) -> str:
+    """A schema in words."""
+    if "title" in shape:
+        return str(shape["title"])
+    return next((say(shape) for word, say in _SAY.items() if word in shape), "") or _plain(shape)
+
+
+def _plain(shape: Mapping[str, Any]) -> str:
+    if shape["type"] == "object":
+        return f"a mapping{_listed(shape['properties'])}"
+    return f"{_WORDS[shape['type']]}{_bounds(shape)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f" ({', '.join(f'`{name}`' for name in names)})" if len(names) <= _MOST else ""
+
+
+def _enum(shape: Mapping[str, Any]) -> str:
+    words = [f"`{word}`" for word in shape["enum"] if isinstance(word, str)]
+    return " or ".join(words) if len(words) <= _MOST else "a word"
+
+
+_SAY: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "$ref": lambda shape: "a model" if shape["$ref"].endswith("/model") else "a method",
+    "anyOf": lambda shape: ", or ".join(dict.fromkeys(shown(one) for one in shape["anyOf"])),
+    "const": lambda shape: f"`{shape['const']}`",
+    "enum": _enum,
+}
+
+
+def _bounds(shape: Mapping[str, Any]) -> str:
+    words = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most"}
+    return "".join(f", {word} {shape[bound]:g}" for bound, word in words.items() if bound in shape)
+
+
+def _metrics() -> Iterator[str]:
+    yield (
+        "`frechet` stands for all Frechet distances; records call each by extractor, count and reference.\n"
+    )
+    rows = ((f"`{row.name}`", row.unit, row.better, row.summary) for row in METRICS.values())
+    yield from _table(("metric", "unit", "better", "meaning"), rows)
+
+
+def verbs() -> str:
+    """The page about the verbs: one table, then each with its options."""
+    root = tree(app)
+    rows = (
+        (panel, f"[`ditbench {name}`](#ditbench-{name})", root.commands[name].help or "")
+        for panel, names in PANELS.items()
+        for name in names
+    )
+    parts = [_VERBS, *_table(("", "verb", "what it does"), rows)]
+    for name, command in root.commands.items():
+        parts += _verb(f"ditbench {name}", command)
+    return "\n".join(parts) + "\n"
+
+
+def _verb(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401 (one of typer's vendored classes)
+    yield f"\n## {name}\n" if name.count(" ") == 1 else f"\n### {name}\n"
+    yield f"{command.help}\n"
+    if isinstance(command, TyperGroup):
+        for inner, verb in command.commands.items():
+            yield from _verb(f"{name} {inner}", verb)
+        return
+    context = typer.Context(command, info_name=name)
+    pieces = " ".join(command.collect_usage_pieces(context)[1:]).replace("{", "").replace("}", "")
+    yield f"    {name} {pieces} [OPTIONS]".rstrip() + "\n"
+    yield from _table(("", "", "without it"), map(_parameter, command.params))
+
+
+def _parameter(parameter: Any) -> Sequence[str]:  # noqa: ANN401 (likewise)
+    named = ", ".join(f"`{one}`" for one in parameter.opts if one.startswith("-"))
+    takes = f" `{parameter.metavar}`" if parameter.metavar and named else ""
+    default = "" if parameter.default in {None, "", False} else f"`{parameter.default}`"
+    needed = "must be given" if parameter.required else default
+    return f"{named}{takes}" or f"`{parameter.metavar}`", parameter.help or "", needed
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield _row(columns)
+    yield _row(["---"] * len(columns))
+    yield from map(_row, rows)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+PAGES = {"suite-language.md": language, "verbs.md": verbs}
+
+
+if __name__ == "__main__":
+    for page, made in PAGES.items():
+        (HERE / page).write_text(made())
