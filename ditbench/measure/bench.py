@@ -12,6 +12,7 @@ import torch
 from ditbench import sampling
 from ditbench.attention.base import METHODS, AttentionMethod, Layer, Site
 from ditbench.errors import UnfitError
+from ditbench.measure import flags
 from ditbench.models import weights
 from ditbench.models.seam import Denoiser, placed
 from ditbench.records import Cell, Choice
@@ -84,9 +85,7 @@ def dtype_of(cell: Cell) -> torch.dtype:
 def set_up(cell: Cell, device: str) -> Bench:
     """Load a cell's model. device: "cpu" or a GPU's UUID, which the worker has made the only one."""
     where = place(device)
-    # TF32 would make float32 cells on a GPU something else than what the record says.
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    flags.settle()
     loaded = weights.load(cell.model, cell.weights, dtype_of(cell), where)
     denoiser = Denoiser(loaded.network, loaded.spec)
     return Bench(cell, where, denoiser, make(cell.attention), loaded.identity)

@@ -18,12 +18,15 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from ditbench.attention.base import AttentionMethod, CoreLayer, Layer, Shape, Site
 from ditbench.measure.bench import make
+from ditbench.measure.evidence import GateError
 from ditbench.models.dit import DiT
 from ditbench.models.seam import Denoiser, placed
 from ditbench.records import Cell, Choice
 
 # Words in the names of operators that multiply matrices; one of them without a formula is told.
 _HEAVY = ("mm", "matmul", "dot", "conv", "attention", "einsum", "linear")
+# What a kernel that exists on one device only raises on `meta`: not counted, and said so.
+_NO_KERNEL = (RuntimeError, NotImplementedError, ImportError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,8 @@ class Cost:
 
     @property
     def disagreement(self) -> float:
-        """Relative difference of declared and counted; 0 where nothing could be counted."""
-        if self.counted_core is None or self.counted_core == self.declared_core:
+        """Relative difference of declared and counted; 0 where not everything could be counted."""
+        if self.counted_core is None or self.uncounted or self.counted_core == self.declared_core:
             return 0.0
         return abs(self.counted_core - self.declared_core) / max(
             self.counted_core, self.declared_core
@@ -54,14 +57,25 @@ class Cost:
 
 
 def cost(cell: Cell) -> Cost:
-    """The cost of one step of a cell, from shapes alone; nothing is allocated."""
+    """The cost of one step of a cell, from shapes alone; nothing is allocated.
+
+    Raises GateError where the core fails on tensors without data, for another reason than that a kernel
+    does not exist for them.
+    """
     method = make(cell.attention)
     denoiser = _on_meta(cell.model)
     shape = denoiser.shape(cell.rows)
     core = core_macs(cell, method, shape)
     counted, uncounted = _count_core(method, shape)
+    try:
+        around = _around(cell)
+    except _NO_KERNEL:
+        around = _around_plain_cores(cell.model, cell.rows)
+        uncounted = (*uncounted, "layer not countable on meta")
+    except Exception as error:
+        raise _failure(error) from error
     return Cost(
-        total=_around(cell, method) + core,
+        total=around + core,
         core=core,
         embedders=_repeated_embedders(denoiser, cell.rows),
         parameters=parameters(cell.model),
@@ -73,9 +87,12 @@ def cost(cell: Cell) -> Cost:
 
 def step_macs(cell: Cell) -> tuple[float, float]:
     """Multiply-adds of one step, whole and core, as declared: what a plan needs, without the checks."""
-    method = make(cell.attention)
-    core = core_macs(cell, method, _on_meta(cell.model).shape(cell.rows))
-    return _around(cell, method) + core, core
+    core = core_macs(cell, make(cell.attention), _on_meta(cell.model).shape(cell.rows))
+    try:
+        around = _around(cell)
+    except Exception:  # noqa: BLE001 (a layer may raise anything; the gate will name it)
+        around = _around_plain_cores(cell.model, cell.rows)
+    return around + core, core
 
 
 def parameters(model: Choice) -> int:
@@ -97,18 +114,37 @@ def _on_meta(model: Choice) -> Denoiser:
         return Denoiser(spec.build(), spec)
 
 
-def _around(cell: Cell, method: AttentionMethod) -> float:
-    """Everything but plain cores; a layer that skips projections still skips them."""
-    site = _on_meta(cell.model).sites()[0]
-    if isinstance(method.open(site), CoreLayer):
+def _around(cell: Cell) -> float:
+    """Everything but cores; a layer that skips projections still skips them.
+
+    A layer of the method's own may call `attend`, whose price is its formula: here it costs nothing. One
+    that never calls it computes its core itself, which is counted here and so left out of the formula's.
+    """
+    plain = make(cell.attention)
+    shape = _on_meta(cell.model).shape(cell.rows)
+    if isinstance(plain.open(_on_meta(cell.model).sites()[0]), CoreLayer):
         return _around_plain_cores(cell.model, cell.rows)
-    return _count_around(cell.model, cell.rows, placed(method, make(Choice("sdpa")), cell.blocks))
+    calls: list[None] = []
+
+    def attend(_self: object, _q: torch.Tensor, _k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        calls.append(None)
+        return v
+
+    plugin = type(plain)
+    free = type(plugin.__name__, (plugin,), {"attend": attend})(**dict(cell.attention.settings))
+    counted = _count_around(cell.model, cell.rows, placed(free, make(Choice("sdpa")), cell.blocks))
+    return counted - (0 if calls else len(cell.blocks) * plain.macs(shape))
 
 
 @functools.cache
 def _around_plain_cores(model: Choice, rows: int) -> float:
     """The same for every method without memory, so a plan of many cells counts it once."""
     return _count_around(model, rows, make(Choice("identity")).open)
+
+
+def _failure(error: Exception) -> GateError:
+    told = next(iter(str(error).splitlines()), "")
+    return GateError(f"raises {type(error).__name__} on tensors without data: {told}")
 
 
 def _count_around(model: Choice, rows: int, layer_of: Callable[[Site], Layer]) -> float:
@@ -123,9 +159,10 @@ def _count_around(model: Choice, rows: int, layer_of: Callable[[Site], Layer]) -
     latents = torch.empty(rows, spec.channels, spec.size, spec.size, device="meta")
     ids = torch.zeros(rows, dtype=torch.long, device="meta")
     denoiser.install(open_at)
-    counted = _count(lambda: denoiser(latents, ids, ids))
-    denoiser.uninstall()
-    return counted
+    try:
+        return _count(lambda: denoiser(latents, ids, ids))
+    finally:
+        denoiser.uninstall()
 
 
 def _repeated_embedders(denoiser: Denoiser, rows: int) -> float:
@@ -145,9 +182,10 @@ def _count_core(method: AttentionMethod, shape: Shape) -> tuple[float | None, tu
     try:
         with _watching(operators):
             counted = _count(lambda: method.attend(q, k, v))
-    except (RuntimeError, NotImplementedError, ImportError, AttributeError):
-        # A kernel that exists on one device only cannot run on `meta`: not counted, and said so.
+    except _NO_KERNEL:
         return None, ("core not countable on meta",)
+    except Exception as error:
+        raise _failure(error) from error
     return counted, tuple(sorted(operators))
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from ditbench.attention.base import AttentionMethod, Shape
+from ditbench.attention.base import AttentionMethod, Layer, Shape, Site
 
 
 class Faulty(AttentionMethod):
@@ -142,3 +142,132 @@ class KeepsByContent(Faulty):
         else:
             self.seen[content] = super().attend(q, k, v)
         return self.seen[content]
+
+
+@dataclass(frozen=True)
+class Leaves(Faulty):
+    """Turns a switch of the process, as some packages do when they are first used, and leaves it so."""
+
+    switch: str = ""
+
+    def attend(self, q, k, v):
+        if self.switch and q.device.type != "meta":
+            SWITCHES[self.switch]()
+        return super().attend(q, k, v)
+
+
+def _other_sdpa(q, k, v):
+    return Faulty.attend(Leaves(), q, k, v)
+
+
+SWITCHES = {
+    "torch.backends.cuda.enable_flash_sdp": lambda: torch.backends.cuda.enable_flash_sdp(False),
+    "torch.backends.cuda.enable_mem_efficient_sdp": lambda: (
+        torch.backends.cuda.enable_mem_efficient_sdp(False)
+    ),
+    "torch.backends.cuda.enable_math_sdp": lambda: torch.backends.cuda.enable_math_sdp(False),
+    "torch.backends.cuda.enable_cudnn_sdp": lambda: torch.backends.cuda.enable_cudnn_sdp(False),
+    "torch.backends.cuda.matmul.allow_tf32": lambda: setattr(
+        torch.backends.cuda.matmul, "allow_tf32", True
+    ),
+    "torch.set_num_threads": lambda: torch.set_num_threads(torch.get_num_threads() + 1),
+    "torch.set_default_dtype": lambda: torch.set_default_dtype(torch.float64),
+    "torch.set_flush_denormal": lambda: torch.set_flush_denormal(True),
+    "torch.use_deterministic_algorithms": lambda: torch.use_deterministic_algorithms(True),
+    "torch.nn.functional.scaled_dot_product_attention": lambda: setattr(
+        torch.nn.functional, "scaled_dot_product_attention", _other_sdpa
+    ),
+}
+
+
+@dataclass(frozen=True)
+class SpoilsTheModel(Faulty):
+    """From its first call on the model computes a little something else, also once it is taken out."""
+
+    def attend(self, q, k, v):
+        torch.nn.functional.gelu = lambda x, **how: 1.00001 * GELU(x, **how)
+        return super().attend(q, k, v)
+
+
+GELU = torch.nn.functional.gelu
+
+
+@dataclass(frozen=True)
+class MixesTheBatch(Faulty):
+    """Subtracts the mean over the batch: nothing to see where all samples are alike."""
+
+    exact: ClassVar[bool] = False
+
+    def attend(self, q, k, v):
+        return super().attend(q, k, v) - 0.01 * v.mean(dim=0, keepdim=True)
+
+
+@dataclass(frozen=True)
+class ReadsRawMemory(Faulty):
+    """Takes for granted that q, k and v lie contiguous, as a kernel without strides does."""
+
+    exact: ClassVar[bool] = False
+
+    def attend(self, q, k, v):
+        raw = torch.as_strided(q, q.shape, torch.empty(q.shape, device="meta").stride())
+        return super().attend(raw, k, v)
+
+
+@dataclass(frozen=True)
+class RightForTheFirstAndLast(Faulty):
+    """Wrong for every row but two."""
+
+    def attend(self, q, k, v):
+        out = super().attend(q, k, v)
+        return torch.cat([out[:1], v[1:-1], out[-1:]]) if len(q) > 3 else out
+
+
+@dataclass(frozen=True)
+class RefusesOddHeads(Faulty):
+    """Checks its input and says so; nobody asked it before the plan."""
+
+    def attend(self, q, k, v):  # noqa: ARG002 (it never gets that far)
+        raise ValueError("needs an odd number of heads\nand more")
+
+
+@torch.library.custom_op("faulty::fused", mutates_args=())
+def fused(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    return Faulty.attend(CustomOperator(), q, k, v).clone()
+
+
+@fused.register_fake
+def _(q, k, v):
+    return torch.empty_like(q)
+
+
+@dataclass(frozen=True)
+class CustomOperator(Faulty):
+    """Right, through an operator that no counter has a formula for."""
+
+    def attend(self, q, k, v):
+        return fused(q, k, v)
+
+
+@dataclass(frozen=True)
+class OwnLayer(Faulty):
+    """Right, through a layer of its own that calls `attend`, or computes the same itself."""
+
+    calls: bool = True
+
+    def open(self, site: Site) -> Layer:  # noqa: ARG002 (alike at every site)
+        return CallingLayer(self) if self.calls else ComputingLayer(self)
+
+
+@dataclass(frozen=True)
+class CallingLayer:
+    stateless: ClassVar[bool] = True
+
+    method: OwnLayer
+
+    def __call__(self, x, project, _step):
+        return self.method.attend(*project(x))
+
+
+class ComputingLayer(CallingLayer):
+    def __call__(self, x, project, _step):
+        return Faulty.attend(self.method, *project(x))

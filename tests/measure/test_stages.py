@@ -214,6 +214,18 @@ def test_zero_skips_the_projections_and_identity_does_not():
     assert cost(cell("identity")).core == 0
 
 
+def test_a_layer_of_its_own_pays_for_its_core_once():
+    plain = cost(cell("softmax"))
+    for calls in (True, False):
+        own = cost(cell("faulty:OwnLayer", settings=[("calls", calls)]))
+        assert (own.total, own.core) == (plain.total, plain.core)
+
+
+def test_a_plan_prices_what_its_gate_will_refuse():
+    told = inspect([cell("faulty:RefusesOddHeads")], "cpu")[0]
+    assert told.macs == cost(cell("softmax")).total
+
+
 def test_the_catalog_describes_every_method_and_model():
     found = catalog()
     assert {"softmax", "sdpa", "xformers", "monarch", "nystromformer", "identity", "zero"} <= set(
