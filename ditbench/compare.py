@@ -8,6 +8,7 @@ because what moves between two sessions may be the session; interleaved runs con
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -88,6 +89,7 @@ class Finding:
 class Comparison:
     """All verdicts, sorted by effect. baseline: what the run was compared with, empty for nothing.
 
+    unselected: cells of the baseline that -k left out of this run.
     differences: facts of the environment that differ, "name: then -> now". incomparable: whether they
     forbid a comparison. exit_codes: every code of DESIGN's table that holds for this run.
     """
@@ -97,6 +99,7 @@ class Comparison:
     differences: tuple[str, ...]
     incomparable: bool
     exit_codes: frozenset[int]
+    unselected: int = 0
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,9 @@ def compare(
         codes = _codes(candidate, now, (), required=required)
         return Comparison("", (), (), incomparable=False, exit_codes=codes)
     forbidden = incompatible(baseline.environment, candidate.environment)
-    found = _findings(gather(baseline), now, forbidden, candidate.gate)
+    before = gather(baseline)
+    wanted = [one for one in before if _selected(candidate, one.cell)]
+    found = _findings(wanted, now, forbidden, candidate.gate)
     findings = tuple(sorted(found, key=_order))
     return Comparison(
         baseline=name,
@@ -163,7 +168,16 @@ def compare(
         differences=tuple(differences(baseline.environment, candidate.environment)),
         incomparable=bool(forbidden),
         exit_codes=_codes(candidate, now, findings, required=required),
+        unselected=len(before) - len(wanted),
     )
+
+
+def _selected(run: Run, cell: Cell) -> bool:
+    """Whether -k would have let this cell into the run."""
+    try:
+        return re.search(run.selected, cell.id) is not None
+    except re.error:  # a head that somebody wrote by hand
+        return True
 
 
 def findings_to_json(comparison: Comparison) -> list[dict[str, Any]]:

@@ -17,8 +17,8 @@ from ditbench.records import Cell, Choice, Stage, Status
 from ditbench.suite.blocks import resolve_blocks
 from ditbench.suite.spec import Suite
 
-# Seconds a worker takes beside its work: fork, weights, first kernels.
-_OVERHEAD_S = 1.0
+# Seconds a worker takes beside its work where no earlier run told: fork, weights, counting, judging.
+OVERHEAD_S = 1.0
 # Sampling runs of two samples and at most four steps that the gates make.
 _GATE_RUNS, _GATE_SAMPLES, _GATE_STEPS = 7, 2, 4
 # The share of a plain matrix product's rate that a small model reaches; a guess, and told as one.
@@ -43,10 +43,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Plan:
-    """A suite's cells, in the order of the file."""
+    """A suite's cells, in the order of the file; those that `select` (-k) finds, where there is one."""
 
     suite: Suite
     entries: tuple[Entry, ...]
+    select: str = ""
 
     @property
     def runnable(self) -> tuple[Cell, ...]:
@@ -125,7 +126,7 @@ def assemble(
     entries = tuple(_entry(suite, cell, by_key[cell.key]) for cell in cells)
     _check_exclusions(suite, entries)
     chosen = tuple(entry for entry in entries if _pattern(select).search(entry.cell.id))
-    plan = Plan(suite, chosen)
+    plan = Plan(suite, chosen, select)
     if not plan.runnable:
         raise UsageError(_why_nothing_runs(suite, entries, chosen, select))
     return plan
@@ -177,25 +178,38 @@ def quick(suite: Suite) -> Suite:
     return dataclasses.replace(suite, timing=fewer)
 
 
-def estimate(
-    plan: Plan, latency: Mapping[str, float], macs_per_second: float, memory: float = 0
-) -> Estimate:
+@dataclass(frozen=True)
+class Machine:
+    """What a machine gives.
+
+    macs_per_second: in a matrix product, for cells never measured. memory: bytes that a worker may hold.
+    overhead: seconds that a worker takes beside its measuring.
+    """
+
+    macs_per_second: float
+    memory: float = 0
+    overhead: float = OVERHEAD_S
+
+    @property
+    def rate(self) -> float:
+        """Multiply-adds a second that a small model reaches."""
+        return self.macs_per_second * _EFFICIENCY
+
+
+def estimate(plan: Plan, latency: Mapping[str, float], machine: Machine) -> Estimate:
     """Time and disk of a run.
 
     latency: seconds of one batch by cell key, from an earlier run on this machine; of a search, its seconds.
-    macs_per_second: what the machine reaches in a matrix product, for cells never measured. memory: bytes
-    that a worker may hold.
     """
-    rate = macs_per_second * _EFFICIENCY
     runnable = [entry for entry in plan.entries if entry.status is None]
     given = [entry for entry in runnable if not entry.cell.finds_batch]
     asked = [entry for entry in runnable if entry.cell.finds_batch]
     pictured = (
         {entry.cell.quality_key: entry for entry in given} if _has_pictures(plan.suite) else {}
     )
-    seconds = sum(_timing_s(plan.suite, entry, latency, rate) for entry in given)
-    seconds += sum(_search_s(entry, latency, rate, memory) for entry in asked)
-    seconds += sum(_pictures_s(plan.suite, entry, rate) for entry in pictured.values())
+    seconds = sum(_timing_s(plan.suite, entry, latency, machine) for entry in given)
+    seconds += sum(_search_s(entry, latency, machine) for entry in asked)
+    seconds += sum(_pictures_s(plan.suite, entry, machine) for entry in pictured.values())
     size = (
         sum(_picture_bytes(entry.cell) for entry in pictured.values()) * plan.suite.quality.samples
     )
@@ -206,12 +220,12 @@ def estimate(
         size + lines * _BYTES_PER_RECORD,
         known,
         searches=len(asked),
-        trials=sum(len(trials(entry, memory)) for entry in asked),
+        trials=sum(len(trials(entry, machine.memory)) for entry in asked),
     )
 
 
-def _timing_s(suite: Suite, entry: Entry, latency: Mapping[str, float], rate: float) -> float:
-    guess = entry.inspection.macs * entry.cell.steps / rate
+def _timing_s(suite: Suite, entry: Entry, latency: Mapping[str, float], machine: Machine) -> float:
+    guess = entry.inspection.macs * entry.cell.steps / machine.rate
     once = latency.get(entry.cell.key, guess)
     timing = suite.timing
     warm = max(timing.warmup * once, min(timing.warmup_cap_s, stopping.least_s(once)))
@@ -221,8 +235,8 @@ def _timing_s(suite: Suite, entry: Entry, latency: Mapping[str, float], rate: fl
         * min(_GATE_STEPS, entry.cell.steps)
         / (entry.cell.batch_size * entry.cell.steps)
     )
-    process = once + warm + timed + _OVERHEAD_S
-    return process * timing.processes + once * _GATE_RUNS * share + _OVERHEAD_S
+    process = once + warm + timed + machine.overhead
+    return process * timing.processes + once * _GATE_RUNS * share + machine.overhead
 
 
 def trials(entry: Entry, memory: float) -> tuple[int, ...]:
@@ -242,19 +256,20 @@ def trials(entry: Entry, memory: float) -> tuple[int, ...]:
     return tuple(tried)
 
 
-def _search_s(entry: Entry, latency: Mapping[str, float], rate: float, memory: float) -> float:
+def _search_s(entry: Entry, latency: Mapping[str, float], machine: Machine) -> float:
     """Every trial of a search, and the gate before it."""
-    one = entry.inspection.macs / rate
-    gate = one * _GATE_RUNS * _GATE_SAMPLES * _GATE_STEPS + _OVERHEAD_S
-    tried = trials(entry, memory)
-    guess = one * _TRIAL_STEPS * sum(tried) + _OVERHEAD_S * len(tried)
+    one = entry.inspection.macs / machine.rate
+    gate = one * _GATE_RUNS * _GATE_SAMPLES * _GATE_STEPS + machine.overhead
+    tried = trials(entry, machine.memory)
+    guess = one * _TRIAL_STEPS * sum(tried) + machine.overhead * len(tried)
     return gate + latency.get(entry.cell.key, guess)
 
 
-def _pictures_s(suite: Suite, entry: Entry, rate: float) -> float:
+def _pictures_s(suite: Suite, entry: Entry, machine: Machine) -> float:
     batches = -(-suite.quality.samples // suite.quality.micro_batch)
     rows = suite.quality.micro_batch / entry.cell.batch_size
-    return entry.inspection.macs * entry.cell.steps * batches * rows / rate + _OVERHEAD_S
+    one = entry.inspection.macs * entry.cell.steps / machine.rate
+    return one * batches * rows + machine.overhead
 
 
 def _picture_bytes(cell: Cell) -> float:

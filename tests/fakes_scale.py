@@ -10,6 +10,7 @@ from pathlib import Path
 from fakes_runs import CLAIMS, METHODS, SAMPLING, cell, fake_run, measured, quality, record
 
 from ditbench.records import Record, Stage, Status
+from ditbench.store import Run
 from ditbench.store.reading import RECORDS, head_to_json
 from ditbench.store.seal import sealed
 from ditbench.store.writing import to_plain
@@ -43,10 +44,14 @@ def _crashed(one: Record) -> Record:
     )
 
 
-def write(folder: Path, run_id: str, slower: float = 1.0) -> Path:
+def many(run_id: str, slower: float = 1.0) -> Run:
+    """A run of those records."""
+    return fake_run(*records(slower), id=run_id, claims=CLAIMS)
+
+
+def write(folder: Path, run: Run) -> Path:
     """A run's folder under `folder`, as the store would have left it, but for a sync each line."""
-    run = fake_run(*records(slower), id=run_id, claims=CLAIMS)
-    place = folder / run.suite / run_id
+    place = folder / run.suite / run.id
     (place / "logs").mkdir(parents=True)
     (place / "run.json").write_text(sealed(head_to_json(run)) + "\n")
     with (place / RECORDS).open("w") as file:

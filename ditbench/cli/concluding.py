@@ -70,16 +70,26 @@ def asked_or_kept(run: Run, asked: str, out: Path, baselines: Path) -> tuple[Run
 
 
 def previous(run: Run, out: Path) -> Run | None:
-    """The newest finished run before this one of the same suite that planned at least its cells."""
+    """The newest finished run before this one of the same suite and effort that planned at least its cells.
+
+    Runs timed with another effort, such as --quick, differ by that alone.
+    """
     from ditbench import store
 
     for entry in store.runs(out):
         before = entry.suite == run.suite and entry.finished and entry.id < run.id
         if before and not entry.problem:
-            earlier = store.read(entry.folder)
-            if {cell.key for cell in run.planned} <= {cell.key for cell in earlier.planned}:
-                return earlier
+            earlier = store.read_head(entry.folder)
+            planned = {cell.key for cell in earlier.planned}
+            if _effort(run) == _effort(earlier) and planned >= {cell.key for cell in run.planned}:
+                return store.read(entry.folder)
     return None
+
+
+def _effort(run: Run) -> dict[str, object]:
+    """How often each cell was timed; the limits of a process change no figure."""
+    timing = run.effort.get("timing", {})
+    return {name: timing[name] for name in timing.keys() - {"timeout_s", "memory_limit"}}
 
 
 def _guessed(run: Run, out: Path) -> tuple[Run | None, Against]:

@@ -161,6 +161,8 @@ def _show_comparison(comparison: Comparison) -> None:
         counts[finding.verdict] = counts.get(finding.verdict, 0) + 1
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     print(f"compared with {comparison.baseline}: {told or 'no cell in common'}")
+    if comparison.unselected:
+        print(f"not selected here: {comparison.unselected} cells of it")
     if comparison.incomparable:
         print("incomparable: " + "; ".join(comparison.differences))
 

@@ -111,6 +111,7 @@ def plan(
 ) -> int:
     """Say what would run, what would not and why, and how long it would take."""
     from ditbench import plan as planning
+    from ditbench import summary
 
     choices = Choices(suite, select, tuple(set_ or ()), quick, gpu)
     with _session(choices) as (server, device):
@@ -123,8 +124,10 @@ def plan(
         )
     if json:
         return output.as_json(planning.to_json(planned))
-    seen = _latency_seen(out, planned.suite.name)
-    estimate = planning.estimate(planned, seen, rate, _memory(planned, device))
+    earlier = _records_of_last(out, planned.suite.name)
+    overhead = summary.overhead(earlier) or planning.OVERHEAD_S
+    machine = planning.Machine(rate, _memory(planned, device), overhead)
+    estimate = planning.estimate(planned, _latency_seen(earlier), machine)
     output.show_plan(planned, estimate)
     return errors.OK
 
@@ -264,6 +267,7 @@ def _head(planned: Plan, here: object, code: object) -> Run:
         environment=here,  # type: ignore[arg-type]  # imported where it is used
         code=code,  # type: ignore[arg-type]
         planned=tuple(entry.cell for entry in planned.entries),
+        selected=planned.select,
         records=(),
         gate=dict(suite.gate),
         claims=tuple(dataclasses.asdict(claim) for claim in suite.claims),
@@ -326,21 +330,24 @@ def _conclude(folder: Path, out: Path, baseline: str, baselines: Path) -> int:
     return errors.first_of(set(comparison.exit_codes))
 
 
-def _latency_seen(out: Path, suite: str) -> dict[str, float]:
-    """Median latency by cell key, of a search its seconds, from the newest run of this suite on disk."""
-    from statistics import median
-
+def _records_of_last(out: Path, suite: str) -> tuple[Record, ...]:
+    """Those of the newest run of this suite on disk."""
     from ditbench import store
-    from ditbench.records import Stage
 
     for entry in store.runs(out):
         if entry.suite == suite and not entry.problem:
-            earlier = store.read(entry.folder)
-            timed = [
-                r for r in earlier.records if r.stage is Stage.TIME and r.metrics.get("latency")
-            ]
-            searched = [r for r in earlier.records if r.stage is Stage.FIT]
-            return {record.key: median(record.metrics["latency"]) for record in timed} | {
-                record.key: record.seconds for record in searched
-            }
-    return {}
+            return store.read(entry.folder).records
+    return ()
+
+
+def _latency_seen(earlier: tuple[Record, ...]) -> dict[str, float]:
+    """Median latency by cell key, of a search its seconds."""
+    from statistics import median
+
+    from ditbench.records import Stage
+
+    timed = [r for r in earlier if r.stage is Stage.TIME and r.metrics.get("latency")]
+    searched = [r for r in earlier if r.stage is Stage.FIT]
+    return {record.key: median(record.metrics["latency"]) for record in timed} | {
+        record.key: record.seconds for record in searched
+    }

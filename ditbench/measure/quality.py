@@ -46,11 +46,11 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
     latents = _generate(bench, job, say)
     if not np.isfinite(latents).all():
         return Findings(Status.NOT_FINITE, "the latents are not finite")
+    say("judging")
     images = _pictures(bench, latents)
     features = extractor.features(images) if extractor else np.zeros((0, 0), np.float32)
     ours = Generated(latents, images, features)
     keep(job.pictures / f"{job.cell.quality_key}.npz", ours)
-    say("judging")
     reference = _reference(job, ours)
     metrics, facts = judge(ours, reference, extractor, job.quality.reference)
     facts |= {

@@ -12,7 +12,7 @@ from ditbench.records import Record, Stage, Status
 from ditbench.report import condition, words
 from ditbench.report.tables import NOT_MEASURED, Column, Table, Value
 from ditbench.store import Run
-from ditbench.summary import Summary
+from ditbench.summary import Summary, spent
 
 _GATES = (
     Column("cell"),
@@ -41,6 +41,7 @@ def sentences(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
         ("Memory", _memory(by[Stage.TIME])),
         ("The machine meanwhile", condition.machine(by[Stage.TIME])),
         ("Energy", condition.energy(by[Stage.TIME])),
+        ("Time spent", _spent(run)),
     )
     return tuple((title, text) for title, text in told if text)
 
@@ -192,6 +193,18 @@ def _pictures(records: list[Record]) -> str:
         f"{samples} per method, the same noise and labels for all, in micro-batches of {micro}, never "
         "timed. Latent drift is the relative L2 distance of the final latents from softmax's, median over "
         "pictures. PSNR compares each picture with softmax's of the same seed."
+    )
+
+
+def _spent(run: Run) -> str:
+    found = spent(run)
+    if found is None:
+        return ""
+    return (
+        f"{units.percent(found.share)} of the run's {units.seconds(found.wall)} went into measuring: gates, "
+        f"sampling runs, pictures. {units.percent(found.workers / found.wall)} went into starting workers, "
+        f"loading weights, counting and judging, and {units.percent(found.between / found.wall)} passed "
+        "without a worker."
     )
 
 

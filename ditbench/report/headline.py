@@ -101,7 +101,9 @@ def _compared(comparison: Comparison) -> str:
         return "Compared with nothing: no baseline was given, so this page tells no changes."
     if comparison.incomparable:
         return f"Not comparable with {comparison.baseline}: the environments differ (below)."
-    return f"Compared with {comparison.baseline}."
+    left = words.plural(comparison.unselected, "other cell")
+    narrowed = f" {left} of it not selected here." if comparison.unselected else ""
+    return f"Compared with {comparison.baseline}.{narrowed}"
 
 
 def _cells(run: Run, summary: Summary) -> str:

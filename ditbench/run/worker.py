@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ _NO_MEMORY = re.compile(
     r"cudaErrorMemoryAllocation|STATUS_ALLOC_FAILED",
     re.IGNORECASE,
 )
+_NUMBERS = re.compile(r"[0-9]")
 
 
 def work(connection: Connection, order: Order) -> None:
@@ -66,13 +68,14 @@ def answer(connection: Connection, question: Question) -> None:
 
 def _findings(connection: Connection, order: Order) -> Findings:
     lift = _limit_memory(order.memory_limit)
+    telling = _Telling(connection)
     try:
         _pin(order.job.device)
         begin = time.monotonic()
         held = lock.take(order.job.device, lambda phase: connection.send(Queued(phase)))
         connection.send(Locked(time.monotonic() - begin))
         measure = _resolve(order.measure)
-        findings = plain(measure(order.job, lambda phase: connection.send(Said(phase))))
+        findings = plain(measure(order.job, telling))
         held.close()
     except UnfitError:  # the machine's doing, and not this cell's
         raise
@@ -81,8 +84,33 @@ def _findings(connection: Connection, order: Order) -> Findings:
         if refused := disk.refusal(error):
             raise refused from error
         traceback.print_exc()
-        return _failure(error, order.memory_limit)
-    return findings
+        findings = _failure(error, order.memory_limit)
+    return replace(findings, facts={**findings.facts, "phase_s": telling.seconds})
+
+
+class _Telling:
+    """Tells the parent each phase, and adds up the seconds of each kind: "timing 3" is of kind "timing"."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._seconds: dict[str, float] = {}
+        self._kind, self._since = "", time.monotonic()
+
+    def __call__(self, phase: str) -> None:
+        """A new phase begins."""
+        self._turn(_NUMBERS.split(phase)[0].strip())
+        self._connection.send(Said(phase))
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Of every kind so far, the present one included."""
+        self._turn(self._kind)
+        return {kind: round(seconds, 4) for kind, seconds in self._seconds.items() if kind}
+
+    def _turn(self, kind: str) -> None:
+        now = time.monotonic()
+        self._seconds[self._kind] = self._seconds.get(self._kind, 0.0) + now - self._since
+        self._kind, self._since = kind, now
 
 
 def _failure(error: Exception, memory_limit: int | None) -> Findings:

@@ -14,7 +14,7 @@ from ditbench.store.index import Entry, entries_to_json, find, runs
 from ditbench.store.merging import Merged, merge
 from ditbench.store.migrating import Migrated, migrate_baseline, migrate_run
 from ditbench.store.order import clock_notes
-from ditbench.store.reading import Run, read
+from ditbench.store.reading import Run, read, read_head
 from ditbench.store.sameness import unlike
 from ditbench.store.verdicts import Against, concluded_against, write_verdict
 from ditbench.store.writing import RunWriter, done, slug
@@ -41,6 +41,7 @@ __all__ = [
     "migrate_baseline",
     "migrate_run",
     "read",
+    "read_head",
     "remove",
     "rubbish",
     "runs",

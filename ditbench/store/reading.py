@@ -37,11 +37,11 @@ class Run:
     """One run as read: its head (run.json) and its records.
 
     suite: the suite's name. suite_text: the file, whole. gate: thresholds by metric. claims: as in the
-    suite, plain. planned: every cell that was to run. code: ditbench's version, git commit, dirty flag.
-    finished: whether the run came to its end. effort: timing, quality and metrics that were asked for,
-    plain; empty where a run of schema 1 did not keep them. written: how many records it had when it
-    finished, if it did. origins: the runs that it was merged from. problems: lines that could not be
-    read, each "file:line: cause".
+    suite, plain. planned: every cell that was to run. selected: the expression that -k narrowed them by.
+    code: ditbench's version, git commit, dirty flag. finished: whether the run came to its end. effort:
+    timing, quality and metrics that were asked for, plain; empty where a run of schema 1 did not keep
+    them. written: how many records it had when it finished, if it did. origins: the runs that it was
+    merged from. problems: lines that could not be read, each "file:line: cause".
     """
 
     id: str
@@ -61,6 +61,7 @@ class Run:
     effort: Mapping[str, Any] = field(default_factory=dict)
     written: int | None = None
     origins: tuple[Mapping[str, Any], ...] = ()
+    selected: str = ""
     problems: tuple[str, ...] = ()
 
 

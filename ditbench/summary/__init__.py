@@ -21,6 +21,7 @@ from ditbench.summary.rows import (
     rows_to_json,
 )
 from ditbench.summary.speed import Group, groups, speeds
+from ditbench.summary.spent import Spent, overhead, spent
 
 __all__ = [
     "DERIVED",
@@ -29,12 +30,15 @@ __all__ = [
     "Evidence",
     "Fit",
     "Row",
+    "Spent",
     "Summary",
     "claims_to_json",
     "estimate_to_json",
     "gather",
     "number_to_json",
+    "overhead",
     "rows_to_json",
+    "spent",
     "summarise",
 ]
 

@@ -469,3 +469,23 @@ def test_a_baseline_takes_what_was_searched(tmp_path):
     result = compare(run, stored, "main")
     assert {one.verdict for one in result.findings} == {Verdict.UNCHANGED}
     assert "largest_batch" in {one.metric for one in result.findings}
+
+
+def test_what_k_left_out_is_counted_and_no_finding():
+    everything = fake_run(*good_records((1,)))
+    softmax = [one for one in good_records((1,)) if one.cell.attention.name == "softmax"]
+    narrowed = compare(fake_run(*softmax, selected="attention=softmax"), everything, "main")
+    assert {one.verdict for one in narrowed.findings} == {Verdict.UNCHANGED}
+    assert narrowed.unselected == len(METHODS) - 1
+    whole = compare(fake_run(*softmax), everything, "main")
+    assert [one.verdict for one in whole.findings].count(Verdict.MISSING) == len(METHODS) - 1
+    assert whole.unselected == 0
+
+
+def test_a_selected_cell_that_is_gone_is_missing_all_the_same():
+    everything = fake_run(*good_records((1,)))
+    softmax = [one for one in good_records((1,)) if one.cell.attention.name == "softmax"]
+    result = compare(fake_run(*softmax, selected="softmax|sdpa"), everything, "main")
+    missing = [one for one in result.findings if one.verdict is Verdict.MISSING]
+    assert [one.cell.attention.name for one in missing] == ["sdpa"]
+    assert result.unselected == len(METHODS) - 2

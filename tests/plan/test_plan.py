@@ -105,8 +105,8 @@ def test_quick_is_one_process_and_few_repeats():
 
 def test_the_estimate_rests_on_history_where_there_is_some():
     what = planned(suite(timing=Timing(warmup=1, repeats=8, processes=2)))
-    guess = planning.estimate(what, {}, 1e12)
-    slow = planning.estimate(what, {c.key: 10.0 for c in what.runnable}, 1e12)
+    guess = planning.estimate(what, {}, planning.Machine(1e12))
+    slow = planning.estimate(what, {c.key: 10.0 for c in what.runnable}, planning.Machine(1e12))
     assert guess.known == 0.0
     assert slow.known == 1.0
     assert slow.seconds > 2 * 2 * 10 * 10
@@ -115,7 +115,12 @@ def test_the_estimate_rests_on_history_where_there_is_some():
 
 def seconds_of(once, **timing):
     what = planned(suite(timing=Timing(warmup=1, repeats=10, processes=1, **timing)))
-    return planning.estimate(what, {c.key: once for c in what.runnable}, 1e12).seconds / 2
+    return (
+        planning.estimate(
+            what, {c.key: once for c in what.runnable}, planning.Machine(1e12)
+        ).seconds
+        / 2
+    )
 
 
 def test_the_estimate_knows_what_waiting_and_precision_may_take():
@@ -131,7 +136,9 @@ def test_the_estimate_knows_what_waiting_and_precision_may_take():
 def test_pictures_cost_time_and_disk_only_where_they_are_asked_for():
     timed = suite()
     pictured = suite(metrics=("latency", "frechet"), quality=Quality(samples=32))
-    small, large = (planning.estimate(planned(s), {}, 1e9) for s in (timed, pictured))
+    small, large = (
+        planning.estimate(planned(s), {}, planning.Machine(1e9)) for s in (timed, pictured)
+    )
     assert large.seconds > small.seconds
     assert large.disk > small.disk + 2 * 32 * 8 * 8
 
@@ -151,7 +158,9 @@ def test_a_plan_says_how_many_searches_and_trials_there_will_be():
     given, both = suite(models=models), suite(models=models, batch_sizes=(1, LARGEST))
     # Room for the weights and for eight pictures of two rows, 16 tokens, 64 wide, 4 bytes, 16 copies.
     memory = 1000 * 4 + 8 * (2 * 16 * 64 * 4 * 16)
-    before, after = (planning.estimate(planned(one), {}, 1e9, memory) for one in (given, both))
+    before, after = (
+        planning.estimate(planned(one), {}, planning.Machine(1e9, memory)) for one in (given, both)
+    )
     assert planning.trials(planned(both).entries[-1], memory) == (1, 2, 4, 8, 16, 12, 10, 9, 8, 9)
     assert (before.searches, before.trials) == (0, 0)
     assert (after.searches, after.trials) == (2, 20)
@@ -161,6 +170,12 @@ def test_a_plan_says_how_many_searches_and_trials_there_will_be():
 def test_a_search_made_before_takes_as_long_again():
     plan = planned(suite(models=(Choice("m", ASKED),), batch_sizes=(LARGEST,)))
     seen = {one.key: 1000.0 for one in plan.runnable}
-    found = planning.estimate(plan, seen, 1e12, 2**30)
+    found = planning.estimate(plan, seen, planning.Machine(1e12, 2**30))
     assert found.known == 1.0
     assert 2000 < found.seconds < 2010
+
+
+def test_the_estimate_counts_a_workers_overhead_once_a_process():
+    what = planned(suite(timing=Timing(processes=3)))
+    dear, cheap = (planning.estimate(what, {}, planning.Machine(1e12, 0, s)) for s in (2.0, 0.5))
+    assert dear.seconds - cheap.seconds == pytest.approx(len(what.runnable) * (1 + 3) * 1.5)

@@ -365,3 +365,15 @@ def test_a_trial_that_hangs_ends_the_search_by_its_own_time_limit(server, tmp_pa
     assert found.status is Status.TIMEOUT
     assert found.reason.startswith("batch 4: no answer within 2.00 s")
     assert found.reason.endswith("; a batch of 2 fitted")
+
+
+def test_a_record_tells_how_long_each_phase_took(run):
+    findings = run("takes_its_time")
+    assert findings.facts["phase_s"] == pytest.approx(
+        {"loading": 0.0, "timing": 0.2, "judging": 0.1}, abs=0.09
+    )
+
+
+def test_a_worker_that_raises_tells_its_phases_too(run):
+    findings = run("raises")
+    assert list(findings.facts["phase_s"]) == ["loading"]
