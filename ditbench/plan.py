@@ -26,6 +26,8 @@ _EFFICIENCY = 0.4
 # A trial of a largest batch makes at most so many steps, and its peak is about so many copies of a block's
 # tokens; a method that holds all its scores needs more.
 _TRIAL_STEPS, _UNITS = 3, 16
+# What a process with torch in it holds before it has computed anything.
+_EMPTY = 256 * 2**20
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Bytes of one picture's latents (float32) and pixels per value, and of one record's line.
 _BYTES_PER_VALUE, _BYTES_PER_RECORD = 5, 8_000
@@ -245,7 +247,7 @@ def trials(entry: Entry, memory: float) -> tuple[int, ...]:
     width, tokens = int(cell.model["hidden"]), int(cell.model["size"]) // int(cell.model["patch"])
     number = _BYTES[cell.sampling.dtype]
     picture = cell.rows * _UNITS * width * tokens**2 * number
-    guess = (memory - entry.inspection.parameters * number) // picture
+    guess = (memory - _EMPTY - entry.inspection.parameters * number) // picture
     tried: list[int] = []
 
     def fits(batch: int) -> bool:

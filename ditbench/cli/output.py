@@ -86,8 +86,8 @@ def show_plan(plan: Plan, estimate: Estimate) -> None:
     print("everywhere: " + " ".join(f"{axis}={value}" for axis, value in fixed.items()))
     if estimate.searches:
         print(
-            f"largest batch: {estimate.searches} searches of about "
-            f"{estimate.trials // estimate.searches} trials each"
+            f"largest batch of {estimate.searches} of them: "
+            f"about {estimate.trials // estimate.searches} trials each, one fresh process a trial"
         )
     rest = (
         "all of it measured earlier"

@@ -101,8 +101,12 @@ def _work(server: Runner, logs: Path, job: Job, hear: Callable[[str], None]) -> 
         return logs / f"{key_of(job)}-{job.stage}-{number}.log"
 
     def trial(one: Job) -> Answer:
-        # Which trial it is, the search says; the phases within are of no use to a person.
-        return server.run_job(one, log(one.cell.batch_size), lambda _phase: None)
+        return server.run_job(one, log(one.cell.batch_size), of_trial)
+
+    def of_trial(phase: str) -> None:
+        # Which trial it is, the search says; of a trial's own phases only a wait for the device matters.
+        if phase.startswith("waiting"):
+            hear(phase)
 
     if job.stage is Stage.FIT:  # many processes, one record
         return fit.find(job, trial, hear)

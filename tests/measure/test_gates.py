@@ -13,7 +13,7 @@ from ditbench.measure.bench import set_up
 from ditbench.measure.core import CORE_TOLERANCE
 from ditbench.models.dit import attentions, close_gates
 from ditbench.models.seam import Denoiser
-from ditbench.records import Cell, Sampling, Stage, Status
+from ditbench.records import LARGEST, Cell, Sampling, Stage, Status
 
 
 def run(what: Cell, tmp_path) -> Findings:
@@ -256,3 +256,14 @@ def test_the_softmax_gate_is_tight_in_every_dtype():
     """A relative error of a tenth, as a wrong scale gives, is outside every tolerance."""
     assert max(CORE_TOLERANCE.values()) < 0.1
     assert TINY.tokens == 16
+
+
+def test_a_cell_that_asks_for_its_batch_is_gated_at_two_samples_and_counts_no_work(tmp_path):
+    found = run(cell("sdpa", batch_size=LARGEST), tmp_path)
+    assert (found.status, found.reason) == (Status.OK, "")
+    assert found.facts["rows"] == 2 * gates.SAMPLES
+    assert found.metrics == {}
+
+
+def test_mistake_27_a_wrong_method_has_no_largest_batch_either(tmp_path):
+    assert run(cell("faulty:OverHeads", batch_size=LARGEST), tmp_path).status is Status.FAILED_GATE

@@ -15,11 +15,11 @@ from ditbench import stopping
 from ditbench.errors import UnfitError
 from ditbench.jobs import Job, Quality, Timing
 from ditbench.measure import kernels, measure, quality, timing
-from ditbench.measure.bench import set_up
+from ditbench.measure.bench import Bench, set_up
 from ditbench.measure.catalog import catalog, inspect, macs_per_second
 from ditbench.measure.cost import cost
 from ditbench.models.dit import DiT
-from ditbench.records import Choice, Sampling, Stage, Status
+from ditbench.records import LARGEST, Choice, Sampling, Stage, Status
 
 
 def job(what, stage, tmp_path, **fields):
@@ -285,3 +285,43 @@ def test_guidance_and_dtype_are_part_of_the_pictures_key():
     other = dataclasses.replace(base, sampling=Sampling(guidance_scale=2.0, dtype="bfloat16"))
     assert base.quality_key != other.quality_key
     assert base.attention == Choice("softmax")
+
+
+def test_a_trial_samples_its_batch_for_three_steps_with_the_cells_method_and_tells_its_peak(
+    tmp_path, monkeypatch
+):
+    seen = []
+    sample = Bench.sample
+
+    def watched(self, inputs, steps=None, **more):
+        out = sample(self, inputs, steps, **more)
+        seen.append((len(inputs[0]), steps, self.denoiser.calls(), torch.is_inference(out)))
+        return out
+
+    monkeypatch.setattr(Bench, "sample", watched)
+    found = measure(job(cell("softmax", batch_size=5, steps=20), Stage.FIT, tmp_path), quiet)
+    assert found.status is Status.OK
+    assert seen == [(5, 3, [3, 3], True)]
+    assert (found.facts["peak"], found.facts["rows"]) == ("peak_resident", 10)
+    assert found.facts["peak_bytes"] > 0
+    assert found.metrics == {}
+
+
+def test_a_trial_of_a_short_protocol_makes_no_more_steps_than_that_has(tmp_path):
+    said = []
+    measure(job(cell("softmax", batch_size=2, steps=1), Stage.FIT, tmp_path), said.append)
+    assert said == ["loading", "batch 2"]
+
+
+def test_a_trial_that_is_not_finite_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(Bench, "sample", lambda _self, inputs, _steps: inputs[0] / 0)
+    found = measure(job(cell("softmax"), Stage.FIT, tmp_path), quiet)
+    assert found.status is Status.NOT_FINITE
+
+
+def test_a_plan_prices_a_cell_that_asks_for_its_batch_by_the_picture():
+    asked, given = inspect([cell(batch_size=LARGEST), cell(batch_size=1)], "cpu")
+    assert asked.key == cell(batch_size=LARGEST).key
+    assert (asked.macs, asked.parameters) == (given.macs, given.parameters)
+    refused = cell("xformers", batch_size=LARGEST)
+    assert inspect([refused], "cpu")[0].reasons == inspect([refused.of_batch(4)], "cpu")[0].reasons

@@ -125,6 +125,8 @@ class Server(FakeServer):
         self.logs = [*getattr(self, "logs", []), log.name]
         if job.stage is not Stage.FIT:
             return answer
+        if job.cell.batch_size == 2:
+            hear("waiting for cpu, which process 7 holds")
         fits = Findings(facts={"peak_bytes": 1})
         findings = fits if job.cell.batch_size <= self.room else NO_MEMORY
         return Answer(findings, answer.started, answer.seconds)
@@ -171,11 +173,11 @@ def test_a_cell_that_failed_its_gate_is_not_searched():
     assert [r.cell.attention.name for r in executed(server) if r.stage is Stage.FIT] == ["softmax"]
 
 
-def test_the_display_hears_the_trials_and_not_the_phases_within():
+def test_the_display_hears_the_trials_and_of_their_phases_only_a_wait():
     events = []
     executed(Server(), tell=events.append)
     phases = [e.text for e in events if isinstance(e, Phase) and e.job.stage is Stage.FIT]
-    assert phases[:2] == ["trying 1", "trying 2, 1 fits"]
+    assert phases[:3] == ["trying 1", "trying 2, 1 fits", "waiting for cpu, which process 7 holds"]
     assert not any("timing" in text for text in phases)
     assert sum(isinstance(e, Ended) for e in events) == 6
 
