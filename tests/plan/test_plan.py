@@ -156,7 +156,7 @@ ASKED = (("channels", 1), ("depth", 4), ("hidden", 64), ("patch", 2), ("size", 8
 def test_a_plan_says_how_many_searches_and_trials_there_will_be():
     models = (Choice("m", ASKED),)
     given, both = suite(models=models), suite(models=models, batch_sizes=(1, LARGEST))
-    # Room for torch, for the weights and for eight pictures of two rows, 16 tokens, 64 wide, 4 bytes, 16 copies.
+    # Room for torch, the weights and eight pictures of two rows, 16 tokens, 64 wide, 4 bytes, 16 copies.
     memory = 2**28 + 1000 * 4 + 8 * (2 * 16 * 64 * 4 * 16)
     before, after = (
         planning.estimate(planned(one), {}, planning.Machine(1e9, memory)) for one in (given, both)
