@@ -16,7 +16,7 @@ from typing import Any
 
 from ditbench import errors, stats, units
 from ditbench.environment import differences, incompatible, refusals
-from ditbench.metrics import ROUNDING, Metric, metric
+from ditbench.metrics import ROUNDING, Metric, known
 from ditbench.records import Cell, Stage, Status
 from ditbench.store import Run
 from ditbench.summary import (
@@ -270,21 +270,13 @@ def _metrics(old: Evidence, new: Evidence, gate: Mapping[str, float]) -> Iterato
             yield Finding(
                 new.cell, name, Verdict.MISSING, f"this run has no {name}", baseline=before
             )
-        elif known := _known(name):
-            usual = 0.0 if known.stage is Stage.FIT else GATE
-            yield _judge(_Pair(known, old, new, gate.get(name, usual)))
+        elif found := known(name):
+            usual = 0.0 if found.stage is Stage.FIT else GATE
+            yield _judge(_Pair(found, old, new, gate.get(name, usual)))
         else:
             yield Finding(
                 new.cell, name, Verdict.INCOMPARABLE, f"this ditbench knows no metric {name}"
             )
-
-
-def _known(name: str) -> Metric | None:
-    """The metric, or None of a file that another version of ditbench wrote."""
-    try:
-        return metric(name)
-    except KeyError:
-        return None
 
 
 def _judge(pair: _Pair) -> Finding:

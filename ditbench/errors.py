@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 OK = 0
 INTERNAL = 1
 USAGE = 2
@@ -22,6 +24,9 @@ PRECEDENCE = (
     ENVIRONMENT,
     NOTHING_COMPARABLE,
 )
+
+# Control characters, line separators, marks that turn the direction of writing, halves of surrogate pairs.
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class DitbenchError(Exception):
@@ -52,6 +57,11 @@ class UnfitError(DitbenchError):
     """The machine is not fit to measure on now: busy, throttled, or without what was asked for."""
 
     exit_code = ENVIRONMENT
+
+
+def one_line(text: str) -> str:
+    """A text from outside as part of a message: on one line, and nothing in it that moves a cursor."""
+    return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
 
 
 def first_of(codes: set[int]) -> int:

@@ -113,3 +113,11 @@ def metric(name: str) -> Metric:
 def stage_of(name: str) -> Stage:
     """The stage that measures a metric as a suite names it. Raises KeyError."""
     return Stage.QUALITY if name == FRECHET else metric(name).stage
+
+
+def known(name: str) -> Metric | None:
+    """The metric of that name, or None of a file that another version of ditbench wrote."""
+    try:
+        return metric(name)
+    except KeyError:
+        return None

@@ -19,6 +19,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ditbench import shape
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -223,10 +225,16 @@ def cell_to_json(cell: Cell) -> dict[str, Any]:
 
 
 def cell_from_json(plain: Mapping[str, Any]) -> Cell:
-    """The inverse of `cell_to_json`. Raises KeyError or TypeError where fields are missing or unknown."""
+    """The inverse of `cell_to_json`.
+
+    Raises KeyError or TypeError where fields are missing or unknown, ValueError where one is of a wrong kind.
+    """
+    shape.check(plain, shape.CELL, "cell")
     fields = {name: value for name, value in plain.items() if name != "key"}
+    shape.check(fields["sampling"], shape.SAMPLING, "cell.sampling")
     for part in ("model", "attention"):
         choice = dict(fields[part])
+        shape.check(choice, shape.CHOICE, f"cell.{part}")
         fields[part] = Choice(**(choice | {"settings": tuple(choice["settings"].items())}))
     return Cell(
         **(fields | {"blocks": tuple(fields["blocks"]), "sampling": Sampling(**fields["sampling"])})
@@ -248,9 +256,13 @@ def record_from_json(
     plain: Mapping[str, Any], read_cell: Callable[[Mapping[str, Any]], Cell] = cell_from_json
 ) -> Record:
     """The inverse of `record_to_json`. Raises KeyError, TypeError or ValueError on anything else."""
+    shape.check(plain, shape.RECORD)
     fields = dict(plain)
+    shape.check(fields["facts"], shape.FACTS, "facts")
     for part in ("metrics", "warmups"):
-        fields[part] = {name: tuple(map(float, values)) for name, values in fields[part].items()}
+        fields[part] = {
+            name: shape.values(values, f"{part}.{name}") for name, values in fields[part].items()
+        }
     return Record(
         **(
             fields

@@ -27,6 +27,8 @@ _TAIL = 0.025
 _ABOVE, _BELOW = 0, 1
 # Makes the median absolute deviation of normal values their standard deviation.
 _NORMAL = 1.4826
+# Values near the end of what a float holds overflow to infinity, which every function here is defined for.
+_quiet = np.errstate(over="ignore", invalid="ignore")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Interval:
     high: float
 
 
+@_quiet
 def medians(groups: Groups) -> tuple[float, ...]:
     """The median of each process's samples. Raises ValueError where there are none."""
     if not groups or not all(groups):
@@ -53,11 +56,13 @@ def middle(values: Sequence[float]) -> float:
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
+@_quiet
 def median(groups: Groups) -> Interval:
     """The median of process medians, one process's samples in each group. Raises ValueError on no samples."""
     return _interval(middle(medians(groups)), _resampled(_frozen(groups), _ABOVE))
 
 
+@_quiet
 def ratio(above: Groups, below: Groups) -> Interval:
     """`median(above) / median(below)`, the two resampled apart; NaN where it is 0/0, infinite for x/0."""
     draws = _divided(_resampled(_frozen(above), _ABOVE), _resampled(_frozen(below), _BELOW))
@@ -76,12 +81,14 @@ def hodges_lehmann_ratio(above: Sequence[float], below: Sequence[float]) -> floa
     return float(np.exp(np.median(np.log(tops)[:, None] - np.log(bottoms)[None, :])))
 
 
+@_quiet
 def deviation(values: Sequence[float]) -> float:
     """The median absolute deviation, unscaled; 0 for one value, infinite where values differ infinitely."""
     centre = middle(values)
     return middle([0.0 if value == centre else abs(value - centre) for value in values])
 
 
+@_quiet
 def spread(values: Sequence[float]) -> float:
     """How far values lie from their median, relative to it: 1.4826 x MAD / median; 0 for one value."""
     centre, scatter = abs(middle(values)), _NORMAL * deviation(values)

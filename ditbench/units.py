@@ -9,6 +9,7 @@ _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0,
 _SMALL = ((1.0, "s"), (1e-3, "ms"), (1e-6, "\N{MICRO SIGN}s"), (1e-9, "ns"))
 # "4 GiB", "500 MB"; a regular expression that editors understand too.
 SIZE = r"([0-9]+(?:\.[0-9]+)?)\s*([kKMGT]i?)?B"
+_LONG = 1e9  # seconds, thirty years: beyond it no clock has run
 _POWERS = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4}
 _BINARY = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
 
@@ -20,7 +21,7 @@ def digits(value: float, significant: int = 3) -> str:
     if value == 0:
         return "0"
     places = significant - 1 - math.floor(math.log10(abs(value)))
-    return f"{value:.{max(0, places)}f}" if -3 <= -places <= 6 or places < 8 else f"{value:.2e}"
+    return f"{value:.{max(0, places)}f}" if -13 <= places < 8 else f"{value:.2e}"
 
 
 def count(value: float, unit: str = "") -> str:
@@ -32,7 +33,7 @@ def count(value: float, unit: str = "") -> str:
 
 def seconds(value: float) -> str:
     """0.0123 -> "12.3 ms"; from two minutes on, "3 min 20 s"."""
-    if abs(value) >= 120:
+    if 120 <= abs(value) < _LONG:
         minutes, rest = divmod(round(value), 60)
         hours, minutes = divmod(minutes, 60)
         return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -48,12 +48,16 @@ def warn(text: str) -> None:
 def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]]) -> None:
     """One table; the text of a suite may hold brackets, which are not markup."""
     shown = Table(
-        title=escape(title), title_justify="left", box=None, header_style="bold", pad_edge=False
+        title=escape(errors.one_line(title)),
+        title_justify="left",
+        box=None,
+        header_style="bold",
+        pad_edge=False,
     )
     for column in columns:
         shown.add_column(column, overflow="fold")
     for row in rows:
-        shown.add_row(*(escape(text) for text in row))
+        shown.add_row(*(escape(errors.one_line(text)) for text in row))
     console().print(shown)
 
 
@@ -116,7 +120,7 @@ def show_summary(run: Run, summary: Summary, comparison: Comparison) -> None:
         ),
     )
     for note in (*summary.notes, *run.problems):
-        print(f"note: {note}")
+        print(f"note: {errors.one_line(note)}")
     _show_comparison(comparison)
     code = errors.first_of(set(comparison.exit_codes))
     print(f"exit code {code}: {_MEANING[code]}")
@@ -190,5 +194,7 @@ def _figures(row: Row) -> list[str]:
 def _varying(axes: Sequence[dict[str, str]]) -> list[str]:
     """The axes on which cells differ; the method always."""
     return [
-        axis for axis in axes[0] if axis == "attention" or len({cell[axis] for cell in axes}) > 1
+        axis
+        for axis in next(iter(axes), {})
+        if axis == "attention" or len({cell[axis] for cell in axes}) > 1
     ]

@@ -165,7 +165,8 @@ def _gates(records: list[Record], summary: Summary) -> str:
     if not records:
         return f"No cell passed its gates: what is shown has {NOT_MEASURED} evidence."
     refused = sum(row.status is Status.FAILED_GATE for row in summary.rows)
-    numeric = [r.facts for r in records if "numeric_error" in r.facts]
+    both = {"numeric_error", "numeric_tolerance"}
+    numeric = [r.facts for r in records if both <= r.facts.keys()]
     worst = max(numeric, key=_over, default=None)
     said = (
         f"{words.plural(len(records), 'cell')} passed every gate before any stopwatch"
@@ -173,8 +174,9 @@ def _gates(records: list[Record], summary: Summary) -> str:
         "kernel, the same result twice, nothing left behind."
     )
     if worst:
+        error = float(worst["numeric_error"])
         said += (
-            f" The exact method that came nearest to its tolerance lies {worst['numeric_error']:.2g} from "
+            f" The exact method that came nearest to its tolerance lies {error:.2g} from "
             f"softmax in float64, where {worst['numeric_tolerance']:.2g} is allowed."
         )
     return said + " The numbers of every cell are below."
@@ -272,7 +274,7 @@ def _against(facts: Mapping[str, Any], name: str, tolerance: str) -> Value:
 
 
 def _calls(facts: Mapping[str, Any]) -> Value:
-    if "calls" not in facts:
+    if not {"calls", "expected_calls"} <= facts.keys():
         return Value("\N{EN DASH}")
     return Value(f"{facts['calls']} of {facts['expected_calls']}", order=float(facts["calls"]))
 

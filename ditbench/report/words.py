@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import shlex
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ditbench import units
-from ditbench.metrics import metric
+from ditbench.metrics import known
 from ditbench.records import Cell, Stage
 from ditbench.report.tables import MISSING, Value
 from ditbench.summary import Estimate
@@ -37,12 +38,18 @@ _SPECIAL = re.compile(r"([.^$*+?{}\[\]\\|()])")
 
 def figure(name: str, value: float) -> str:
     """A metric's value with its unit."""
-    return _AS.get(metric(name).unit, units.digits)(value)
+    return _AS.get(_unit(name), units.digits)(value)
 
 
 def unit(name: str) -> str:
     """The unit of a metric, as a column's heading says it."""
-    return {"s": "seconds", "B": "bytes", "J": "joules"}.get(metric(name).unit, metric(name).unit)
+    return {"s": "seconds", "B": "bytes", "J": "joules"}.get(_unit(name), _unit(name))
+
+
+def _unit(name: str) -> str:
+    """Empty for a metric that only another version of ditbench knows."""
+    found = known(name)
+    return found.unit if found else ""
 
 
 def estimate(name: str, found: Estimate | None) -> Value:
@@ -51,7 +58,8 @@ def estimate(name: str, found: Estimate | None) -> Value:
         return MISSING
     detail = interval(found, lambda value: figure(name, value))
     # Counts and pictures are not repeated by processes, so one is no fault of theirs.
-    alone = found.low == found.high and metric(name).stage is not Stage.TIME
+    of = known(name)
+    alone = found.low == found.high and of is not None and of.stage is not Stage.TIME
     return Value(figure(name, found.value), "" if alone else detail, found.value)
 
 
@@ -150,10 +158,9 @@ def _changes(run_command: str) -> list[str]:
         words = shlex.split(run_command)
     except ValueError:  # an unbalanced quote: the command was not written by us
         return []
-    pairs = zip(words, [*words[1:], ""], strict=True)
     return [
         kept
-        for word, after in pairs
+        for word, after in itertools.pairwise([*words, ""])
         for kept in ([word, after] if word == "--set" else [word])
         if word.startswith("--set") or word == "--quick"
     ]

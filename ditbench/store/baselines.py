@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ditbench import machine
+from ditbench import machine, shape
 from ditbench.environment import Environment
 from ditbench.errors import StoreError, UsageError
 from ditbench.metrics import FRECHET, METRICS, stage_of
@@ -192,6 +192,7 @@ def _head(run: Run) -> dict[str, Any]:
 
 
 def _run(path: Path, head: dict[str, Any], records: tuple[Record, ...]) -> Run:
+    shape.check(head, shape.HEAD)
     timed = {record.key: record.cell for record in records if record.stage is not Stage.QUALITY}
     return Run(
         id=head["run"],

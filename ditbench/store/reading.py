@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ditbench import shape
 from ditbench.environment import Environment
-from ditbench.errors import StoreError
+from ditbench.errors import StoreError, one_line
 from ditbench.records import (
     SCHEMA,
     Cell,
@@ -218,14 +219,17 @@ def cause_of(error: Exception) -> str:
         return f"is not JSON ({error.msg} in column {error.colno})"
     if isinstance(error, KeyError):
         return f"lacks {error}"
+    if isinstance(error, UnicodeEncodeError):
+        return "holds half a surrogate pair, which is no character"
     if isinstance(error, RecursionError):
         return "is nested too deeply"
     if isinstance(error, ValueError):
-        return str(error)
-    return f"cannot be understood ({error})"
+        return one_line(str(error))
+    return f"cannot be understood ({one_line(str(error))})"
 
 
 def _head(folder: Path, plain: dict[str, Any]) -> Run:
+    shape.check(plain, shape.HEAD)
     fields = {name: value for name, value in plain.items() if name != "schema"}
     return Run(
         **(

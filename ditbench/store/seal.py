@@ -12,11 +12,14 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+from ditbench import shape
 from ditbench.store.schema import check_schema, lifted
 
 _SUM = "sum"
 _SEAL = re.compile(rb'\{"sum": "([0-9a-f]{8})",')
 _SEALED_SINCE = 2
+# The escape of a character beyond U+FFFF is two halves; where one stands alone, nothing can print it.
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def sealed(plain: Mapping[str, Any], *, indent: int | None = None, sort_keys: bool = False) -> str:
@@ -30,11 +33,20 @@ def unsealed(data: bytes) -> dict[str, Any]:
 
     Files of schema 1 have no checksum.
     """
-    plain: dict[str, Any] = json.loads(data.decode())
+    plain = _object(data)
     check_schema(plain)
     if plain["schema"] >= _SEALED_SINCE:
         _check(data.rstrip(b"\n"), plain)
     return lifted({name: value for name, value in plain.items() if name != _SUM})
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    plain = json.loads(data.decode())
+    if not isinstance(plain, dict):
+        raise ValueError(f"must be an object, not {shape.shown(plain)}")  # noqa: TRY004 (wrong data)
+    if _HALF.search(data):
+        json.dumps(plain, ensure_ascii=False).encode()  # half a surrogate pair is no character
+    return plain
 
 
 def _check(data: bytes, plain: Mapping[str, Any]) -> None:

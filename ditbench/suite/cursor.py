@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ditbench import units
-from ditbench.errors import SuiteError
+from ditbench.errors import UNPRINTABLE, SuiteError
 from ditbench.records import LARGEST
 from ditbench.registry import did_you_mean
 from ditbench.suite.blocks import MOST_BLOCKS, resolve_blocks
@@ -182,7 +182,7 @@ class At:
     def text(self) -> str | None:
         """One line with something on it."""
         value = self.node.value if isinstance(self.node, Leaf) else None
-        if isinstance(value, str) and len(value.strip().splitlines()) == 1:
+        if isinstance(value, str) and value.strip() and not UNPRINTABLE.search(value.strip()):
             return value.strip()
         self._expected("one line of text")
         return None

@@ -24,7 +24,10 @@ def _meets(cell: Cell, axis: str, value: Scalar) -> bool:
     if axis == "blocks":
         try:
             return resolve_blocks(str(value), int(cell.model["depth"])) == cell.blocks
-        except ValueError:  # a selector for a deeper model of the suite
+        except (
+            KeyError,
+            ValueError,
+        ):  # a selector for a deeper model of the suite, or one without depth
             return False
     part, _, setting = axis.partition(".")
     if setting:
@@ -43,7 +46,7 @@ def _meets(cell: Cell, axis: str, value: Scalar) -> bool:
         "seed": (cell.sampling.seed,),
         "guidance": (cell.sampling.guidance_scale > 1,),
     }
-    return value in accepted[axis]
+    return value in accepted.get(axis, ())
 
 
 @dataclass(frozen=True)

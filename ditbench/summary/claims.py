@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ditbench.metrics import metric
+from ditbench.metrics import known
 from ditbench.records import Cell
 from ditbench.suite.spec import holds
 from ditbench.summary.rows import ClaimResult, Row
@@ -25,7 +25,8 @@ def _measured(claim: Mapping[str, Any], row: Row) -> float:
     value = row.estimates[claim["metric"]].value
     if claim["per"] != "image":
         return value
-    unit = metric(claim["metric"]).unit
+    of = known(claim["metric"])
+    unit = of.unit if of else ""
     if unit in {"MAC", "FLOP"}:
         return value * row.cell.steps / row.cell.batch_size
     return value / row.cell.batch_size if unit == "s" else value

@@ -119,9 +119,9 @@ def test_a_second_writer_is_told_who_writes(tmp_path):
     [
         pytest.param(b"{nonsense}\n", "is not JSON (Expecting property name", id="not JSON"),
         pytest.param(b"\xff\xfe\n", "'utf-8' codec can't decode", id="not text"),
-        pytest.param(b"[]\n", "cannot be understood", id="a list"),
+        pytest.param(b"[]\n", "must be an object, not []", id="a list"),
         pytest.param(b"\n", "is not JSON", id="empty"),
-        pytest.param(b'{"schema": 1}\n', "lacks 'metrics'", id="fields missing"),
+        pytest.param(b'{"schema": 1}\n', "lacks 'facts'", id="fields missing"),
         pytest.param(b'{"schema": 9}\n', "schema 9, but this ditbench reads up to 2", id="future"),
         pytest.param(b"[" * 100_000 + b"\n", "is nested too deeply", id="deep"),
     ],
@@ -234,7 +234,7 @@ def test_a_place_that_is_no_folder_is_one_line(tmp_path):
         pytest.param("{", "run.json:1: is not JSON", id="torn"),
         pytest.param('{"schema": 1}', "run.json:1: lacks 'environment'", id="fields missing"),
         pytest.param('{"schema": 7}', "schema 7, but this ditbench reads up to 2", id="future"),
-        pytest.param("[]", "run.json:1: cannot be understood", id="a list"),
+        pytest.param("[]", "run.json:1: must be an object", id="a list"),
     ],
 )
 def test_a_head_that_cannot_be_read_is_an_error_with_its_place(tmp_path, text, told):

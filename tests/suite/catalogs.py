@@ -17,7 +17,8 @@ _DIT = (
 
 
 def _model(name, depth, *, settings=(), embedded=False, hub=""):
-    architecture = (("hidden", 384), ("depth", depth), ("prediction", "epsilon"))
+    sizes = {"hidden": 384, "depth": depth, "heads": 6, "patch": 2, "size": 32, "channels": 4}
+    architecture = (*sizes.items(), ("prediction", "epsilon"))
     return Model(name, settings, architecture, embedded, hub, "")
 
 

@@ -59,8 +59,12 @@ def test_every_setting_is_resolved():
     assert dict(monarch.settings) == {"block_size": 16, "num_steps": 1}
     assert dict(nystrom.settings) == {"rank": 32, "reuse_az": False, "ridge": 1.0}
     assert dict(suite().models[1].settings) == {
-        "depth": 12,
         "hidden": 192,
+        "depth": 12,
+        "heads": 6,
+        "patch": 2,
+        "size": 32,
+        "channels": 4,
         "prediction": "v_prediction",
     }
 

@@ -1,0 +1,203 @@
+"""What may stand in a results file, field by field, so that whoever reads it computes without asking again.
+
+JSON knows neither a record's fields nor their kinds: a file that a person edited, or another program
+wrote, is held against the tables here when it is read, and refused with the field and what it must be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ditbench.errors import UNPRINTABLE
+
+_MOST = 2**63 - 1
+_MOST_BLOCKS = 10_000
+_NOT_FINITE = frozenset({"nan", "inf", "-inf"})
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a field must be: in words, and as a test."""
+
+    said: str
+    fits: Callable[[Any], bool]
+
+
+def _whole(value: object, least: int = -_MOST) -> bool:
+    return type(value) is int and least <= value <= _MOST
+
+
+def _finite(value: object) -> bool:
+    return _whole(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _number(value: object) -> bool:
+    return _whole(value) or isinstance(value, float) or value in _NOT_FINITE
+
+
+def _scalar(value: object) -> bool:
+    return isinstance(value, bool) or _line(value) or _finite(value)
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _line(value: object) -> bool:
+    return isinstance(value, str) and not UNPRINTABLE.search(value)
+
+
+def _blocks(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) <= _MOST_BLOCKS
+        and set(map(type, value)) <= {int}
+        and min(value, default=0) >= 0
+        and max(value, default=0) < _MOST_BLOCKS
+    )
+
+
+def _all(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, Mapping) and all(map(fits, value.values()))
+
+
+def _with(**parts: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    def fits(value: object) -> bool:
+        return isinstance(value, Mapping) and all(
+            name in value and part(value[name]) for name, part in parts.items()
+        )
+
+    return fits
+
+
+def _objects(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, Mapping) for one in value)
+
+
+TEXT = Kind("text", _text)
+LINE = Kind("one line of text", _line)
+FLAG = Kind("true or false", lambda value: isinstance(value, bool))
+WHOLE = Kind("a whole number of 64 bits", _whole)
+COUNT = Kind("a whole number from 0", lambda value: _whole(value, 0))
+POSITIVE = Kind("a whole number from 1", lambda value: _whole(value, 1))
+FINITE = Kind("a finite number", _finite)
+NUMBER = Kind("a number", _number)
+OBJECT = Kind("an object", lambda value: isinstance(value, Mapping))
+LIST = Kind("a list", lambda value: isinstance(value, list))
+TEXTS = Kind("a list of text", lambda value: isinstance(value, list) and all(map(_line, value)))
+SCALARS = Kind("an object of numbers, lines of text and flags", _all(_scalar))
+
+CHOICE = {"name": LINE, "label": LINE, "settings": SCALARS}
+SAMPLING = {"sampler": LINE, "guidance_scale": FINITE, "dtype": LINE, "seed": WHOLE}
+CELL = {
+    "model": OBJECT,
+    "attention": OBJECT,
+    "sampling": OBJECT,
+    "weights": LINE,
+    "blocks": Kind(f"a list of numbers of blocks, from 0 and below {_MOST_BLOCKS:,}", _blocks),
+    "blocks_label": LINE,
+    "compile": FLAG,
+    "batch_size": COUNT,
+    "steps": POSITIVE,
+}
+# Facts that somebody computes with; whatever else a record tells is only shown.
+FACTS = {
+    "exact": FLAG,
+    "kernels": TEXTS,
+    "uncounted": TEXTS,
+    "parameters": COUNT,
+    "numeric_error": NUMBER,
+    "numeric_tolerance": Kind("a number above 0", lambda value: _finite(value) and value > 0),
+    "latent_error": NUMBER,
+    "rerun_error": NUMBER,
+    "attention_effect": NUMBER,
+    "calls": COUNT,
+    "expected_calls": COUNT,
+    "replicates_skipped": COUNT,
+    "constant_share": NUMBER,
+    "samples": COUNT,
+    "micro_batch": COUNT,
+    "extractor": Kind("an object with name and sha256", _with(name=_line, sha256=_line)),
+    "paired": Kind(
+        "an object of changes with their errors", _all(_with(change=_number, error=_number))
+    ),
+}
+RECORD = {
+    "cell": OBJECT,
+    "replicate": COUNT,
+    "reason": TEXT,
+    "metrics": OBJECT,
+    "warmups": OBJECT,
+    "facts": OBJECT,
+    "started": LINE,
+    "seconds": FINITE,
+    "environment": LINE,
+    "code": LINE,
+}
+_EFFORT = _with(
+    timing=_with(processes=COUNT.fits), quality=_with(samples=COUNT.fits), metrics=TEXTS.fits
+)
+CLAIM = {
+    "metric": LINE,
+    "value": FINITE,
+    "tolerance": FINITE,
+    "source": TEXT,
+    "per": LINE,
+    "where": SCALARS,
+}
+HEAD = {
+    "id": LINE,
+    "run": LINE,
+    "suite": LINE,
+    "suite_path": LINE,
+    "suite_text": TEXT,
+    "command": TEXT,
+    "started": LINE,
+    "finished": FLAG,
+    "environment": SCALARS,
+    "code": OBJECT,
+    "planned": LIST,
+    "effort": Kind("what the suite asked for", lambda value: value == {} or _EFFORT(value)),
+    "origins": Kind("a list of objects", _objects),
+    "written": Kind("a whole number from 0", lambda value: value is None or _whole(value, 0)),
+    "gate": Kind("an object of finite numbers", _all(_finite)),
+    "claims": Kind(
+        "a list of claims",
+        lambda value: (
+            isinstance(value, list)
+            and all(
+                _with(**{name: kind.fits for name, kind in CLAIM.items()})(one) for one in value
+            )
+        ),
+    ),
+}
+
+
+def check(plain: object, kinds: Mapping[str, Kind], where: str = "") -> None:
+    """Hold the fields that are there against their kinds. Raises ValueError with the first that is wrong."""
+    if not isinstance(plain, Mapping):
+        raise ValueError(f"{where or 'the line'} must be an object, not {shown(plain)}")  # noqa: TRY004 (wrong data, not wrong code)
+    for name, kind in kinds.items():
+        if name in plain and not kind.fits(plain[name]):
+            field = f"{where}.{name}" if where else name
+            raise ValueError(f"{field} must be {kind.said}, not {shown(plain[name])}")
+
+
+def values(plain: object, where: str) -> tuple[float, ...]:
+    """Raw values in order. Raises ValueError for what is no list of numbers."""
+    if isinstance(plain, list) and set(map(type, plain)) <= {float}:  # nearly always, and at once
+        return tuple(plain)
+    if not isinstance(plain, list) or not all(map(_number, plain)):
+        raise ValueError(f"{where} must be a list of numbers, not {shown(plain)}")
+    return tuple(map(float, plain))
+
+
+def shown(value: object) -> str:
+    """A value as part of a message, cut where it is long."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _MOST:
+        return "a number beyond 64 bits"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

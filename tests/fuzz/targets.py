@@ -1,0 +1,178 @@
+# ruff: noqa: E501 (one table of records)
+"""What is fuzzed: each target takes one input the whole way and lets nothing through but our own errors."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from fakes_runs import cell, fake_run, gate, quality, record, timed
+from fence import fence
+from suite.catalogs import CATALOG
+
+from ditbench import compare, plan, stats, store, summary
+from ditbench.catalog import Inspection
+from ditbench.cli import output
+from ditbench.errors import UNPRINTABLE, DitbenchError
+from ditbench.records import Stage, Status
+from ditbench.report import render, view
+from ditbench.store import baselines, reading, writing
+from ditbench.store.seal import sealed
+from ditbench.suite import parse
+
+# Cells that one input may expand to: a large matrix is slow for an honest reason, and has its own test.
+MOST_CELLS = 2000
+_FEW_DRAWS = 8
+# Of so many inputs one has its charts laid out.
+_CHARTS_OF = 10
+
+GOOD = fake_run(
+    *(part for name in ("softmax", "monarch") for part in (gate(cell(name), exact=name == "softmax"),)),
+    *timed(cell(), (0.11, 0.1, 0.1), (0.1, 0.1, 0.12)),
+    *timed(cell("monarch"), (0.05, 0.06, 0.05), (0.05, 0.05, 0.05)),
+    quality(cell(), 0.0),
+    quality(cell("monarch"), 0.1),
+    record(cell("oom"), Stage.TIME, status=Status.OUT_OF_MEMORY, reason="out of memory", facts={"replicates_skipped": 2}),
+    record(cell("xformers"), Stage.PLAN, status=Status.UNSUPPORTED, reason="needs an NVIDIA GPU"),
+)  # fmt: skip
+HEAD = sealed(reading.head_to_json(GOOD)).encode()
+BASELINE_HEAD = sealed(baselines._head(GOOD)).encode()
+LINES = tuple(sealed(writing.to_plain(one)).encode() for one in GOOD.records)
+
+
+def suite(
+    text: str, folder: Path, override: tuple[str, str] = ("steps", "1"), select: str = ""
+) -> str:
+    """Read, check, expand and plan a suite; what it came to."""
+    path = folder / "suite.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with fence(folder), _only_our_errors() as told:
+        read = parse.read(path)
+        parse.methods_from_outside(read, "suite.yaml")
+        made = parse.parse(read, "suite.yaml", CATALOG, dict([override]) if override[0] else {})
+        cells = plan.expand(made)
+        if len(cells) > MOST_CELLS:
+            return "large"
+        planned = plan.assemble(
+            made, cells, [Inspection(one.key, (), 10.0, 5.0, 3) for one in cells], select
+        )
+        guess = plan.estimate(planned, {}, 1e9)
+        strict(plan.to_json(planned))
+        _silently(lambda: output.show_plan(planned, guess))
+    return told[0] if told else "a plan"
+
+
+def records(data: bytes, folder: Path, head: bytes = HEAD) -> str:
+    """Read a run with these bytes as records, judge it, show it, lay out its page, go on with it."""
+    run = folder / "results" / "suite" / "20261121-100000-1f2e"
+    _fresh(run)
+    (run / reading.HEAD).write_bytes(head)
+    (run / reading.RECORDS).write_bytes(data)
+    with fence(folder), _only_our_errors() as told:
+        strict(store.entries_to_json(store.runs(folder / "results")))
+        found = store.read(store.find(folder / "results", "latest"))
+        _judge(found, draw=zlib.crc32(data) % _CHARTS_OF == 0)
+        with contextlib.suppress(DitbenchError):
+            store.baseline_set(found, "fuzzed", folder / "baselines")
+        writing.RunWriter.resume(run).close()
+    return told[0] if told else f"{len(found.records)} records"
+
+
+def baseline(data: bytes, folder: Path) -> str:
+    """Read a baseline of these bytes, list it, and compare a healthy run with it, both ways."""
+    root = folder / "baselines"
+    _fresh(root)
+    (root / "one.jsonl").write_bytes(data)
+    with fence(folder), _only_our_errors() as told:
+        strict(store.entries_to_json(store.baseline_list(root)))
+        found = store.baseline_read("one", root)
+        _judge(found, draw=zlib.crc32(data) % _CHARTS_OF == 0)
+    return told[0] if told else f"{len(found.records)} records"
+
+
+def report(data: bytes, folder: Path) -> str:
+    """Write the whole report of a run with these bytes as records, drawings included."""
+    run = folder / "results" / "suite" / "20261121-100000-1f2e"
+    _fresh(run)
+    (run / reading.HEAD).write_bytes(HEAD)
+    (run / reading.RECORDS).write_bytes(data)
+    with fence(folder, 30), _only_our_errors() as told, _few_draws():
+        found = store.read(run)
+        render.render(found, summary.summarise(found), compare.compare(found, GOOD, "x"), run)
+    return told[0] if told else "a report"
+
+
+def strict(objects: object) -> None:
+    """What `--json` prints is JSON by the letter: no NaN, no infinity."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        output.as_json(objects)
+    out.getvalue().encode()
+    json.loads(out.getvalue(), parse_constant=refuse)
+
+
+def _judge(found: store.Run, *, draw: bool) -> None:
+    """Everything that reads a run: figures, verdicts both ways, the table and the page."""
+    with _few_draws():
+        summed = summary.summarise(found)
+        strict(summary.rows_to_json(summed))
+        strict(summary.claims_to_json(summed))
+        for run, against in ((GOOD, found), (found, GOOD)):
+            judged = compare.compare(run, against, "x", required=True)
+            strict(compare.findings_to_json(judged))
+        _silently(lambda: output.show_summary(found, summed, judged))
+        _silently(lambda: output.show_findings(judged))
+        with contextlib.nullcontext() if draw else _no_charts():
+            view.page(found, summed, judged)
+
+
+@contextlib.contextmanager
+def _no_charts() -> Iterator[None]:
+    """Altair takes five times as long as all the rest."""
+    before = view.figures
+    view.figures = lambda *_: ()
+    try:
+        yield
+    finally:
+        view.figures = before
+
+
+@contextlib.contextmanager
+def _few_draws() -> Iterator[None]:
+    before, stats.DRAWS = stats.DRAWS, _FEW_DRAWS
+    try:
+        yield
+    finally:
+        stats.DRAWS = before
+
+
+@contextlib.contextmanager
+def _only_our_errors() -> Iterator[list[str]]:
+    told: list[str] = []
+    try:
+        yield told
+    except DitbenchError as error:
+        lines = str(error).splitlines()
+        if not lines or not all(map(str.strip, lines)) or any(map(UNPRINTABLE.search, lines)):
+            raise AssertionError(f"a person is told {str(error)!r}") from error
+        told.append(lines[0])
+
+
+def _silently(show) -> None:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        show()
+    out.getvalue().encode()
+
+
+def _fresh(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
