@@ -15,7 +15,7 @@ from fakes_runs import cell, fake_run, gate, quality, record, timed
 from fence import fence
 from suite.catalogs import CATALOG
 
-from ditbench import compare, plan, stats, store, summary
+from ditbench import compare, plan, store, summary
 from ditbench.catalog import Inspection
 from ditbench.cli import output
 from ditbench.errors import UNPRINTABLE, DitbenchError
@@ -27,7 +27,6 @@ from ditbench.suite import parse
 
 # Cells that one input may expand to: a large matrix is slow for an honest reason, and has its own test.
 MOST_CELLS = 2000
-_FEW_DRAWS = 8
 # Of so many inputs one has its charts laid out.
 _CHARTS_OF = 10
 
@@ -101,7 +100,7 @@ def report(data: bytes, folder: Path) -> str:
     _fresh(run)
     (run / reading.HEAD).write_bytes(HEAD)
     (run / reading.RECORDS).write_bytes(data)
-    with fence(folder, 30), _only_our_errors() as told, _few_draws():
+    with fence(folder, 30), _only_our_errors() as told:
         found = store.read(run)
         render.render(found, summary.summarise(found), compare.compare(found, GOOD, "x"), run)
     return told[0] if told else "a report"
@@ -122,17 +121,16 @@ def strict(objects: object) -> None:
 
 def _judge(found: store.Run, *, draw: bool) -> None:
     """Everything that reads a run: figures, verdicts both ways, the table and the page."""
-    with _few_draws():
-        summed = summary.summarise(found)
-        strict(summary.rows_to_json(summed))
-        strict(summary.claims_to_json(summed))
-        for run, against in ((GOOD, found), (found, GOOD)):
-            judged = compare.compare(run, against, "x", required=True)
-            strict(compare.findings_to_json(judged))
-        _silently(lambda: output.show_summary(found, summed, judged))
-        _silently(lambda: output.show_findings(judged))
-        with contextlib.nullcontext() if draw else _no_charts():
-            view.page(found, summed, judged)
+    summed = summary.summarise(found)
+    strict(summary.rows_to_json(summed))
+    strict(summary.claims_to_json(summed))
+    for run, against in ((GOOD, found), (found, GOOD)):
+        judged = compare.compare(run, against, "x", required=True)
+        strict(compare.findings_to_json(judged))
+    _silently(lambda: output.show_summary(found, summed, judged))
+    _silently(lambda: output.show_findings(judged))
+    with contextlib.nullcontext() if draw else _no_charts():
+        view.page(found, summed, judged)
 
 
 @contextlib.contextmanager
@@ -144,15 +142,6 @@ def _no_charts() -> Iterator[None]:
         yield
     finally:
         view.figures = before
-
-
-@contextlib.contextmanager
-def _few_draws() -> Iterator[None]:
-    before, stats.DRAWS = stats.DRAWS, _FEW_DRAWS
-    try:
-        yield
-    finally:
-        stats.DRAWS = before
 
 
 @contextlib.contextmanager

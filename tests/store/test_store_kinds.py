@@ -7,12 +7,14 @@ import json
 import pytest
 from fakes_runs import cell, fake_run, gate, quality, timed
 
-from ditbench import compare, shape, stats, summary
+from ditbench import compare, shape, summary
+from ditbench.cli import output
 from ditbench.records import cell_from_json
 from ditbench.report import view
 from ditbench.store import baseline_read, read
 from ditbench.store.baselines import _head
-from ditbench.store.reading import decoded, head_to_json, parse
+from ditbench.store.reading import head_to_json, parse
+from ditbench.store.seal import sealed, unsealed
 from ditbench.store.writing import to_plain
 
 GATE, TIME, PICTURES = gate(cell()), timed(cell(), (0.1, 0.1))[0], quality(cell(), 0.1)
@@ -27,7 +29,7 @@ def changed(record, *path, to, rekey=False):
     node[path[-1]] = to
     if rekey:
         plain["cell"]["key"] = cell_from_json(plain["cell"]).key
-    return json.dumps(plain).encode()
+    return sealed(plain).encode()
 
 
 def told(tmp_path, line):
@@ -75,7 +77,7 @@ def test_a_field_of_a_wrong_kind_is_named(tmp_path, record, path, to, cause):
 def test_what_is_written_is_always_of_its_kind():
     for one in fake_run().records:
         assert json.loads(json.dumps(to_plain(one)))
-        assert parse("x", json.dumps(to_plain(one)).encode() + b"\n").problems == ()
+        assert parse("x", sealed(to_plain(one)).encode() + b"\n").problems == ()
     shape.check(head_to_json(fake_run()), shape.HEAD)
 
 
@@ -96,11 +98,11 @@ def test_a_head_of_a_wrong_kind_is_named(field, value, cause):
 
 
 def test_a_whole_character_in_two_halves_is_read():
-    assert decoded(b'{"a": "\\ud83d\\ude00"}') == {"a": "\N{GRINNING FACE}"}
+    line = b'{"schema": 1, "a": "\\ud83d\\ude00"}'
+    assert unsealed(line)["a"] == "\N{GRINNING FACE}"
 
 
-def test_a_claim_and_a_metric_of_another_version_are_shown_and_not_judged(monkeypatch):
-    monkeypatch.setattr(stats, "DRAWS", 8)
+def test_a_claim_and_a_metric_of_another_version_are_shown_and_not_judged():
     one = timed(cell(), (0.1, 0.1))[0]
     strange = type(one)(one.cell, one.stage, one.status, metrics=one.metrics | {"smell": (1.0,)})
     claim = {"metric": "smell", "value": 1.0, "tolerance": 0.1, "source": "x", "per": "image"}
@@ -112,36 +114,30 @@ def test_a_claim_and_a_metric_of_another_version_are_shown_and_not_judged(monkey
     assert any("no metric smell" in row[-1].text for row in page.changes.folded.rows)
 
 
-def test_a_command_of_no_words_is_no_reason_to_fail(monkeypatch):
-    monkeypatch.setattr(stats, "DRAWS", 8)
+def test_a_command_of_no_words_is_no_reason_to_fail():
     run = fake_run(gate(cell()), *timed(cell(), (0.1, 0.1)), command="")
     view.page(run, summary.summarise(run), compare.compare(run, None, ""))
 
 
 def test_a_baseline_without_a_record_is_read_as_empty(tmp_path):
-    (tmp_path / "b.jsonl").write_text(json.dumps(_head(fake_run())) + "\n")
+    (tmp_path / "b.jsonl").write_text(sealed(_head(fake_run())) + "\n")
     assert baseline_read("b", tmp_path).planned == ()
 
 
-def test_a_run_of_absurd_durations_is_shown(monkeypatch, tmp_path, capsys):
-    from ditbench.cli import output
-
-    monkeypatch.setattr(stats, "DRAWS", 8)
+def test_a_run_of_absurd_durations_is_shown(capsys):
     run = fake_run(gate(cell()), *timed(cell(), (float("inf"),), (1e308, 1e300)))
     output.show_summary(run, summary.summarise(run), compare.compare(run, run, "x"))
     assert all(len(line) < 300 for line in capsys.readouterr().out.splitlines())
 
 
-def test_an_empty_run_is_shown(tmp_path, capsys):
-    from ditbench.cli import output
-
+def test_an_empty_run_is_shown(capsys):
     run = fake_run(gate(cell()), planned=(), records=())
     output.show_summary(run, summary.summarise(run), compare.compare(run, None, ""))
     assert "run 2026" in capsys.readouterr().out
 
 
 def test_reading_keeps_aside_what_is_of_a_wrong_kind(tmp_path):
-    (tmp_path / "run.json").write_text(json.dumps(head_to_json(fake_run(GATE))))
+    (tmp_path / "run.json").write_text(sealed(head_to_json(fake_run(GATE))))
     line = changed(GATE, "facts", to=[])
     (tmp_path / "records.jsonl").write_bytes(line + b"\n")
     assert read(tmp_path).problems

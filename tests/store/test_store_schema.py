@@ -137,6 +137,10 @@ def test_every_schema_before_this_one_has_a_way_up():
 
 
 def test_a_head_keeps_how_hard_the_run_measured_and_how_many_records_it_wrote(tmp_path):
-    effort = {"timing": {"repeats": 20}, "quality": {"samples": 48}, "metrics": ["latency"]}
+    effort = {
+        "timing": {"repeats": 20, "processes": 3},
+        "quality": {"samples": 48},
+        "metrics": ["latency"],
+    }
     back = read(written(tmp_path, effort=effort))
     assert (back.effort, back.written) == (effort, len(RUN.records))
