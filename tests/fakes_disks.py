@@ -18,7 +18,8 @@ TESTS = Path(__file__).parent
 
 
 @cache
-def _may_mount() -> bool:
+def may_mount() -> bool:
+    """Whether a process here may have a disk of its own."""
     asked = subprocess.run(
         ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
         capture_output=True,
@@ -29,7 +30,7 @@ def _may_mount() -> bool:
 
 def on_a_disk(folder: Path, size: str, code: str) -> subprocess.CompletedProcess[str]:
     """Run code in a process of its own that sees a disk of that size at `folder`; nobody else does."""
-    if not _may_mount():
+    if not may_mount():
         pytest.skip("this machine lets nobody mount; the same is tested with a limit on file sizes")
     folder.mkdir(exist_ok=True)
     mounted = f'mount -t tmpfs -o size={size} tmpfs {folder} && exec {sys.executable} -c "$CODE"'
