@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ditbench import __version__, errors
-from ditbench.cli import keeping, reading, running, starting
+from ditbench.cli import doctor, keeping, reading, running, starting
 from ditbench.cli.tree import tree
 from ditbench.run.interrupts import Interrupts, arrived
 
@@ -26,6 +26,7 @@ running.add_to(app)
 reading.add_to(app)
 starting.add_to(app)
 keeping.add_to(app)
+doctor.add_to(app)
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001 (typer's callback)

@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 _Command = TyperCommand | TyperGroup
 
 PANELS = {
-    "Measure": ("run", "plan", "train"),
+    "Measure": ("run", "plan", "doctor", "train"),
     "Read": ("show", "report", "compare", "list"),
     "Keep": ("baseline",),
     "Help": ("init", "methods", "models", "schema"),

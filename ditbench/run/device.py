@@ -80,13 +80,9 @@ def choose(
     busy a GPU is. Raises UnfitError where the device is not there or busy, UsageError for what is neither
     index nor UUID.
     """
-    if wanted == "cpu":
+    seen = candidates(wanted, nvml, environ, sleep)
+    if not seen:
         return CPU
-    gpus = inventory(nvml)
-    seen = visible(gpus, environ) if wanted is None else _wanted(wanted, gpus, environ)
-    if not seen or nvml is None:
-        return CPU
-    seen = watched(nvml, seen, sleep=sleep)
     idle = [gpu for gpu in seen if not busy(gpu)]
     if idle:
         return Device(max(idle, key=_free))
@@ -94,6 +90,23 @@ def choose(
         raise UnfitError(f"--gpu {wanted}: {seen[0].name} ({seen[0].uuid}) {busy(seen[0])}")
     told = "; ".join(f"GPU {gpu.index} ({gpu.name}) {busy(gpu)}" for gpu in seen)
     raise UnfitError(f"no GPU is idle: {told}. Wait, or measure on the CPU with --gpu cpu")
+
+
+def candidates(
+    wanted: str | None,
+    nvml: Nvml | None,
+    environ: Mapping[str, str],
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[Gpu, ...]:
+    """The GPUs that may be meant, busy ones too, watched for two seconds; none where the CPU is meant.
+
+    Arguments and errors as of `choose`, but that a busy GPU is none.
+    """
+    if wanted == "cpu":
+        return ()
+    gpus = inventory(nvml)
+    seen = visible(gpus, environ) if wanted is None else _wanted(wanted, gpus, environ)
+    return watched(nvml, seen, sleep=sleep) if seen and nvml else ()
 
 
 def visible(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> tuple[Gpu, ...]:

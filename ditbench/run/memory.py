@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+_LIMITS = ("memory.max", "memory.limit_in_bytes")
 SHARE = 0.8  # of what is available: the parent, its server and the page cache need the rest
 
 
@@ -17,27 +18,30 @@ def limit(root: Path = Path("/")) -> int:
 def available(root: Path = Path("/")) -> int:
     """Bytes that can be had without swapping, by the machine's account and by every control group's."""
     machine = _number(root / "proc/meminfo", "MemAvailable:") * 1024
-    return min([machine, *(_free(folder) for folder in _groups(root))])
+    return min([machine, *(_free(folder) for folder in groups(root, "memory", _LIMITS))])
 
 
 def kills(root: Path = Path("/")) -> int:
     """How often, all told, the kernel has killed a process here because memory ended."""
     machine = _number(root / "proc/vmstat", "oom_kill")
-    group = next(_groups(root), root)
+    group = next(groups(root, "memory", _LIMITS), root)
     files = ("memory.events", "memory.oom_control")  # version 2, version 1
     return machine + sum(_number(group / file, "oom_kill") for file in files)
 
 
-def _groups(root: Path) -> Iterator[Path]:
-    """The folders of our control group and of those above it that limit memory, innermost first."""
+def groups(root: Path, controller: str, files: tuple[str, ...]) -> Iterator[Path]:
+    """The folders of our control group and of those above it that limit something, innermost first.
+
+    controller: what version 1 calls it. files: where a limit stands, in version 2 and in version 1.
+    """
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        top = root / "sys/fs/cgroup" / ("memory" if controllers else "")
+        top = root / "sys/fs/cgroup" / (controller if controllers else "")
         innermost = top / path.lstrip("/")
         for folder in (innermost, *innermost.parents):
-            if (folder / "memory.max").exists() or (folder / "memory.limit_in_bytes").exists():
+            if any((folder / file).exists() for file in files):
                 yield folder
             if folder == top:
                 break

@@ -13,8 +13,9 @@ from ditbench.run.nvml import Reading
 
 # nvml.h: what holds the clock down. These are no steady state; the power cap is normal for large products.
 _SLOWED = {"heat": 0x20 | 0x40, "a power brake": 0x80, "its hardware": 0x08}
-_SLOWED_AT_ALL = 0x08 | 0x20 | 0x40 | 0x80
+SLOWED_AT_ALL = 0x08 | 0x20 | 0x40 | 0x80
 _POWER_CAP = 0x04
+HELD_BY_IDLENESS = 0x01
 # The counter moves every tenth of a second or so: over less than this its steps are in the figure.
 _LEAST_S = 1.0
 _TOLD = 5  # foreign processes by name
@@ -93,7 +94,7 @@ def gpu(window: Window[GpuSample]) -> dict[str, Any]:
         "slowed": {
             name: share for name, bits in _SLOWED.items() if (share := _share(reasons, bits))
         },
-        "slowed_share": _share(reasons, _SLOWED_AT_ALL),
+        "slowed_share": _share(reasons, SLOWED_AT_ALL),
         "power_capped": _share(reasons, _POWER_CAP),
         "foreign": foreign[:_TOLD],
         "foreign_share": _part([bool(one.foreign) for one in inside]),
