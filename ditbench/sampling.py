@@ -7,6 +7,8 @@ a learned sigma is discarded.
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -66,13 +68,22 @@ def scheduler(
         # "leading" never visits the noisiest timestep, so the first step would start off the data.
         "timestep_spacing": "trailing",
     }
-    made = (
-        DDIMScheduler(clip_sample=False, **common)
-        if sampler == "ddim"
-        else DPMSolverMultistepScheduler(algorithm_type="dpmsolver++", **common)
-    )
+    if sampler == "dpmsolver++":
+        made = DPMSolverMultistepScheduler(algorithm_type="dpmsolver++", **common)
+        made.set_timesteps(timesteps=trailing(steps))
+        return made
+    made = DDIMScheduler(clip_sample=False, **common)
     made.set_timesteps(steps)
+    made.timesteps = torch.tensor(trailing(steps))
     return made
+
+
+def trailing(steps: int) -> list[int]:
+    """So many timesteps, evenly spaced from the noisiest down; the interval after the last ends at the data.
+
+    Exact: diffusers adds up floats, and for 61 steps (and 61 other numbers up to 1000) makes one too many.
+    """
+    return [round(Fraction(_TRAIN_STEPS * left, steps)) - 1 for left in range(steps, 0, -1)]
 
 
 def noise(process: Process, seed: int, indices: Sequence[int]) -> torch.Tensor:
@@ -130,6 +141,7 @@ def sample(  # noqa: PLR0913 (the mathematics has this many arguments)
     guided = guidance_scale > 1
     if guided:
         classes = torch.cat([classes, torch.full_like(classes, process.classes)])
+    move = _mover(plan, process, sampler)
     dtype = latents.dtype
     state: torch.Tensor = latents.float() * plan.init_noise_sigma
     for step, timestep in enumerate(plan.timesteps.tolist()):
@@ -140,6 +152,34 @@ def sample(  # noqa: PLR0913 (the mathematics has this many arguments)
         if guided:
             with_class, without = output.chunk(2)
             output = without + guidance_scale * (with_class - without)
-        state = plan.step(output, timestep, state).prev_sample
+        state = move(output, step, state)
     on_step(steps)
     return state.to(dtype)
+
+
+def _mover(
+    plan: DDIMScheduler | DPMSolverMultistepScheduler, process: Process, sampler: str
+) -> Callable[[torch.Tensor, int, torch.Tensor], torch.Tensor]:
+    """The next state from a prediction, the step's number and the state.
+
+    DDIM is ours, without noise: diffusers' goes to timestep t - 1000 // steps, which is not the next one
+    where steps do not divide 1000.
+    """
+    times = plan.timesteps.tolist()
+    # Of the data's variance, what is left at each timestep, and at the end all of it.
+    left: list[float] = [*plan.alphas_cumprod[plan.timesteps].tolist(), 1.0]
+
+    def solve(output: torch.Tensor, step: int, state: torch.Tensor) -> torch.Tensor:
+        moved: torch.Tensor = plan.step(output, times[step], state).prev_sample
+        return moved
+
+    def straight(output: torch.Tensor, step: int, state: torch.Tensor) -> torch.Tensor:
+        now, then = left[step], left[step + 1]
+        signal, noise = math.sqrt(now), math.sqrt(1 - now)
+        if process.prediction == "v_prediction":
+            clean, epsilon = signal * state - noise * output, signal * output + noise * state
+        else:
+            clean, epsilon = (state - noise * output) / signal, output
+        return math.sqrt(then) * clean + math.sqrt(1 - then) * epsilon
+
+    return solve if sampler == "dpmsolver++" else straight

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from diffusers import DiTPipeline
+from diffusers import DDIMScheduler, DiTPipeline
 
 from ditbench import sampling
 from ditbench.models.dit import DiT, open_gates
@@ -78,6 +78,45 @@ def test_the_first_step_is_at_the_noisiest_timestep():
     assert sampling.scheduler(SPEC, "ddim", 12).timesteps[0] == 999
 
 
+@pytest.mark.parametrize("sampler", sampling.SAMPLERS)
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_each_step_hands_on_what_the_next_one_is_told_and_there_are_as_many_as_were_asked_for(
+    sampler, prediction
+):
+    """The noise left in the latents is that of the timestep that comes with them, whatever the number of
+    steps, and none is left at the end: diffusers' DDIM misses where steps do not divide 1000."""
+    process = dataclasses.replace(SPEC, prediction=prediction)
+    alphas = sampling.scheduler(process, "ddim", 1000).alphas_cumprod.double()
+    noise, seen = sampling.noise(process, 0, range(1)), []
+    clean = torch.linspace(-1, 1, 64).view(1, 1, 8, 8)
+    start = (noise - (1 - alphas[999]).sqrt() * clean) / alphas[999].sqrt()
+
+    def knows_all(latents, timesteps, _labels):
+        a = alphas[timesteps].view(-1, 1, 1, 1)
+        true = (a.sqrt() * start + (1 - a).sqrt() * clean).float()
+        seen.append((int(timesteps[0]), float((latents - true).norm() / true.norm())))
+        return clean if prediction == "epsilon" else a.sqrt() * clean - (1 - a).sqrt() * start
+
+    for steps in (*range(1, 51), 61, 333):
+        seen.clear()
+        out = draw(knows_all, range(1), process, sampler=sampler, steps=steps, guidance_scale=1.0)
+        assert [timestep for timestep, _ in seen] == sampling.trailing(steps)
+        assert len(seen) == steps
+        assert max(error for _, error in seen) < 1e-3, steps
+        assert float((out - start).norm() / start.norm()) < 1e-2, steps
+
+
+def test_the_spacing_is_even_from_the_noisiest_timestep_down():
+    assert sampling.trailing(1) == [999]
+    assert sampling.trailing(4) == [999, 749, 499, 249]
+    assert sampling.trailing(1000) == list(range(999, -1, -1))
+    for steps in range(1, 1001):
+        made = sampling.trailing(steps)
+        exact = [1000 * (1 - n / steps) - 1 for n in range(steps)]
+        assert len(set(made)) == len(made) == steps
+        assert max(abs(a - b) for a, b in zip(made, exact, strict=True)) < 0.5001
+
+
 def test_guidance_is_one_forward_of_twice_the_rows_and_the_null_class_comes_last():
     seen = []
 
@@ -131,7 +170,10 @@ def test_our_loop_is_the_pipelines_on_the_same_noise():
             return type("Decoded", (), {"sample": latents[:, :3]})
 
     decoder = Decoder()
-    pipe = DiTPipeline(transformer, decoder, sampling.scheduler(spec, "ddim", 4))
+    plan = DDIMScheduler(
+        beta_start=1e-4, beta_end=0.02, clip_sample=False, timestep_spacing="trailing"
+    )
+    pipe = DiTPipeline(transformer, decoder, plan)
     pipe.set_progress_bar_config(disable=True)
     generators = [torch.Generator().manual_seed(index) for index in range(2)]
     pipe(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import faulty
 import pytest
 import torch
-from cells import TINY, cell
+from cells import TINY, cell, registered
 
 from ditbench.jobs import Findings, Job, Quality, Timing
 from ditbench.measure import flags, gates
 from ditbench.measure.bench import set_up
 from ditbench.measure.core import CORE_TOLERANCE
-from ditbench.models.dit import attentions, close_gates
+from ditbench.models.dit import DiT, attentions, close_gates
+from ditbench.models.presets import presets
 from ditbench.models.seam import Denoiser
 from ditbench.records import LARGEST, Cell, Sampling, Stage, Status
 
@@ -244,12 +247,44 @@ def test_the_kernel_that_ran_is_recorded(tmp_path):
     assert run(cell("softmax"), tmp_path).facts["kernels"] == ["math"]
 
 
-def test_mistake_03_fused_softmax_for_the_models_own_is_bit_exact():
-    bench = set_up(cell("sdpa"), "cpu")
-    inputs = bench.inputs(range(2))
+def small(name: str) -> DiT:
+    """The architecture of a registered model, two blocks deep and two heads wide."""
+    spec = presets()[name].model
+    return dataclasses.replace(spec, depth=2, heads=2, hidden=2 * spec.head_dim)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name in presets() if f"{name}-256" not in presets()],  # no model twice
+)
+def test_mistake_03_fused_softmax_for_the_models_own_is_bit_exact(name):
+    bench = set_up(cell("sdpa", spec=small(name), batch_size=1, steps=2), "cpu")
+    inputs = bench.inputs(range(1))
     native = bench.sample(inputs)
     bench.denoiser.install(bench.layers)
     assert torch.equal(bench.sample(inputs), native)
+    assert bench.denoiser.calls() == [2, 2]
+    bench.denoiser.install(bench.everywhere("identity"))
+    assert not torch.equal(bench.sample(inputs), native)
+    bench.denoiser.uninstall()
+    assert torch.equal(bench.sample(inputs), native)
+
+
+def test_mistake_03_the_trained_weights_that_ship_stay_where_they_are():
+    what = dataclasses.replace(
+        cell("sdpa", spec=presets()["fashion-dit"].model, steps=2),
+        model=registered("fashion-dit"),
+        weights="embedded",
+    )
+    bench = set_up(what, "cpu")
+    inputs = bench.inputs(range(2))
+    native = bench.sample(inputs)
+    before = {name: value.clone() for name, value in bench.denoiser.network.state_dict().items()}
+    bench.denoiser.install(bench.layers)
+    assert torch.equal(bench.sample(inputs), native)
+    after = bench.denoiser.network.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
 def test_the_softmax_gate_is_tight_in_every_dtype():
