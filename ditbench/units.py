@@ -10,6 +10,7 @@ _SMALL = ((1.0, "s"), (1e-3, "ms"), (1e-6, "\N{MICRO SIGN}s"), (1e-9, "ns"))
 # "4 GiB", "500 MB"; a regular expression that editors understand too.
 SIZE = r"([0-9]+(?:\.[0-9]+)?)\s*([kKMGT]i?)?B"
 _LONG = 1e9  # seconds, thirty years: beyond it no clock has run
+_DURATION = "".join(rf"(?:([0-9]+(?:\.[0-9]+)?)\s*{unit}\s*)?" for unit in "hms")
 _POWERS = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4}
 _BINARY = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
 
@@ -55,6 +56,16 @@ def parse_size(text: str) -> int | None:
     base = 1024 if prefix.endswith("i") else 1000
     factor: int = base ** _POWERS[prefix[:1].replace("K", "k")]
     return round(float(match[1]) * factor)
+
+
+def parse_seconds(text: str) -> float | None:
+    """Seconds: "90s", "30m", "1h30m", "2 h"; None for anything else, a number without a unit too."""
+    match = re.fullmatch(_DURATION, text.strip())
+    if not match or not any(match.groups()):
+        return None
+    return sum(
+        float(part) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True) if part
+    )
 
 
 def percent(share: float, *, signed: bool = False) -> str:

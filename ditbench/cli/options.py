@@ -37,7 +37,9 @@ Quick = Annotated[
 Gpu = Annotated[
     str | None,
     typer.Option(
-        "--gpu", metavar="UUID|N|cpu", help="The device; default: an idle GPU, or the CPU."
+        "--gpu",
+        metavar="UUID|N|cpu|all",
+        help="The device, or several as 0,1; default: an idle GPU, or the CPU.",
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where runs are kept.")]

@@ -6,7 +6,8 @@ import dataclasses
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ditbench import errors
+from ditbench import errors, units
 from ditbench.cli import completion, output
 from ditbench.cli.options import (
     BASELINES,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ditbench.records import Record
     from ditbench.run.device import Device
     from ditbench.run.server import Server
+    from ditbench.run.waiting import Budget
     from ditbench.store import Run, RunWriter
 
 
@@ -54,6 +56,30 @@ class Choices:
     overrides: tuple[str, ...] = ()
     quick: bool = False
     gpu: str | None = None
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """A time budget as it was said, and when it ends by the monotonic clock."""
+
+    said: str
+    deadline: float
+
+    @classmethod
+    def of(cls, text: str) -> Allowance | None:
+        """None for no budget. Raises UsageError for what is no time."""
+        if not text:
+            return None
+        seconds = units.parse_seconds(text)
+        if not seconds:
+            raise errors.UsageError(f"--time-budget {text}: write a time, as 90s, 30m or 1h30m")
+        return cls(units.seconds(seconds), time.monotonic() + seconds)
+
+    def budget(self, planned: Plan) -> Budget:
+        """What the scheduler is told: exact methods first, because the others are held against them."""
+        from ditbench.run.waiting import Budget
+
+        return Budget(self.deadline, frozenset({"softmax", *planned.suite.exact}))
 
 
 def run(
@@ -80,6 +106,14 @@ def run(
             autocompletion=completion.baselines_and_runs,
         ),
     ] = "",
+    time_budget: Annotated[
+        str,
+        typer.Option(
+            "--time-budget",
+            metavar="TIME",
+            help="Start nothing that would not be done in time, as 30m or 2h; --resume goes on.",
+        ),
+    ] = "",
     out: Out = RESULTS,
     baselines: Baselines = BASELINES,
     dry_run: Annotated[
@@ -94,9 +128,10 @@ def run(
 
         either(baseline, out, baselines)  # a name that is none shall not cost a night
     choices = Choices(suite, select, tuple(set_ or ()), quick, gpu)
-    with _session(choices) as (server, device):
-        planned = _plan(choices, server, device)
-        folder = _measure(planned, server, device, out, resume)
+    allowed = Allowance.of(time_budget)
+    with _session(choices) as (server, devices):
+        planned = _plan(choices, server, devices[0])
+        folder = _measure(planned, server, devices, out, resume, allowed)
     return _conclude(folder, out, baseline, baselines)
 
 
@@ -114,7 +149,7 @@ def plan(
     from ditbench import summary
 
     choices = Choices(suite, select, tuple(set_ or ()), quick, gpu)
-    with _session(choices) as (server, device):
+    with _session(choices) as (server, (device, *_)):
         planned = _plan(choices, server, device)
         rate = server.call(
             "ditbench.measure.catalog:macs_per_second",
@@ -161,14 +196,14 @@ def train(
 
 
 @contextmanager
-def _session(choices: Choices) -> Iterator[tuple[Server, Device]]:
-    """A fork server, and the device that was asked for; refused where the environment is not fit."""
+def _session(choices: Choices) -> Iterator[tuple[Server, tuple[Device, ...]]]:
+    """A fork server, and the devices that were asked for; refused where the environment is not fit."""
     from ditbench import environment
     from ditbench.run import device, nvml
     from ditbench.run.server import Server
 
-    chosen = device.choose(choices.gpu, nvml.load(), os.environ)
-    here = environment.collect(chosen.kind, chosen.facts, os.environ)
+    chosen = device.choose_all(choices.gpu, nvml.load(), os.environ)
+    here = environment.collect(chosen[0].kind, device.facts_of(chosen), os.environ)
     if refusals := environment.refusals(here):
         raise errors.UnfitError("; ".join(refusals))
     with Server() as server:
@@ -216,38 +251,71 @@ def _overrides(given: tuple[str, ...]) -> dict[str, str]:
     return {axis.strip(): values for axis, _, values in pairs}
 
 
-def _measure(planned: Plan, server: Server, device: Device, out: Path, resume: str) -> Path:
+def _measure(
+    planned: Plan,
+    server: Server,
+    devices: Sequence[Device],
+    out: Path,
+    resume: str,
+    allowed: Allowance | None,
+) -> Path:
     """Run every job of the plan; the run's folder."""
-    from ditbench import environment, store
+    from ditbench import environment
     from ditbench.run import fit, nvml, telemetry
+    from ditbench.run.device import facts_of
     from ditbench.run.display import display_of
     from ditbench.run.order import jobs_of
     from ditbench.run.scheduler import Session, execute
 
-    watches = telemetry.watches([device], nvml.load())
-    here = environment.collect(device.kind, device.facts, os.environ)
+    device = devices[0]
+    watches = telemetry.watches(list(devices), nvml.load())
+    here = environment.collect(device.kind, facts_of(devices), os.environ)
     code = environment.code_identity()
     head = _head(planned, here, code)
-    done: tuple[Record, ...] = ()
-    if resume:
-        earlier = store.read(store.find(out, resume))
-        _check_same(earlier, head)
-        writer = store.RunWriter.resume(earlier.folder)
+    with _writer(head, out, resume) as writer:
         done = writer.run.records
-        for problem in writer.run.problems:
-            print(f"ditbench: {problem}; kept aside, to be measured again", file=sys.stderr)
-    else:
-        writer = store.RunWriter.create(out, head)
-    with writer:
         _write_refused(writer, planned, head, done)
         limit = fit.limit(done) if device.kind == "cpu" else None
         jobs = jobs_of(planned.runnable, planned.suite, device.name, writer.images, limit)
         watch = telemetry.Telemetry(watches, writer.folder, output.warn)
-        session = Session(writer.logs, here.id, environment.code_label(code), done, watch)
+        session = Session(
+            writer.logs,
+            here.id,
+            environment.code_label(code),
+            done,
+            watch,
+            devices=tuple(one.name for one in devices),
+            budget=allowed.budget(planned) if allowed else None,
+        )
         with watch, display_of(jobs) as display:
-            execute(jobs, server, session, writer.append, display)
-        writer.finish()
+            left = execute(jobs, server, session, writer.append, display)
+        why = f"stopped after {allowed.said}" if allowed and left else ""
+        _close(writer, f"{why}: {left} of {len(jobs)} jobs left" if why else "")
     return writer.folder
+
+
+def _writer(head: Run, out: Path, resume: str) -> RunWriter:
+    """A new run, or the one that goes on."""
+    from ditbench import store
+
+    if not resume:
+        return store.RunWriter.create(out, head)
+    earlier = store.read(store.find(out, resume))
+    _check_same(earlier, head)
+    writer = store.RunWriter.resume(earlier.folder)
+    writer.stop("")
+    for problem in writer.run.problems:
+        print(f"ditbench: {problem}; kept aside, to be measured again", file=sys.stderr)
+    return writer
+
+
+def _close(writer: RunWriter, stopped: str) -> None:
+    """Say on disk how the run ended, and to a person where it did not come to its end."""
+    if not stopped:
+        writer.finish()
+        return
+    writer.stop(stopped)
+    print(f"ditbench: {stopped}; go on with --resume {writer.run.id}", file=sys.stderr)
 
 
 def _head(planned: Plan, here: object, code: object) -> Run:

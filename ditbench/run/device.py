@@ -109,6 +109,49 @@ def candidates(
     return watched(nvml, seen, sleep=sleep) if seen and nvml else ()
 
 
+def choose_all(
+    wanted: str | None, nvml: Nvml | None, environ: Mapping[str, str]
+) -> tuple[Device, ...]:
+    """The devices to measure on, one cell at a time on each.
+
+    wanted: as for `choose`, several with commas between them, or "all" that CUDA_VISIBLE_DEVICES leaves.
+    Raises what `choose` raises, and UnfitError where GPUs differ: their times could not stand side by side.
+    """
+    if wanted is None or (wanted != "all" and "," not in wanted):
+        return (choose(wanted, nvml, environ),)
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    if wanted == "all":
+        names = [gpu.uuid for gpu in visible(inventory(nvml), environ)]
+    if not names:
+        raise UnfitError(f"--gpu {wanted}: there is no GPU")
+    devices = tuple(choose(name, nvml, environ) for name in names)
+    _check_together(wanted, devices)
+    return devices
+
+
+def facts_of(devices: Sequence[Device]) -> Mapping[str, Scalar]:
+    """What the environment's card says of all devices together: they differ in their UUIDs only."""
+    facts = dict(devices[0].facts)
+    if len(devices) > 1:
+        facts |= {"gpu_uuid": ", ".join(device.name for device in devices), "gpus": len(devices)}
+    return facts
+
+
+def _check_together(wanted: str, devices: Sequence[Device]) -> None:
+    """Raises UsageError for a device named twice or a CPU among GPUs, UnfitError for GPUs that differ."""
+    first, *others = devices
+    if CPU in devices or len({device.name for device in devices}) < len(devices):
+        raise UsageError(f"--gpu {wanted}: name each GPU once, and nothing but GPUs")
+    different = [
+        f"{name} is {first.facts.get(name)} on {first.name} and {other.facts.get(name)} on {other.name}"
+        for other in others
+        for name in first.facts
+        if name != "gpu_uuid" and first.facts.get(name) != other.facts.get(name)
+    ]
+    if different:
+        raise UnfitError(f"--gpu {wanted}: these GPUs are not alike: {'; '.join(different)}")
+
+
 def visible(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> tuple[Gpu, ...]:
     """The GPUs that CUDA_VISIBLE_DEVICES leaves: unset is all, empty or -1 is none.
 

@@ -35,6 +35,14 @@ def alive(pid: int) -> bool:
     return _stat(pid)[0] not in {"", "Z", "X"}
 
 
+def gone(pid: int, within_s: float) -> bool:
+    """Whether a process ends within so long."""
+    end = time.monotonic() + within_s
+    while alive(pid) and time.monotonic() < end:
+        time.sleep(0.01)
+    return not alive(pid)
+
+
 def children_of(pid: int) -> list[int]:
     """The ids of a process's children that run."""
     listed = Path(f"/proc/{pid}/task/{pid}/children")  # not every kernel has it, nor of all threads

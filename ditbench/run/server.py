@@ -39,7 +39,6 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 # One fork server serves all threads: forks, reaping and the list of its workers go one at a time.
 _FORKING = threading.RLock()
 _WORKERS: set[int] = set()
-_LOOK_S = 0.5  # between two looks at a worker's log
 
 
 @dataclass(frozen=True)
@@ -170,14 +169,14 @@ class Server:
     def _listen(self, talk: _Conversation, timeout_s: float, hear: Hear, log: Path | None) -> None:
         """Wait for the final message, the end of the process, its time limit, or too long a log."""
         deadline = talk.begin + timeout_s
+        growth = logs.Growth(log)
         while talk.final is None:
             left = max(0.0, deadline - time.monotonic())
-            ready = wait(
-                [talk.connection, talk.process.sentinel, self._stopped], min(left, _LOOK_S)
-            )
+            heard: list[Connection | int] = [talk.connection, talk.process.sentinel, self._stopped]
+            ready = wait(heard, min(left, logs.LOOK_S))
             if self._stopped in ready:
                 raise InterruptedRunError("stopped")
-            if log and logs.overflows(log):
+            if growth.is_too_much():
                 talk.ended, talk.overflowed = False, True
                 return
             if not ready and time.monotonic() < deadline:
@@ -301,7 +300,7 @@ def _silence(talk: _Conversation, order: Order, *, killed_for_memory: bool) -> F
 def _exit_text(talk: _Conversation) -> str:
     """How a worker ended that we did not end."""
     code = talk.process.exitcode
-    if code == 255 and not processes.alive(talk.forker):
+    if code == 255 and processes.gone(talk.forker, 0.5):  # what multiprocessing says then
         return "the fork server was killed, and its worker with it"
     if code is None or code >= 0:
         return f"exited with {code} and no answer"

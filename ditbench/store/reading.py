@@ -41,7 +41,8 @@ class Run:
     suite, plain. planned: every cell that was to run. selected: the expression that -k narrowed them by.
     code: ditbench's version, git commit, dirty flag. finished: whether the run came to its end. effort:
     timing, quality and metrics that were asked for, plain; empty where a run of schema 1 did not keep
-    them. written: how many records it had when it finished, if it did. origins: the runs that it was
+    them. written: how many records it had when it finished, if it did. stopped: why it did not, where it
+    stopped by itself. origins: the runs that it was
     merged from. problems: lines that could not be read, each "file:line: cause".
     """
 
@@ -61,6 +62,7 @@ class Run:
     claims: tuple[Mapping[str, Any], ...] = ()
     effort: Mapping[str, Any] = field(default_factory=dict)
     written: int | None = None
+    stopped: str = ""
     origins: tuple[Mapping[str, Any], ...] = ()
     selected: str = ""
     problems: tuple[str, ...] = ()

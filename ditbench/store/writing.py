@@ -134,7 +134,17 @@ class RunWriter:
     def finish(self) -> None:
         """Say on disk that the run came to its end, and with how many records. Raises StoreError."""
         self._check_there()
-        _write_head(dataclasses.replace(self.run, finished=True, written=self._count))
+        self._head(finished=True, written=self._count, stopped="")
+
+    def stop(self, reason: str) -> None:
+        """Say on disk why the run does not come to its end, or "" that it goes on. Raises StoreError."""
+        if reason != self.run.stopped:
+            self._check_there()
+            self._head(stopped=reason)
+
+    def _head(self, **parts: object) -> None:
+        self.run = dataclasses.replace(self.run, **parts)  # type: ignore[arg-type]
+        _write_head(self.run)
 
     def _put(self, line: bytes) -> None:
         file = self._file.fileno()

@@ -91,7 +91,8 @@ def _notes(run: Run, rows: tuple[Row, ...], together: Iterable[Group]) -> Iterab
     """What a reader must know of the run as a whole."""
     if not run.finished:
         missing = sum(not row.recorded for row in rows)
-        yield f"The run did not come to its end: {missing} of {len(rows)} cells have no result."
+        why = f" ({run.stopped})" if run.stopped else ""
+        yield f"The run did not come to its end{why}: {missing} of {len(rows)} cells have no result."
     if run.problems:
         yield f"Lines of the results that could not be read: {len(run.problems)}."
     yield from clock_notes(run)

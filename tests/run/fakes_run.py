@@ -5,7 +5,11 @@
 from __future__ import annotations
 
 import ctypes
+import errno
+import itertools
 import os
+import signal
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,6 +115,82 @@ def torch_cannot_allocate(_job, _say):
     raise RuntimeError(
         "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"
     )
+
+
+def cuda_cannot_allocate(_job, _say):
+    raise RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later")
+
+
+def cublas_cannot_allocate(_job, _say):
+    raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+
+
+class BackendError(Exception):
+    """As compilers wrap what went wrong."""
+
+
+def runs_out_inside_a_compiler(_job, _say):
+    raise BackendError("could not compile") from MemoryError()
+
+
+def cannot_fork(_job, _say):
+    raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+
+def ended_from_outside(_job, _say):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(600)
+
+
+def ignores_sigterm(_job, say):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    say(str(os.getpid()))
+    time.sleep(600)
+
+
+def takes_a_second(_job, _say):
+    time.sleep(1)
+    return Findings()
+
+
+def floods_without_end(_job, _say):
+    for number in itertools.count():
+        os.write(1, f"line {number}\n".encode() * (1 if number < 100 else 1000))
+
+
+def leaves_a_daemon(_job, _say):
+    """As daemons do: fork, lead a session, fork again, and be nobody's child."""
+    reader, writer = os.pipe()
+    if not os.fork():
+        os.setsid()
+        if not os.fork():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            os.write(1, str(os.getpid()).encode())
+            os.write(writer, b"!")
+            time.sleep(600)
+        os._exit(0)
+    os.read(reader, 1)
+    return Findings()
+
+
+def leaves_a_daemon_and_dies(job, say):
+    leaves_a_daemon(job, say)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def meets(job, _say):
+    """Wait for the worker of the other device."""
+    folder = Path(tempfile.gettempdir())
+    other = {"GPU-meets-a": "GPU-meets-b", "GPU-meets-b": "GPU-meets-a"}[job.device]
+    (folder / f"{job.device}.here").touch()
+    end = time.monotonic() + 20
+    while not (folder / f"{other}.here").exists():
+        if time.monotonic() > end:
+            raise TimeoutError("nobody came")
+        time.sleep(0.01)
+    time.sleep(0.2)
+    (folder / f"{other}.here").unlink()
+    return Findings()
 
 
 def aborts_on_bad_alloc(_job, _say):

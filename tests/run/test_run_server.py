@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,25 +18,14 @@ from pathlib import Path
 import fakes_run
 import pytest
 
-from ditbench.errors import DitbenchError, SuiteError
+from ditbench.errors import DitbenchError, SuiteError, UnfitError
 from ditbench.jobs import Timeouts
 from ditbench.metrics import LARGEST_BATCH
 from ditbench.records import Stage, Status
-from ditbench.run import fit, lock
-from ditbench.run.server import Server
+from ditbench.run import fit, lock, logs
+from ditbench.run.processes import alive, gone, parent_of
 
 HERE = Path(__file__).parent
-
-
-@pytest.fixture(scope="module")
-def server():
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = str(HERE)
-    with Server("light_preload", "fakes_run:measure", grace_s=0.5) as running:
-        yield running
-    os.environ.pop("PYTHONPATH")
-    if before is not None:
-        os.environ["PYTHONPATH"] = before
 
 
 @pytest.fixture
@@ -45,22 +36,6 @@ def run(server, tmp_path):
         ).findings
 
     return run
-
-
-def alive(pid):
-    """Whether a process runs; one that is only waiting to be reaped does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
-
-
-def gone(pid, within_s=10.0):
-    end = time.monotonic() + within_s
-    while alive(pid) and time.monotonic() < end:
-        time.sleep(0.02)
-    return not alive(pid)
 
 
 def test_findings_of_a_job_come_back_whole(server, tmp_path):
@@ -101,6 +76,15 @@ def test_a_job_costs_little_beside_its_own_work(server, tmp_path):
         ("takes_all_memory", Status.OUT_OF_MEMORY, "MemoryError (a worker may hold 1.00 GiB)"),
         ("torch_cannot_allocate", Status.OUT_OF_MEMORY, "can't allocate memory"),
         ("aborts_on_bad_alloc", Status.OUT_OF_MEMORY, "aborted (SIGABRT)"),
+        ("cuda_cannot_allocate", Status.OUT_OF_MEMORY, "CUDA error: out of memory"),
+        ("cublas_cannot_allocate", Status.OUT_OF_MEMORY, "CUBLAS_STATUS_ALLOC_FAILED"),
+        ("runs_out_inside_a_compiler", Status.OUT_OF_MEMORY, "BackendError: could not compile"),
+        ("cannot_fork", Status.OUT_OF_MEMORY, "Cannot allocate memory"),
+        (
+            "ended_from_outside",
+            Status.CRASHED,
+            "killed from outside (SIGTERM), in phase loading; log: logs/a.log",
+        ),
         ("not_finite", Status.NOT_FINITE, "NaN"),
     ],
 )
@@ -161,13 +145,160 @@ def test_mistake_40_a_gpu_job_is_pinned_by_uuid(run):
     (Path(tempfile.gettempdir()) / "ditbench-GPU-of-a-test-1.lock").unlink()
 
 
+def test_the_kernel_kills_for_want_of_memory_and_nobody_else_is_blamed(run, monkeypatch):
+    counts = iter([3, 4])
+    monkeypatch.setattr("ditbench.run.server.memory.kills", lambda: next(counts))
+    findings = run("killed_from_outside")
+    assert findings.status is Status.OUT_OF_MEMORY
+    assert findings.reason.startswith("killed by the kernel for want of memory, in phase loading")
+
+
+def test_a_worker_that_ignores_sigterm_is_killed_after_the_grace(run):
+    begin = time.monotonic()
+    findings = run("ignores_sigterm", timeout_s=0.5)
+    assert findings.status is Status.TIMEOUT
+    assert 1.0 <= time.monotonic() - begin < 10
+    assert gone(int(findings.reason.split("in phase ")[1].split(";")[0]), 1)
+
+
+def test_each_stage_has_its_own_time_limit(run):
+    asked = {"timeout_s": 0.4, "stage": Stage.TIME}
+    assert "within 400 ms, the limit of time" in run("hangs", **asked).reason
+    assert run("takes_a_second", stage=Stage.GATE, timeout_s=0.4).status is Status.OK
+
+
+def test_a_log_that_floods_ends_its_worker_and_keeps_head_and_tail(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(logs, "MOST", 2**20)
+    begin = time.monotonic()
+    findings = run("floods_without_end")
+    assert time.monotonic() - begin < 10
+    assert findings.status is Status.CRASHED
+    told = "wrote more than 1.00 MiB to its log, in phase loading; log: logs/a.log"
+    assert findings.reason == told
+    text = (tmp_path / "logs" / "a.log").read_bytes()
+    assert 2**20 <= len(text) < 2**20 + 100
+    assert text.startswith(b"line 0\nline 1\n")
+    assert re.search(rb"\n\.\.\. \d+ bytes left out \.\.\.\n", text)
+    assert run("softmax").status is Status.OK
+
+
+def test_of_a_long_log_the_first_and_the_last_half_are_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(logs, "MOST", 20)
+    log = tmp_path / "a.log"
+    log.write_text("0123456789" * 3)
+    logs.trim(log)
+    assert log.read_text() == "0123456789\n... 10 bytes left out ...\n0123456789"
+    log.write_text("0123456789" * 2)
+    logs.trim(log)
+    assert log.read_text() == "0123456789" * 2
+
+
 def test_a_worker_leads_its_own_session_so_that_ctrl_c_does_not_reach_it(run):
     facts = run("tells_environment").facts
     assert facts["session"] == facts["pid"]
 
 
 def test_what_a_worker_started_ends_with_it(run):
-    assert gone(run("leaves_a_child").facts["child"])
+    assert gone(run("leaves_a_child").facts["child"], 10)
+
+
+@pytest.mark.parametrize("daemon", ["leaves_a_daemon", "leaves_a_daemon_and_dies"])
+def test_what_a_worker_hid_from_it_ends_with_it_too(run, tmp_path, daemon):
+    run(daemon)
+    pid = int((tmp_path / "logs" / "a.log").read_text())
+    assert gone(pid, within_s=0.0)
+
+
+def test_a_worker_of_another_device_is_no_stray(server, tmp_path):
+    """What one worker left is swept away while another works: that one is left alone."""
+    answers = {}
+
+    def work(name, device, log):
+        answers[name] = server.run_job(fakes_run.job(name, device=device), tmp_path / log)
+
+    slow = threading.Thread(target=work, args=("takes_a_second", "GPU-of-a-test-3", "slow.log"))
+    slow.start()
+    for _ in range(3):
+        work("leaves_a_daemon", "GPU-of-a-test-4", "quick.log")
+    slow.join()
+    assert {answer.findings.status for answer in answers.values()} == {Status.OK}
+
+
+def test_two_devices_run_their_jobs_at_the_same_time(server, tmp_path):
+    """Each worker waits until it sees the other's file."""
+
+    def work(device):
+        answers.append(server.run_job(fakes_run.job("meets", device=device), tmp_path / device))
+
+    answers = []
+    threads = [threading.Thread(target=work, args=(f"GPU-meets-{name}",)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [answer.findings.status for answer in answers] == [Status.OK, Status.OK]
+
+
+def test_a_wait_for_the_device_is_no_time_of_the_job(server, tmp_path):
+    path = lock.path_of("GPU-of-a-test-5")
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        threading.Timer(1.5, lambda: fcntl.flock(file, fcntl.LOCK_UN)).start()
+        job = fakes_run.job(device="GPU-of-a-test-5", timeout_s=0.5)
+        answer = server.run_job(job, tmp_path / "a.log")
+    assert answer.findings.status is Status.OK
+    assert answer.findings.facts["waited_s"] >= 1.0
+    assert answer.seconds < 1.0
+
+
+def test_the_cpu_is_locked_as_a_gpu_is(server, tmp_path):
+    with lock.take("cpu", print) as held:
+        heard = []
+
+        def hear(phase):
+            heard.append(phase)
+            fcntl.flock(held, fcntl.LOCK_UN)
+
+        assert server.run_job(fakes_run.job(), tmp_path / "a.log", hear).findings.facts["waited_s"]
+    assert heard[0].startswith(f"waiting for cpu, which process {os.getpid()} (")
+
+
+def test_a_lock_file_that_somebody_left_behind_holds_nobody_up(server, tmp_path):
+    path = lock.path_of("GPU-of-a-test-6")
+    path.write_text("what an earlier run left")
+    path.chmod(0o444)  # as another user's looks
+    answer = server.run_job(fakes_run.job(device="GPU-of-a-test-6"), tmp_path / "a.log")
+    assert answer.findings.status is Status.OK
+    assert "waited_s" not in answer.findings.facts
+
+
+def test_a_lock_file_can_be_waited_for_by_others_whatever_the_umask(server, tmp_path):
+    before = os.umask(0o077)
+    try:
+        lock.take("GPU-of-a-test-7", print).close()
+    finally:
+        os.umask(before)
+    assert lock.path_of("GPU-of-a-test-7").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_lock_that_cannot_be_opened_ends_the_run_with_one_line(server, tmp_path):
+    path = lock.path_of("GPU-of-a-test-8")
+    path.mkdir(exist_ok=True)
+    with pytest.raises(UnfitError, match="cannot be opened to lock the device: Is a directory"):
+        server.run_job(fakes_run.job(device="GPU-of-a-test-8"), tmp_path / "a.log")
+
+
+def test_a_fork_server_that_was_killed_costs_its_job_and_is_started_anew(server, tmp_path):
+    def hear(phase):
+        if phase.isdigit():
+            os.kill(parent_of(int(phase)), signal.SIGKILL)
+
+    findings = server.run_job(fakes_run.job("ignores_sigterm"), tmp_path / "a.log", hear).findings
+    assert findings.status is Status.CRASHED
+    assert findings.reason.startswith(
+        "the fork server was killed, and its worker with it, in phase"
+    )
+    assert server.run_job(fakes_run.job(), tmp_path / "a.log").findings.status is Status.OK
 
 
 def test_a_worker_waits_for_a_locked_gpu_and_says_who_holds_it(server, tmp_path):
@@ -311,8 +442,8 @@ def test_a_killed_parent_takes_its_server_and_its_hanging_worker_along(tmp_path)
         assert alive(worker)
         assert alive(forker)
         process.kill()
-    assert gone(worker)
-    assert gone(forker)
+    assert gone(worker, 10)
+    assert gone(forker, 10)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -337,14 +468,14 @@ def test_the_real_server_is_fit_to_fork_and_gives_torch_to_its_workers(tmp_path)
     assert out.splitlines()[-1] == "([True, True, True], False)"
 
 
-def searched(server, tmp_path, attention):
+def searched(server, tmp_path, attention, timeout_s=60.0):
     """A search by real processes, all within LIMIT."""
 
     def trial(job):
         return server.run_job(job, tmp_path / f"{job.cell.batch_size}.log")
 
     asked = fakes_run.job(attention, Stage.FIT)
-    timing = replace(asked.timing, timeout_s=Timeouts(fit=2.0))
+    timing = replace(asked.timing, timeout_s=Timeouts(fit=timeout_s))
     return fit.find(replace(asked, timing=timing), trial).findings
 
 
@@ -361,7 +492,7 @@ def test_the_largest_batch_is_what_the_memory_limit_leaves_room_for(server, tmp_
 
 
 def test_a_trial_that_hangs_ends_the_search_by_its_own_time_limit(server, tmp_path):
-    found = searched(server, tmp_path, "takes_chunks_and_hangs_at_four")
+    found = searched(server, tmp_path, "takes_chunks_and_hangs_at_four", 2.0)
     assert found.status is Status.TIMEOUT
     assert found.reason.startswith("batch 4: no answer within 2.00 s")
     assert found.reason.endswith("; a batch of 2 fitted")
