@@ -10,7 +10,7 @@ from ditbench.records import Status
 from ditbench.report import words
 from ditbench.report.tables import MISSING, Column, Table, Value
 from ditbench.store import Run
-from ditbench.summary import ClaimResult, Row, Summary
+from ditbench.summary import Answered, ClaimResult, Row, Summary
 
 _CLAIMS = (
     Column("claim"),
@@ -25,14 +25,13 @@ _ABSENT = (Column("cell"), Column("how it ended"), Column("reason"), Column("log
 
 
 def claims(summary: Summary, names: words.Names) -> Table:
-    """Each published number beside ours; those not reproduced first."""
-    order = {False: 0, True: 1, None: 2}
-    ordered = sorted(summary.claims, key=lambda claim: order[claim.reproduced])
+    """Each published number beside ours; those contradicted first."""
+    order = list(Answered)
+    ordered = sorted(summary.claims, key=lambda claim: order.index(claim.verdict))
     return Table(_CLAIMS, tuple(_claim(claim, names) for claim in ordered))
 
 
 def _claim(claim: ClaimResult, names: words.Names) -> tuple[Value, ...]:
-    result = {True: "reproduced", False: "not reproduced", None: MISSING.text}[claim.reproduced]
     measured, apart = MISSING, Value("\N{EN DASH}")
     if claim.measured is not None:
         measured = Value(words.figure(claim.metric, claim.measured), order=claim.measured)
@@ -41,12 +40,12 @@ def _claim(claim: ClaimResult, names: words.Names) -> tuple[Value, ...]:
         apart = Value(units.percent(share, signed=True), order=share)
     return (
         Value(f"{claim.metric.replace('_', ' ')} per {claim.per}", claim.source),
-        Value(names.cell(claim.cell)) if claim.cell else Value("no cell of this run answers it"),
+        Value(names.cell(claim.cell)) if claim.cell else Value("none"),
         Value(words.figure(claim.metric, claim.published), order=claim.published),
         measured,
         apart,
         Value(f"\N{PLUS-MINUS SIGN}{units.percent(claim.tolerance)}", order=claim.tolerance),
-        Value(result),
+        Value(f"{claim.verdict}: {claim.why}" if claim.why else str(claim.verdict)),
     )
 
 

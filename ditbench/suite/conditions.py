@@ -37,6 +37,8 @@ _PUBLISHED: Keys = {
     "tolerance": Key(Share(), "how near is near enough", required=True),
     "source": Key(Text(), "where it was published", required=True),
     "per": Key(Word(("step", "image")), "a step of the sampler, or an image"),
+    "on": Key(Text(), "a word of the device's name, where it was measured"),
+    "needs": Key(Text(), "what it takes to measure it, where this suite cannot"),
 }
 
 

@@ -67,7 +67,8 @@ class Claim:
     """A published number that the suite re-measures.
 
     per: `step` or `image`. value in the metric's base unit. tolerance: relative, 0.005 is half a per cent.
-    where: see `holds`.
+    where: see `holds`. on: a word of the device's name, for times and memory, which speak of one machine.
+    needs: what it would take to measure it, where this suite cannot.
     """
 
     metric: str
@@ -75,6 +76,8 @@ class Claim:
     tolerance: float
     source: str
     per: str = "step"
+    on: str = ""
+    needs: str = ""
     where: Mapping[str, Scalar] = field(default_factory=dict)
 
     def is_about(self, cell: Cell) -> bool:

@@ -10,6 +10,7 @@ from ditbench.summary import claims
 from ditbench.summary.doubts import Suspect, doubts, twins
 from ditbench.summary.evidence import DERIVED, Evidence, gather
 from ditbench.summary.rows import (
+    Answered,
     ClaimResult,
     Estimate,
     Fit,
@@ -25,6 +26,7 @@ from ditbench.summary.spent import Spent, overhead, spent
 
 __all__ = [
     "DERIVED",
+    "Answered",
     "ClaimResult",
     "Estimate",
     "Evidence",
@@ -52,7 +54,11 @@ def summarise(run: Run) -> Summary:
     rows = tuple(by_key[one.cell.key] for one in cells)
     return Summary(
         rows=rows,
-        claims=tuple(result for claim in run.claims for result in claims.answer(claim, rows)),
+        claims=tuple(
+            result
+            for claim in run.claims
+            for result in claims.answer(claim, rows, run.environment.facts)
+        ),
         notes=tuple(_notes(run, rows, together.values())),
     )
 

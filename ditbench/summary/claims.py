@@ -1,4 +1,4 @@
-"""Published numbers beside the measured ones."""
+"""Published numbers beside the measured ones, each with a verdict or the reason why it has none."""
 
 from __future__ import annotations
 
@@ -6,43 +6,88 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ditbench.metrics import known
-from ditbench.records import Cell
+from ditbench.records import Cell, Stage
 from ditbench.suite.spec import holds
-from ditbench.summary.rows import ClaimResult, Row
+from ditbench.summary.rows import Answered, ClaimResult, Row
 
 
-def answer(claim: Mapping[str, Any], rows: Iterable[Row]) -> list[ClaimResult]:
-    """One result for every cell that the claim is about, or one without a cell where there is none."""
+def answer(
+    claim: Mapping[str, Any], rows: Iterable[Row], facts: Mapping[str, Any]
+) -> list[ClaimResult]:
+    """One result for every cell that the claim is about, or one without a cell where there is none.
+
+    facts: of the environment, because a time is published for one machine.
+    """
     answers = [row for row in rows if holds(claim["where"], row.cell)]
     measured = [row for row in answers if claim["metric"] in row.estimates]
     if measured:
-        return [_result(claim, row.cell, _measured(claim, row)) for row in measured]
-    return [_result(claim, answers[0].cell if answers else None, None)]
+        elsewhere = _elsewhere(claim, facts)
+        return [_compared(claim, row, elsewhere) for row in measured]
+    cell = answers[0].cell if answers else None
+    return [_result(claim, cell, None, Answered.NOT_MEASURED, _missing(claim, answers))]
 
 
-def _measured(claim: Mapping[str, Any], row: Row) -> float:
-    """In the claim's unit: multiply-adds are counted for one step, all else for one batch."""
-    value = row.estimates[claim["metric"]].value
-    if claim["per"] != "image":
-        return value
-    of = known(claim["metric"])
+def _compared(claim: Mapping[str, Any], row: Row, elsewhere: str) -> ClaimResult:
+    measured = _in_its_unit(claim, row)
+    if elsewhere:
+        return _result(claim, row.cell, measured, Answered.NOT_COMPARABLE, elsewhere)
+    published = float(claim["value"])
+    near = abs(measured - published) <= float(claim["tolerance"]) * abs(published)
+    verdict = Answered.REPRODUCED if near else Answered.CONTRADICTED
+    return _result(claim, row.cell, measured, verdict)
+
+
+def _in_its_unit(claim: Mapping[str, Any], row: Row) -> float:
+    """Multiply-adds are measured for one step of a batch, times for all its steps; all else is neither."""
+    value, cell = row.estimates[claim["metric"]].value, row.cell
+    of, per_image = known(claim["metric"]), claim["per"] == "image"
     unit = of.unit if of else ""
     if unit in {"MAC", "FLOP"}:
-        return value * row.cell.steps / row.cell.batch_size
-    return value / row.cell.batch_size if unit == "s" else value
+        return value * cell.steps / cell.batch_size if per_image else value
+    if claim["metric"] == "step_latency":
+        return value * cell.steps / cell.batch_size if per_image else value
+    if unit == "s":
+        return value / cell.batch_size if per_image else value / cell.steps
+    return value
 
 
-def _result(claim: Mapping[str, Any], cell: Cell | None, measured: float | None) -> ClaimResult:
-    published, tolerance = float(claim["value"]), float(claim["tolerance"])
+def _elsewhere(claim: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """Why a figure of this machine is none for that one; empty where the machine does not matter."""
+    machine = claim.get("on", "")
+    here = str(facts.get("gpu") or facts.get("cpu") or "an unknown machine")
+    of = known(claim["metric"])
+    if not machine or of is None or of.stage is not Stage.TIME or machine in here:
+        return ""
+    return f"published for {machine}, measured on {here}"
+
+
+def _missing(claim: Mapping[str, Any], answers: list[Row]) -> str:
+    """Why no cell answers a claim."""
+    if claim.get("needs"):
+        return f"needs {claim['needs']}"
+    if not answers:
+        return "no cell of this run is of that kind"
+    failed = [row for row in answers if row.reason]
+    if failed:
+        return f"{failed[0].status}: {failed[0].reason}"
+    return f"the run did not measure {claim['metric'].replace('_', ' ')}"
+
+
+def _result(
+    claim: Mapping[str, Any],
+    cell: Cell | None,
+    measured: float | None,
+    verdict: Answered,
+    why: str = "",
+) -> ClaimResult:
     return ClaimResult(
         metric=claim["metric"],
         per=claim["per"],
         source=claim["source"],
-        published=published,
-        tolerance=tolerance,
+        published=float(claim["value"]),
+        tolerance=float(claim["tolerance"]),
         cell=cell,
         measured=measured,
-        reproduced=None
-        if measured is None
-        else abs(measured - published) <= tolerance * abs(published),
+        verdict=verdict,
+        why=why,
     )

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from ditbench.records import Cell, Status
@@ -78,9 +79,22 @@ class Row:
     unfit: str = ""
 
 
+class Answered(StrEnum):
+    """What became of a published number."""
+
+    CONTRADICTED = "contradicted"
+    REPRODUCED = "reproduced"
+    NOT_COMPARABLE = "not comparable"
+    NOT_MEASURED = "not measured"
+
+
 @dataclass(frozen=True)
 class ClaimResult:
-    """A published number beside the measured one; measured is None where no cell of the run answers it."""
+    """A published number beside the measured one.
+
+    cell, measured: None where no cell of the run answers it. why: of all verdicts that are not about the
+    numbers themselves.
+    """
 
     metric: str
     per: str
@@ -89,7 +103,8 @@ class ClaimResult:
     tolerance: float
     cell: Cell | None
     measured: float | None
-    reproduced: bool | None
+    verdict: Answered
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,7 +169,8 @@ def claims_to_json(summary: Summary) -> list[dict[str, Any]]:
             "tolerance": claim.tolerance,
             "cell": claim.cell.id if claim.cell else None,
             "measured": number_to_json(claim.measured),
-            "reproduced": claim.reproduced,
+            "verdict": str(claim.verdict),
+            "why": claim.why,
         }
         for claim in summary.claims
     ]

@@ -11,7 +11,7 @@ from ditbench.compare import Comparison, Finding, Verdict
 from ditbench.environment import Environment
 from ditbench.records import Cell, Choice, Record, Sampling, Stage, Status
 from ditbench.store import Run
-from ditbench.summary import ClaimResult, Estimate, Row, Summary
+from ditbench.summary import Answered, ClaimResult, Estimate, Row, Summary
 
 FD = "fd_fashion_cnn_1000"
 MODEL = Choice(
@@ -129,10 +129,22 @@ def claims() -> tuple[ClaimResult, ...]:
             0.005,
             cell(METHODS[4]),
             3.45e9,
-            True,
+            Answered.REPRODUCED,
         ),
-        ClaimResult("latency", "step", "a blog post", 0.5, 0.1, cell(METHODS[5]), 0.9, False),
-        ClaimResult("macs", "image", "DiT paper, table 4", 1.19e11, 0.005, None, None, None),
+        ClaimResult(
+            "latency", "step", "a blog post", 0.5, 0.1, cell(METHODS[5]), 0.9, Answered.CONTRADICTED
+        ),
+        ClaimResult(
+            "macs",
+            "image",
+            "DiT paper, table 4",
+            1.19e11,
+            0.005,
+            None,
+            None,
+            Answered.NOT_MEASURED,
+            "no cell of this run is of that kind",
+        ),
     )
 
 

@@ -153,9 +153,13 @@ def test_a_run_that_did_not_end_says_so(tmp_path):
     assert "did not come to its end" in view(tmp_path, finished=False).headline.cells
 
 
-def test_claims_not_reproduced_come_first(tmp_path):
+def test_claims_that_are_contradicted_come_first(tmp_path):
     results = [v.text for v in column(view(tmp_path).claims, "result")]
-    assert results == ["not reproduced", "reproduced", "not measured"]
+    assert results == [
+        "contradicted",
+        "reproduced",
+        "not measured: no cell of this run is of that kind",
+    ]
 
 
 def test_a_command_finds_exactly_its_cell(tmp_path):

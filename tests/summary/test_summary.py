@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from fakes_runs import (
@@ -223,34 +224,70 @@ def answers(*claims, records=None):
 
 
 @pytest.mark.parametrize(
-    ("asked", "measured", "reproduced"),
+    ("asked", "measured", "verdict"),
     [
-        pytest.param(claim(value=160e6), 160e6, True, id="per step, all rows"),
-        pytest.param(claim(value=160.7e6), 160e6, True, id="within the tolerance"),
-        pytest.param(claim(value=161e6), 160e6, False, id="outside the tolerance"),
-        pytest.param(claim(per="image", value=8e8), 8e8, True, id="per image, over all steps"),
-        pytest.param(claim(metric="latency", per="image", value=0.1), 0.1, True, id="seconds"),
-        pytest.param(claim(metric="flops", value=1), 2 * 8 * 320e6, False, id="derived"),
-        pytest.param(claim(where={"batch_size": 4, "guidance": True}), 160e6, False, id="guided"),
-        pytest.param(claim(metric="psnr"), None, None, id="not measured"),
-        pytest.param(claim(value=0, where={}), 160e6, False, id="published as zero"),
+        pytest.param(claim(value=160e6), 160e6, "reproduced", id="per step, all rows"),
+        pytest.param(claim(value=160.7e6), 160e6, "reproduced", id="within the tolerance"),
+        pytest.param(claim(value=161e6), 160e6, "contradicted", id="outside the tolerance"),
+        pytest.param(
+            claim(per="image", value=8e8), 8e8, "reproduced", id="per image, over all steps"
+        ),
+        pytest.param(
+            claim(metric="latency", per="image", value=0.1), 0.1, "reproduced", id="seconds"
+        ),
+        pytest.param(
+            claim(metric="latency", value=0.02), 0.02, "reproduced", id="seconds of a step"
+        ),
+        pytest.param(
+            claim(metric="step_latency", per="image", value=0.1),
+            0.1,
+            "reproduced",
+            id="of an image",
+        ),
+        pytest.param(
+            claim(metric="latency", on="A40", value=0.02), 0.02, "not comparable", id="elsewhere"
+        ),
+        pytest.param(
+            claim(metric="latency", on="Some CPU", value=0.02), 0.02, "reproduced", id="here"
+        ),
+        pytest.param(claim(on="A40", value=160e6), 160e6, "reproduced", id="counted anywhere"),
+        pytest.param(claim(metric="flops", value=1), 2 * 8 * 320e6, "contradicted", id="derived"),
+        pytest.param(
+            claim(where={"batch_size": 4, "guidance": True}), 160e6, "contradicted", id="guided"
+        ),
+        pytest.param(claim(metric="psnr"), None, "not measured", id="not measured"),
+        pytest.param(claim(value=0, where={}), 160e6, "contradicted", id="published as zero"),
     ],
 )
-def test_a_claim_is_answered_in_its_own_unit(asked, measured, reproduced):
+def test_a_claim_is_answered_in_its_own_unit(asked, measured, verdict):
     (found,) = answers(asked)
     assert found.cell == cell("monarch", 4)
     assert found.measured == (measured and pytest.approx(measured))
-    assert found.reproduced is reproduced
+    assert found.verdict == verdict
 
 
 def test_a_claim_that_no_cell_is_about_stays_open():
     (found,) = answers(claim(where={"guidance": False}))
-    assert (found.cell, found.measured, found.reproduced) == (None, None, None)
+    assert (found.cell, found.measured, found.verdict) == (None, None, "not measured")
+    assert found.why == "no cell of this run is of that kind"
+
+
+def test_a_claim_that_is_not_measured_says_why():
+    failed = replace(gate(cell("monarch", 4)), status=Status.FAILED_GATE, reason="vacuous")
+    (found,) = answers(claim(), records=(failed,))
+    assert (found.verdict, found.why) == ("not measured", "failed gate: vacuous")
+    (found,) = answers(claim(metric="psnr"))
+    assert found.why == "the run did not measure psnr"
+    (found,) = answers(claim(metric="psnr", needs="the weights of the hub"))
+    assert found.why == "needs the weights of the hub"
 
 
 def test_a_claim_about_two_cells_must_hold_in_both():
     records = (gate(cell("monarch"), 20e6), gate(cell("monarch", 4), 20e6))
-    assert [found.reproduced for found in answers(claim(), records=records)] == [True, False]
+    assert [found.verdict for found in answers(claim(), records=records)] == [
+        "reproduced",
+        "contradicted",
+    ]
 
 
 def test_notes_tell_what_was_lost():
@@ -277,7 +314,11 @@ def test_a_summary_is_plain_json():
     assert plain[0]["estimates"]["psnr"]["value"] == "inf"
     assert plain[0]["axes"]["attention"] == "softmax"
     assert plain[1]["speedup"]["value"] == 1
-    assert [one["reproduced"] for one in claims_to_json(SUMMARY)] == [True, False, None]
+    assert [one["verdict"] for one in claims_to_json(SUMMARY)] == [
+        "reproduced",
+        "contradicted",
+        "not measured",
+    ]
     json.dumps(claims_to_json(SUMMARY), allow_nan=False)
 
 
@@ -345,5 +386,5 @@ def test_a_claim_about_the_largest_batch_is_answered_by_the_search():
     }  # fmt: skip
     run = fake_run(*measured("sdpa"), *searched("sdpa", 40), claims=(claim,))
     (result,) = summarise(run).claims
-    assert (result.measured, result.reproduced) == (40.0, True)
+    assert (result.measured, result.verdict) == (40.0, "reproduced")
     assert result.cell == cell("sdpa", LARGEST)
