@@ -51,7 +51,7 @@ RunName = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="A run's id or the beginning of one, its folder, or `latest`.",
+        help="A run's id or the beginning of one, its folder, `latest`, or a suite: its newest run.",
         autocompletion=completion.runs,
     ),
 ]

@@ -126,6 +126,27 @@ def show_summary(run: Run, summary: Summary, comparison: Comparison) -> None:
     print(f"exit code {code}: {_MEANING[code]}")
 
 
+def show_claims(title: str, summary: Summary) -> None:
+    """One line a claim, in the order of the suite."""
+    from ditbench.report.words import figure
+
+    table(
+        f"claims of {title}",
+        ["claim", "cell", "published", "measured", "verdict", "source"],
+        (
+            [
+                f"{claim.metric.replace('_', ' ')} per {claim.per}",
+                claim.cell.id if claim.cell else "",
+                figure(claim.metric, claim.published),
+                "" if claim.measured is None else figure(claim.metric, claim.measured),
+                f"{claim.verdict}: {claim.why}" if claim.why else str(claim.verdict),
+                claim.source,
+            ]
+            for claim in summary.claims
+        ),
+    )
+
+
 def show_entries(title: str, entries: list[dict[str, Any]], *, json: bool) -> int:
     """Runs or baselines, newest first."""
     if json:

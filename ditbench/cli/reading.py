@@ -26,6 +26,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("compare")(compare)
     app.command("report")(report)
     app.command("show")(show)
+    app.command("claims")(claims)
     app.command("list")(list_)
     app.command("methods")(methods)
     app.command("models")(models)
@@ -104,6 +105,17 @@ def show(run: RunName = "latest", out: Out = RESULTS, json: Json = False) -> int
     if json:
         return output.as_json(summary.rows_to_json(summed))
     output.show_summary(found, summed, comparing.compare(found, None, ""))
+    return errors.OK
+
+
+def claims(run: RunName = "latest", out: Out = RESULTS, json: Json = False) -> int:
+    """Show every published number of a run's suite beside ours, with a verdict."""
+    from ditbench import store, summary
+
+    found = summary.summarise(store.read(store.find(out, run)))
+    if json:
+        return output.as_json(summary.claims_to_json(found))
+    output.show_claims(run, found)
     return errors.OK
 
 

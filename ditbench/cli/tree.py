@@ -11,8 +11,8 @@ _Command = TyperCommand | TyperGroup
 
 PANELS = {
     "Measure": ("run", "plan", "doctor", "train"),
-    "Read": ("show", "report", "compare", "list"),
-    "Keep": ("baseline",),
+    "Read": ("show", "report", "compare", "claims", "list"),
+    "Keep": ("baseline", "merge", "migrate", "gc"),
     "Help": ("init", "methods", "models", "schema"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from ditbench.registry import did_you_mean
 from ditbench.store.reading import HEAD, RECORDS, gone, missing, read_head
 
 LATEST = "latest"
+_OF_SUITES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,9 @@ def runs(results: Path) -> tuple[Entry, ...]:
 
 
 def find(results: Path, text: str) -> Path:
-    """The folder of the run that `text` names: a path, an id, the beginning of one, or "latest".
+    """The folder of the run that `text` names: a path, an id or its beginning, "latest", or a suite's file.
 
-    Raises StoreError with what it may have meant.
+    A suite's file stands for its newest run. Raises StoreError with what it may have meant.
     """
     if any((Path(text) / name).is_file() for name in (HEAD, RECORDS)):
         return Path(text)
@@ -46,6 +48,8 @@ def find(results: Path, text: str) -> Path:
         raise StoreError(f"{results}: holds no run; `ditbench run SUITE` makes one")
     if text == LATEST:
         return folders[-1]
+    if text.endswith(_OF_SUITES):
+        return _newest_of(text, results, folders)
     found = [folder for folder in folders if folder.name.startswith(text)]
     exact = [folder for folder in found if folder.name == text]
     if len(exact or found) == 1:
@@ -56,6 +60,14 @@ def find(results: Path, text: str) -> Path:
         )
     names = [LATEST, *(folder.name for folder in folders)]
     raise StoreError(f"{results}: no run {text!r}{did_you_mean(text, names)}")
+
+
+def _newest_of(suite: str, results: Path, folders: list[Path]) -> Path:
+    for folder in reversed(folders):
+        with contextlib.suppress(StoreError):  # what cannot be read is told when it is meant
+            if Path(read_head(folder).suite_path).resolve() == Path(suite).resolve():
+                return folder
+    raise StoreError(f"{results}: holds no run of {suite}; `ditbench run {suite}` makes one")
 
 
 def entries_to_json(entries: Iterable[Entry]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from fakes_runs import cell, failures, fake_run, gate, quality, record, timed
@@ -358,3 +359,16 @@ def test_weights_that_change_under_a_run_are_refused_with_both_digests(tmp_path)
         "put the first back, or start another run"
     )
     assert len(read(writer.folder).records) == 3
+
+
+def test_a_suites_file_stands_for_its_newest_run(tmp_path):
+    suite = tmp_path / "a.yaml"
+    other = tmp_path / "b.yaml"
+    made = []
+    for path in (suite, suite, other):
+        head = replace(fake_run(), suite_path=str(path))
+        with RunWriter.create(tmp_path / "results", head) as writer:
+            made.append(writer.folder)
+    assert find(tmp_path / "results", str(suite)) == made[1]
+    with pytest.raises(StoreError, match=r"holds no run of .*c\.yaml"):
+        find(tmp_path / "results", str(tmp_path / "c.yaml"))
