@@ -273,7 +273,9 @@ def test_a_claim_that_no_cell_is_about_stays_open():
 
 
 def test_a_claim_that_is_not_measured_says_why():
-    failed = replace(gate(cell("monarch", 4)), status=Status.FAILED_GATE, reason="vacuous")
+    failed = replace(
+        gate(cell("monarch", 4)), status=Status.FAILED_GATE, reason="vacuous", metrics={}
+    )
     (found,) = answers(claim(), records=(failed,))
     assert (found.verdict, found.why) == ("not measured", "failed gate: vacuous")
     (found,) = answers(claim(metric="psnr"))
