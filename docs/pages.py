@@ -164,8 +164,8 @@ def _verb(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401 (one of typ
             yield from _verb(f"{name} {inner}", verb)
         return
     context = typer.Context(command, info_name=name)
-    pieces = " ".join(command.collect_usage_pieces(context)[1:]).replace("{", "").replace("}", "")
-    yield f"    {name} {pieces} [OPTIONS]".rstrip() + "\n"
+    pieces = [piece.strip("{}") for piece in command.collect_usage_pieces(context)[1:]]
+    yield f"    {' '.join([name, *pieces, '[OPTIONS]'])}\n"
     yield from _table(("", "", "without it"), map(_parameter, command.params))
 
 

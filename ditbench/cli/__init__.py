@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ditbench import __version__, errors
-from ditbench.cli import doctor, keeping, reading, running, starting
+from ditbench.cli import doctor, keeping, profiling, reading, running, starting
 from ditbench.cli.tree import tree
 from ditbench.run.interrupts import Interrupts, arrived
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 running.add_to(app)
+profiling.add_to(app)
 reading.add_to(app)
 starting.add_to(app)
 keeping.add_to(app)

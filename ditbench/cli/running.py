@@ -129,8 +129,8 @@ def run(
         either(baseline, out, baselines)  # a name that is none shall not cost a night
     choices = Choices(suite, select, tuple(set_ or ()), quick, gpu)
     allowed = Allowance.of(time_budget)
-    with _session(choices) as (server, devices):
-        planned = _plan(choices, server, devices[0])
+    with session_of(choices) as (server, devices):
+        planned = plan_of(choices, server, devices[0])
         folder = _measure(planned, server, devices, out, resume, allowed)
     return _conclude(folder, out, baseline, baselines)
 
@@ -149,8 +149,8 @@ def plan(
     from ditbench import summary
 
     choices = Choices(suite, select, tuple(set_ or ()), quick, gpu)
-    with _session(choices) as (server, (device, *_)):
-        planned = _plan(choices, server, device)
+    with session_of(choices) as (server, (device, *_)):
+        planned = plan_of(choices, server, device)
         rate = server.call(
             "ditbench.measure.catalog:macs_per_second",
             device.name,
@@ -196,7 +196,7 @@ def train(
 
 
 @contextmanager
-def _session(choices: Choices) -> Iterator[tuple[Server, tuple[Device, ...]]]:
+def session_of(choices: Choices) -> Iterator[tuple[Server, tuple[Device, ...]]]:
     """A fork server, and the devices that were asked for; refused where the environment is not fit."""
     from ditbench import environment
     from ditbench.run import device, nvml
@@ -210,7 +210,8 @@ def _session(choices: Choices) -> Iterator[tuple[Server, tuple[Device, ...]]]:
         yield server, chosen
 
 
-def _plan(choices: Choices, server: Server, device: Device) -> Plan:
+def plan_of(choices: Choices, server: Server, device: Device) -> Plan:
+    """The plan of a suite for a device. Raises UsageError and SuiteError where nothing would run."""
     from ditbench import plan as planning
     from ditbench.suite import parse
 

@@ -1,0 +1,165 @@
+"""Where the time of one cell goes: a trace by torch's profiler, and what it amounts to.
+
+The cell runs as it does under the stopwatch, but with labels around its blocks and its attention, put on from
+outside: nothing that is timed elsewhere changes. A profiler slows what it watches, so these are shares and
+never speeds, and no record comes of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch._C._autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from ditbench.jobs import Findings, Job
+from ditbench.measure.bench import Bench, set_up
+
+if TYPE_CHECKING:
+    from torch.autograd.profiler_util import FunctionEventAvg
+
+    from ditbench.attention.base import Layer, Project, Site
+
+TRACE = "trace.json.gz"
+STEPS = 3
+# A browser still opens a trace of so many events; about 20 MiB once it is compressed.
+MOST_EVENTS = 500_000
+_TOP = 12
+_WARM_UPS = 2
+_PREFIX = "ditbench: "
+_RUN, _ATTENTION, _PROJECTIONS = (
+    f"{_PREFIX}{part}" for part in ("sampling run", "attention", "projections")
+)
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """A layer with a label around it, and another around the projections that it asks for."""
+
+    layer: Layer
+
+    @property
+    def stateless(self) -> bool:
+        """As the layer itself."""
+        return self.layer.stateless
+
+    def __call__(self, x: torch.Tensor, project: Project, step: int) -> torch.Tensor:
+        def labelled(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+            with record_function(_PROJECTIONS):
+                return project(x)
+
+        with record_function(_ATTENTION):
+            return self.layer(x, labelled, step)
+
+
+def measure(job: Job, say: Callable[[str], None]) -> Findings:
+    """Profile a few steps of a cell, warm. job.pictures: the folder for the trace.
+
+    facts: `trace` (path), `bytes`, `steps`, `on` ("cpu", "cuda"); seconds of the profiled time there:
+    `total_s`, `core_s`, `projections_s` (absent where the cell is compiled: labels do not survive
+    that); `top`: name, calls and seconds of the operators that took most.
+    """
+    say("loading")
+    bench = set_up(job.cell, job.device)
+    inputs = bench.inputs(range(job.cell.batch_size))
+    if job.cell.compile:
+        bench.denoiser.compile()
+    steps = min(STEPS, job.cell.steps)
+    say("warming up")
+    for _ in range(_WARM_UPS):
+        _run(bench, inputs, steps)
+    say("profiling")
+    with _labelled_blocks(bench):
+        trace = _profiled(bench, inputs, 1)
+        steps = max(1, min(steps, MOST_EVENTS // max(1, _count(trace))))
+        trace = _profiled(bench, inputs, steps)
+    path = job.pictures / TRACE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    trace.export_chrome_trace(str(path))
+    facts = facts_of(trace.key_averages(), bench.device.type, labelled=not job.cell.compile)
+    return Findings(
+        facts={"trace": str(path), "bytes": path.stat().st_size, "steps": steps, **facts}
+    )
+
+
+def _count(trace: profile) -> int:
+    return len(trace.events() or ())  # type: ignore[no-untyped-call]  # torch leaves it so
+
+
+def _run(bench: Bench, inputs: tuple[torch.Tensor, torch.Tensor], steps: int) -> None:
+    bench.denoiser.install(_layers(bench))
+    bench.sample(inputs, steps=steps)
+    if bench.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _layers(bench: Bench) -> Callable[[Site], Layer]:
+    """The cell's placement with labels; without where it is compiled, for the compiler cuts them out."""
+    if bench.cell.compile:
+        return bench.layers
+    return lambda site: _Labelled(bench.layers(site))
+
+
+@contextlib.contextmanager
+def _labelled_blocks(bench: Bench) -> Iterator[None]:
+    """Each block of the model under its number, until the end."""
+    if bench.cell.compile:
+        yield
+        return
+    with contextlib.ExitStack() as hooks:
+        for number, block in enumerate(bench.denoiser.network.transformer_blocks):
+            label = record_function(f"{_PREFIX}block {number}")
+            before = block.register_forward_pre_hook(lambda *_, label=label: _open(label))
+            after = block.register_forward_hook(lambda *_, label=label: _close(label))
+            hooks.callback(before.remove)
+            hooks.callback(after.remove)
+        yield
+
+
+def _open(label: record_function) -> None:
+    label.__enter__()  # type: ignore[no-untyped-call]  # torch leaves it so
+
+
+def _close(label: record_function) -> None:
+    label.__exit__(None, None, None)
+
+
+def _profiled(bench: Bench, inputs: tuple[torch.Tensor, torch.Tensor], steps: int) -> profile:
+    cuda = [ProfilerActivity.CUDA] if bench.device.type == "cuda" else []
+    trace = profile(activities=[ProfilerActivity.CPU, *cuda], acc_events=True)
+    with trace, record_function(_RUN):
+        _run(bench, inputs, steps)
+    return trace
+
+
+def facts_of(events: Iterable[FunctionEventAvg], kind: str, *, labelled: bool) -> dict[str, Any]:
+    """Where the time on the device of this kind ("cpu", "cuda") went."""
+
+    def own(event: FunctionEventAvg) -> float:
+        return float(event.self_cpu_time_total if kind == "cpu" else event.self_device_time_total)
+
+    def whole(event: FunctionEventAvg) -> float:
+        return float(event.cpu_time_total if kind == "cpu" else event.device_time_total)
+
+    # Of a GPU the profiler also lists each kernel, and each label as seen there: the same time once more.
+    called = [event for event in events if event.device_type == DeviceType.CPU]
+    spent = {event.key: whole(event) / 1e6 for event in called if _is_label(event)}
+    operators = [event for event in called if not _is_label(event)]
+    top = sorted(operators, key=own, reverse=True)[:_TOP]
+    facts: dict[str, Any] = {
+        "on": kind,
+        "total_s": spent[_RUN],
+        "top": [[event.key, event.count, own(event) / 1e6] for event in top if own(event)],
+    }
+    if labelled:
+        projections = spent.get(_PROJECTIONS, 0.0)  # a method that replaces them asks for none
+        facts |= {"core_s": spent[_ATTENTION] - projections, "projections_s": projections}
+    return facts
+
+
+def _is_label(event: FunctionEventAvg) -> bool:
+    return str(event.key).startswith(_PREFIX)

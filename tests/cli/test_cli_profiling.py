@@ -1,0 +1,33 @@
+"""The parent's side of `ditbench profile`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from fakes_runs import cell
+
+from ditbench import errors
+from ditbench.cli import profiling
+from ditbench.records import LARGEST
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.UsageError, match=r"file/x: cannot be written: Not a directory$"):
+        profiling._folder(tmp_path / "file/x", tmp_path, cell())
+
+
+def test_without_a_wish_each_profile_has_a_folder_of_its_own(tmp_path):
+    folder = profiling._folder(None, tmp_path, cell())
+    assert folder.parent == tmp_path / "profiles"
+    assert folder.name.endswith(cell().key)
+
+
+def test_a_search_for_the_largest_batch_is_no_cell_to_profile():
+    with pytest.raises(errors.UsageError, match="name one, as with --set batch_size=8"):
+        profiling._with_a_batch(dataclasses.replace(cell(), batch_size=LARGEST))
+
+
+def test_a_cell_that_fails_is_exit_3():
+    assert profiling.CellFailedError("x").exit_code == errors.CELLS_FAILED
