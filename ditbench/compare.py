@@ -396,7 +396,8 @@ def _codes(
     holds = {
         # A run that was cut off has cells without a result, even where each that it has is good.
         errors.CELLS_FAILED: not candidate.finished
-        or any(row.status is not Status.OK and not row.status.known_before for row in rows),
+        or any(row.status is not Status.OK and not row.status.known_before for row in rows)
+        or any(row.unjudged for row in rows),
         errors.PERFORMANCE: any(one.verdict is Verdict.REGRESSED for one in findings),
         errors.ENVIRONMENT: bool(refusals(candidate.environment)) or any(row.unfit for row in rows),
         errors.NOTHING_COMPARABLE: required and not judged,

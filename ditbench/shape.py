@@ -157,6 +157,7 @@ HEAD = {
     "command": TEXT,
     "started": LINE,
     "finished": FLAG,
+    "stopped": LINE,
     "environment": SCALARS,
     "code": OBJECT,
     "planned": LIST,

@@ -110,7 +110,10 @@ def candidates(
 
 
 def choose_all(
-    wanted: str | None, nvml: Nvml | None, environ: Mapping[str, str]
+    wanted: str | None,
+    nvml: Nvml | None,
+    environ: Mapping[str, str],
+    sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[Device, ...]:
     """The devices to measure on, one cell at a time on each.
 
@@ -118,13 +121,13 @@ def choose_all(
     Raises what `choose` raises, and UnfitError where GPUs differ: their times could not stand side by side.
     """
     if wanted is None or (wanted != "all" and "," not in wanted):
-        return (choose(wanted, nvml, environ),)
+        return (choose(wanted, nvml, environ, sleep),)
     names = [name.strip() for name in wanted.split(",") if name.strip()]
     if wanted == "all":
         names = [gpu.uuid for gpu in visible(inventory(nvml), environ)]
     if not names:
         raise UnfitError(f"--gpu {wanted}: there is no GPU")
-    devices = tuple(choose(name, nvml, environ) for name in names)
+    devices = tuple(choose(name, nvml, environ, sleep) for name in names)
     _check_together(wanted, devices)
     return devices
 

@@ -64,7 +64,9 @@ class Ledger:
             return None
         reason = f"no softmax pictures to judge by: {failed.reason}"
         return Answer(
-            Findings(failed.status, reason), datetime.now(UTC).isoformat(timespec="seconds"), 0.0
+            Findings(failed.status, reason, facts={"unjudged": key}),
+            datetime.now(UTC).isoformat(timespec="seconds"),
+            0.0,
         )
 
     def _pointless(self, job: Job) -> bool:

@@ -120,6 +120,11 @@ def _parameters(suspect: Suspect) -> str:
     )
 
 
+def _unjudged(suspect: Suspect) -> str:
+    reason = suspect.evidence.unjudged
+    return f"pictures not judged: {reason}" if reason else ""
+
+
 def _untimed(suspect: Suspect) -> str:
     ok = not suspect.evidence.reason and not suspect.evidence.cell.finds_batch
     return "not timed" if suspect.timing and ok and not suspect.evidence.times else ""
@@ -177,6 +182,7 @@ _DOUBTS: tuple[Callable[[Suspect], str], ...] = (
     _uncounted,
     _parameters,
     _untimed,
+    _unjudged,
     _alone,
     _wide,
     _unsteady,

@@ -35,8 +35,17 @@ class Evidence:
     @cached_property
     def worst(self) -> Record | None:
         """The record that makes the cell not ok; the first of the worst kind."""
-        failed = [one for one in (*self.own, *self.shared) if one.status is not Status.OK]
+        failed = [
+            one
+            for one in (*self.own, *self.shared)
+            if one.status is not Status.OK and not _is_unjudged(one)
+        ]
         return max(failed, key=lambda one: _SEVERITY[one.status], default=None)
+
+    @property
+    def unjudged(self) -> str:
+        """Why its pictures were not judged, where that is no fault of its own; its times stand."""
+        return next((one.reason for one in self.shared if _is_unjudged(one)), "")
 
     @property
     def status(self) -> Status:
@@ -165,6 +174,11 @@ class Evidence:
         if tail := self.pictures.metrics.get("psnr"):
             found["psnr_p5"] = exactly(stats.percentile(tail, 0.05), len(tail))
         return found
+
+
+def _is_unjudged(record: Record) -> bool:
+    """Whether a record says that another cell's pictures, by which these are judged, failed."""
+    return record.stage is Stage.QUALITY and "unjudged" in record.facts
 
 
 def gather(run: Run) -> tuple[Evidence, ...]:

@@ -6,11 +6,17 @@ import pytest
 from fakes_run import FakeGpu, FakeNvml
 
 from ditbench.errors import UnfitError, UsageError
-from ditbench.run.device import CPU, choose_all, facts_of
+from ditbench.run import device
+from ditbench.run.device import CPU, facts_of
 from ditbench.units import parse_seconds, parse_size
 
 ONE = "GPU-11111111-aaaa"
 TWO = "GPU-22222222-bbbb"
+
+
+def choose_all(wanted, nvml, environ):
+    """Without the time in which a GPU is watched before it is called idle."""
+    return device.choose_all(wanted, nvml, environ, sleep=lambda _seconds: None)
 
 
 def two(**more):

@@ -98,6 +98,7 @@ def test_pictures_without_softmaxs_are_a_record_that_says_so():
         Status.CRASHED,
     )
     assert last.reason == "no softmax pictures to judge by: segmentation fault (SIGSEGV)"
+    assert last.facts["unjudged"] == cell("softmax").quality_key
     assert ("sdpa", Stage.QUALITY, 0) not in server.ran
 
 

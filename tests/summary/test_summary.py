@@ -22,6 +22,8 @@ from fakes_runs import (
     timed,
 )
 
+from ditbench.compare import compare
+from ditbench.errors import CELLS_FAILED
 from ditbench.records import LARGEST, Choice, Sampling, Stage, Status
 from ditbench.summary import Estimate, Fit, Summary, claims_to_json, rows_to_json, summarise
 
@@ -107,6 +109,35 @@ def test_the_worst_stage_decides():
     crash = record(of, Stage.QUALITY, status=Status.CRASHED, reason="SIGSEGV")
     found = row(of, gate(of), oom, crash)
     assert (found.status, found.reason) == (Status.CRASHED, "pictures: SIGSEGV")
+
+
+def unjudged(of, judge):
+    return record(
+        of,
+        Stage.QUALITY,
+        status=Status.CRASHED,
+        reason="no softmax pictures to judge by: SIGSEGV",
+        facts={"unjudged": judge.quality_key},
+    )
+
+
+def test_a_cell_whose_pictures_nobody_could_judge_keeps_its_time_and_says_why():
+    of, judge = cell("monarch"), cell("softmax")
+    crash = record(judge, Stage.QUALITY, status=Status.CRASHED, reason="SIGSEGV")
+    records = (*good(judge, 0.4, exact=True), crash, *good(of, 0.5), unjudged(of, judge))
+    found = row(of, *records)
+    assert (found.status, found.reason) == (Status.OK, "")
+    assert found.estimates["latency"].value == 0.5
+    assert "latent_drift" not in found.estimates
+    assert "pictures not judged: no softmax pictures to judge by: SIGSEGV" in found.doubts
+    assert row(judge, *records).status is Status.CRASHED
+
+
+def test_a_run_with_pictures_that_nobody_could_judge_is_not_called_fine():
+    """Softmax may be in a run for its pictures alone: then no cell of its own tells of the failure."""
+    of = cell("monarch")
+    run = fake_run(*good(of, 0.5), unjudged(of, cell("softmax")), planned=(of,))
+    assert compare(run, None, "").exit_codes == {CELLS_FAILED}
 
 
 def test_a_planned_cell_without_a_record_is_not_ok():
