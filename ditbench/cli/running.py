@@ -306,7 +306,7 @@ def _writer(head: Run, out: Path, resume: str) -> RunWriter:
     writer = store.RunWriter.resume(earlier.folder)
     writer.stop("")
     for problem in writer.run.problems:
-        print(f"ditbench: {problem}; kept aside, to be measured again", file=sys.stderr)
+        output.warn(f"{problem}; what it held is measured again")
     return writer
 
 

@@ -312,9 +312,12 @@ def _exit_text(talk: _Conversation) -> str:
 
 def _ran_out_in_c(log: Path) -> bool:
     """Whether C++ said so before it aborted."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 65536))
-        return b"std::bad_alloc" in file.read()
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 65536))
+            return b"std::bad_alloc" in file.read()
+    except OSError:  # the log was deleted under the run
+        return False
 
 
 @contextlib.contextmanager

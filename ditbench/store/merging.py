@@ -24,6 +24,7 @@ from ditbench.store.sameness import Weights, unlike
 from ditbench.store.seal import sealed
 from ditbench.store.writing import slug, to_plain
 
+TELEMETRY = "telemetry.jsonl"
 UNDER_WAY = ".merging-"
 _AGAIN = "merge again"
 
@@ -68,6 +69,8 @@ def merge(folders: Sequence[Path], results: Path, command: str) -> Merged:
         planned=tuple({cell.key: cell for run in runs for cell in run.planned}.values()),
         claims=tuple({canonical(one): one for run in runs for one in run.claims}.values()),
         origins=tuple(map(_origin, runs)),
+        selected=_selected(runs),
+        stopped="; ".join(dict.fromkeys(run.stopped for run in runs if run.stopped)),
     )
     with writing(head.folder, _AGAIN):
         try:
@@ -129,6 +132,12 @@ def _same(one: Record, other: Record) -> bool:
     return canonical(to_plain(one)) == canonical(to_plain(other))
 
 
+def _selected(runs: Sequence[Run]) -> str:
+    """The -k of all of them together; none where one of them ran the whole suite."""
+    given = dict.fromkeys(run.selected for run in runs)
+    return "" if "" in given else "|".join(f"(?:{one})" for one in given)
+
+
 def _origin(run: Run) -> dict[str, object]:
     """What a merged head says of one of its runs."""
     return {
@@ -149,9 +158,10 @@ def _write(head: Run, kept: Iterable[_Kept], runs: Iterable[Run]) -> None:
     for one in kept:
         for path in _belongings(one):
             shutil.copy2(path, head.folder / path.relative_to(one.run.folder))
-    aside = [run.folder / REJECTED for run in runs if (run.folder / REJECTED).exists()]
-    if aside:
-        write_whole(head.folder / REJECTED, b"".join(path.read_bytes() for path in aside), _AGAIN)
+    for name in (REJECTED, TELEMETRY):  # one run's behind the other's
+        parts = [run.folder / name for run in runs if (run.folder / name).exists()]
+        if parts:
+            write_whole(head.folder / name, b"".join(part.read_bytes() for part in parts), _AGAIN)
     text = "".join(sealed(to_plain(one.record)) + "\n" for one in kept)
     write_whole(head.folder / RECORDS, text, _AGAIN)
     write_whole(head.folder / HEAD, sealed(head_to_json(head), indent=1) + "\n", _AGAIN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,11 +71,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Lines:
-    """A file of records: those that could be read, what was wrong with the others, and these verbatim."""
+    """A file of records: those that could be read, what was wrong with the others, and these verbatim.
+
+    places: the indexes of the rejected among all lines.
+    """
 
     records: tuple[Record, ...]
     problems: tuple[str, ...]
     rejected: tuple[bytes, ...]
+    places: tuple[int, ...]
 
 
 def read(folder: Path) -> Run:
@@ -149,29 +154,29 @@ def head_to_json(run: Run) -> dict[str, Any]:
 def parse(path: Path, data: bytes, first: int = 1) -> Lines:
     """The records in these bytes. first: the number of the first line, for people."""
     records: dict[tuple[str, str, int], Record] = {}
-    problems: list[str] = []
-    rejected: list[bytes] = []
+    problems: dict[int, str] = {}
     read_cell = _remembering()
     lines = data.split(b"\n")
-    torn = len(lines) if lines[-1] else 0  # a whole last line leaves nothing behind its newline
-    for number, line in enumerate(lines if torn else lines[:-1], start=1):
+    torn = (
+        len(lines) - 1 if lines[-1] else None
+    )  # a whole last line leaves nothing behind its newline
+    for index, line in enumerate(lines if lines[-1] else lines[:-1]):
         try:
             record = to_record(line, read_cell)
         except _MALFORMED as error:
-            cause = "torn: the line breaks off" if number == torn else cause_of(error)
-            problems.append(f"{path}:{first + number - 1}: {cause}")
-            rejected.append(line)
+            problems[index] = "torn: the line breaks off" if index == torn else cause_of(error)
             continue
-        identity = (record.key, record.stage, record.replicate)
-        if identity in records:
-            problems.append(
-                f"{path}:{first + number - 1}: a second {record.stage} record of replicate "
-                f"{record.replicate} of {record.cell.id}; the first is kept"
+        if records.setdefault((record.key, record.stage, record.replicate), record) is not record:
+            problems[index] = (
+                f"a second {record.stage} record of replicate {record.replicate} of "
+                f"{record.cell.id}; the first is kept"
             )
-            rejected.append(line)
-            continue
-        records[identity] = record
-    return Lines(tuple(records.values()), tuple(problems), tuple(rejected))
+    return Lines(
+        records=tuple(records.values()),
+        problems=tuple(f"{path}:{first + index}: {cause}" for index, cause in problems.items()),
+        rejected=tuple(lines[index] for index in problems),
+        places=tuple(problems),
+    )
 
 
 def to_record(line: bytes, read_cell: Callable[[Mapping[str, Any]], Cell]) -> Record:
@@ -213,6 +218,8 @@ def keep_aside(folder: Path, rejected: tuple[bytes, ...]) -> None:
     if fresh := [line for line in dict.fromkeys(rejected) if line not in known]:
         with path.open("ab") as file:
             file.write(b"".join(line + b"\n" for line in fresh))
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def cause_of(error: Exception) -> str:

@@ -84,18 +84,21 @@ class RunWriter:
 
     @classmethod
     def resume(cls, folder: Path) -> Self:
-        """Go on with a run: a torn last line is moved to records.rejected.jsonl. Raises StoreError."""
+        """Go on with a run: lines that cannot be read are moved to records.rejected.jsonl.
+
+        Raises StoreError. Where lines were lost the run has not come to its end any more.
+        """
         read_head(folder)  # so that what is no run is refused before anything is written into it
         if reason := gone(folder):
             raise StoreError(reason)
         with contextlib.ExitStack() as held:
             lock = held.enter_context(locked(folder))
-            with writing(folder / RECORDS):
-                problems = _cut_torn(folder)
             run = read(folder)
-            return cls._opened(
-                dataclasses.replace(run, problems=problems + run.problems), lock, held
-            )
+            with writing(folder / RECORDS):
+                _mend(folder)
+            if run.problems and run.finished:
+                _write_head(dataclasses.replace(run, finished=False, written=None))
+            return cls._opened(run, lock, held)
 
     @classmethod
     def _opened(cls, run: Run, lock: IO[str], held: contextlib.ExitStack) -> Self:
@@ -230,24 +233,20 @@ def _write_head(run: Run) -> None:
     write_whole(run.folder / HEAD, sealed(head_to_json(run), indent=1) + "\n")
 
 
-def _cut_torn(folder: Path) -> tuple[str, ...]:
-    """Move a last line that breaks off out of the way, or end it where only its newline is missing."""
+def _mend(folder: Path) -> None:
+    """Take out of the records what cannot be read, and end the last line; what was taken out is kept aside.
+
+    So a run that is gone on with measures these again, and is whole when it has ended.
+    """
     path = folder / RECORDS
-    data = load(path) if path.exists() else b""
-    start = data.rfind(b"\n") + 1
-    if start == len(data):
-        return ()
-    torn = parse(path, data[start:], first=data.count(b"\n") + 1)
-    with path.open("r+b") as file:
-        if torn.rejected:
-            keep_aside(folder, torn.rejected)
-            file.truncate(start)
-        else:
-            file.seek(0, os.SEEK_END)
-            file.write(b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return torn.problems
+    data = load(path)
+    lines = parse(path, data)
+    if not lines.problems and (not data or data.endswith(b"\n")):
+        return
+    keep_aside(folder, lines.rejected)
+    out = set(lines.places)
+    whole = [line for index, line in enumerate(data.split(b"\n")) if index not in out and line]
+    write_whole(path, b"".join(line + b"\n" for line in whole))
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 (any JSON)

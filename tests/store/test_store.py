@@ -340,7 +340,7 @@ def test_a_writer_that_cannot_open_its_run_lets_go_of_it(tmp_path, monkeypatch):
 
     folder = written(tmp_path, RUN.records[:1])
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "_cut_torn", refuses)
+        patch.setattr(writing, "_mend", refuses)
         with pytest.raises(StoreError, match="Input/output error"):
             RunWriter.resume(folder)
     RunWriter.resume(folder).close()
@@ -372,3 +372,27 @@ def test_a_suites_file_stands_for_its_newest_run(tmp_path):
     assert find(tmp_path / "results", str(suite)) == made[1]
     with pytest.raises(StoreError, match=r"holds no run of .*c\.yaml"):
         find(tmp_path / "results", str(tmp_path / "c.yaml"))
+
+
+def test_going_on_takes_out_what_cannot_be_read_so_that_the_run_is_whole_when_it_ends(tmp_path):
+    folder = written(tmp_path)
+    whole = lines(folder)
+    damaged = whole[4].replace(b'"seconds": 1.5', b'"seconds": 1.6')
+    (folder / "records.jsonl").write_bytes(
+        b"".join([*whole[:4], damaged, *whole[5:7], whole[2], *whole[7:-1]])
+    )
+    problems = read(folder).problems
+    assert len(problems) == 2  # a changed digit and a duplicate, as many lines as there were
+    with RunWriter.resume(folder) as writer:
+        assert writer.run.problems == problems
+        assert not read(folder).finished
+        ended = done(writer.run)
+        again = [one for one in RUN.records if (one.key, one.stage, one.replicate) not in ended]
+        assert again == [RUN.records[4], RUN.records[-1]]
+        for one in again:
+            writer.append(one)
+        writer.finish()
+    back = read(folder)
+    assert (back.problems, back.finished, back.written) == ((), True, len(RUN.records))
+    assert set(lines(folder)) == set(whole)
+    assert (folder / "records.rejected.jsonl").read_bytes() == damaged + whole[2]

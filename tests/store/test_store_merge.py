@@ -15,6 +15,7 @@ from ditbench.records import Stage, Status
 from ditbench.store import RunWriter, find, merge, read, runs
 
 SOFT, SDPA = cell(), cell("sdpa")
+EFFORT = {"timing": {"repeats": 9, "processes": 1}, "quality": {"samples": 0}, "metrics": []}
 COMMAND = "ditbench merge a b"
 
 
@@ -97,7 +98,7 @@ def test_what_the_plan_refused_twice_is_the_same_though_it_was_said_at_another_t
             {"environment": Environment(FACTS | {"torch": "2.14.0", "cpus": 4})},
             "cpus: 2 -> 4; torch: 2.13.0 -> 2.14.0",
         ),
-        ({"effort": {"timing": {"repeats": 9}}}, "timing.repeats: not given -> 9"),
+        ({"effort": EFFORT}, "timing.repeats: not given -> 9"),
         ({"code": {"version": "0.2.0", "commit": "0123abcd", "dirty": False}}, "version: 0.1.0 ->"),
         ({"gate": {"latency": 0.5}}, "gate: {'latency': 0.02} -> {'latency': 0.5}"),
         ({"suite": "other"}, "is of suite 'fashion', run"),
@@ -174,3 +175,15 @@ def test_the_verb_names_the_folder_and_what_was_left_out(tmp_path, capsys):
     head = json.loads((made / "run.json").read_text())
     assert head["command"] == f"ditbench merge {first.name} {second.name}"
     assert read(made).environment == ENVIRONMENT
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "both"), [("a", "b", "(?:a)|(?:b)"), ("a", "a", "(?:a)"), ("a", "", "")]
+)
+def test_what_k_left_out_of_both_is_left_out_of_the_merged_run(tmp_path, first, second, both):
+    one = written(tmp_path, *one_of(SOFT), selected=first)
+    other = written(tmp_path, *one_of(SDPA), selected=second)
+    (one / "telemetry.jsonl").write_text("{}\n")
+    made = merge([one, other], tmp_path, COMMAND)
+    assert read(made.folder).selected == both
+    assert (made.folder / "telemetry.jsonl").read_text() == "{}\n"
