@@ -126,7 +126,8 @@ def run(
     if baseline and baseline != "none":
         from ditbench.cli.concluding import either
 
-        either(baseline, out, baselines)  # a name that is none shall not cost a night
+        # A name that is none shall not cost a night, and "latest" is the latest before this run.
+        baseline = either(baseline, out, baselines)[1].name
     choices = Choices(suite, select, tuple(set_ or ()), quick, gpu)
     allowed = Allowance.of(time_budget)
     with session_of(choices) as (server, devices):

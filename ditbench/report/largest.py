@@ -100,7 +100,7 @@ def _row(row: Row, group: _Group, names: words.Names) -> tuple[Value, ...]:
         lambda _fit: Value("; ".join(row.doubts) or "none", order=len(row.doubts)),
     )
     name = names.method(row.cell)
-    kind = "no attention: the bound, not a method" if is_bound(row) else ""
+    kind = "no attention at all, so no method" if is_bound(row) else ""
     return Value(name, kind, name.casefold()), *(fill(row.fit) for fill in fills if row.fit)
 
 

@@ -43,7 +43,7 @@ def test_methods_stand_by_how_many_fit(group):
     assert [value.text for value in column(group, "method")] == [
         "identity", "sdpa", "nystromformer", "softmax",
     ]  # fmt: skip
-    assert column(group, "method")[0].detail == "no attention: the bound, not a method"
+    assert column(group, "method")[0].detail == "no attention at all, so no method"
 
 
 def test_each_batch_says_what_did_not_fit_or_that_the_search_ended_first(group):
