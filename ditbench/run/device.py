@@ -23,6 +23,8 @@ from ditbench.run.nvml import Gpu, Nvml, inventory, watched
 # A driver keeps some memory of an idle card for itself: up to about half a GiB on the largest.
 IDLE_MEMORY = 2**30
 IDLE_UTILISATION = 0.05
+ALL = "all"
+_ONCE = "name each GPU once, and nothing but GPUs"
 _REQUEST = re.compile(r"\d+(:\d+)?|(GPU|MIG)-[0-9A-Za-z/-]*", re.IGNORECASE)
 
 
@@ -92,23 +94,6 @@ def choose(
     raise UnfitError(f"no GPU is idle: {told}. Wait, or measure on the CPU with --gpu cpu")
 
 
-def candidates(
-    wanted: str | None,
-    nvml: Nvml | None,
-    environ: Mapping[str, str],
-    sleep: Callable[[float], None] = time.sleep,
-) -> tuple[Gpu, ...]:
-    """The GPUs that may be meant, busy ones too, watched for two seconds; none where the CPU is meant.
-
-    Arguments and errors as of `choose`, but that a busy GPU is none.
-    """
-    if wanted == "cpu":
-        return ()
-    gpus = inventory(nvml)
-    seen = visible(gpus, environ) if wanted is None else _wanted(wanted, gpus, environ)
-    return watched(nvml, seen, sleep=sleep) if seen and nvml else ()
-
-
 def choose_all(
     wanted: str | None,
     nvml: Nvml | None,
@@ -120,16 +105,37 @@ def choose_all(
     wanted: as for `choose`, several with commas between them, or "all" that CUDA_VISIBLE_DEVICES leaves.
     Raises what `choose` raises, and UnfitError where GPUs differ: their times could not stand side by side.
     """
-    if wanted is None or (wanted != "all" and "," not in wanted):
+    if wanted != ALL and "," not in (wanted or ""):
         return (choose(wanted, nvml, environ, sleep),)
-    names = [name.strip() for name in wanted.split(",") if name.strip()]
-    if wanted == "all":
-        names = [gpu.uuid for gpu in visible(inventory(nvml), environ)]
-    if not names:
+    seen = candidates(wanted, nvml, environ, sleep)
+    if not seen:
         raise UnfitError(f"--gpu {wanted}: there is no GPU")
-    devices = tuple(choose(name, nvml, environ, sleep) for name in names)
-    _check_together(wanted, devices)
+    for gpu in seen:
+        if reason := busy(gpu):
+            raise UnfitError(f"--gpu {wanted}: {gpu.name} ({gpu.uuid}) {reason}")
+    devices = tuple(map(Device, seen))
+    _check_together(str(wanted), devices)
     return devices
+
+
+def candidates(
+    wanted: str | None,
+    nvml: Nvml | None,
+    environ: Mapping[str, str],
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[Gpu, ...]:
+    """The GPUs that may be meant, busy ones too, watched for two seconds; none where the CPU is meant.
+
+    Arguments and errors as of `choose_all`, but that busy and different GPUs are none.
+    """
+    if wanted == "cpu":
+        return ()
+    gpus = inventory(nvml)
+    if wanted is None or wanted == ALL:
+        seen = visible(gpus, environ)
+    else:
+        seen = tuple(_wanted(name, gpus, environ) for name in _names(wanted))
+    return watched(nvml, seen, sleep=sleep) if seen and nvml else ()
 
 
 def facts_of(devices: Sequence[Device]) -> Mapping[str, Scalar]:
@@ -141,10 +147,10 @@ def facts_of(devices: Sequence[Device]) -> Mapping[str, Scalar]:
 
 
 def _check_together(wanted: str, devices: Sequence[Device]) -> None:
-    """Raises UsageError for a device named twice or a CPU among GPUs, UnfitError for GPUs that differ."""
+    """Raises UsageError for a device named twice, UnfitError for GPUs that differ."""
     first, *others = devices
-    if CPU in devices or len({device.name for device in devices}) < len(devices):
-        raise UsageError(f"--gpu {wanted}: name each GPU once, and nothing but GPUs")
+    if len({device.name for device in devices}) < len(devices):
+        raise UsageError(f"--gpu {wanted}: {_ONCE}")
     different = [
         f"{name} is {first.facts.get(name)} on {first.name} and {other.facts.get(name)} on {other.name}"
         for other in others
@@ -205,14 +211,24 @@ def _used(gpu: Gpu) -> str:
     return ""
 
 
-def _wanted(wanted: str, gpus: Sequence[Gpu], environ: Mapping[str, str]) -> tuple[Gpu, ...]:
+def _names(wanted: str) -> list[str]:
+    """Each GPU of a list. Raises UsageError for the CPU among them."""
+    if "," not in wanted:
+        return [wanted]
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    if "cpu" in names:
+        raise UsageError(f"--gpu {wanted}: {_ONCE}")
+    return names
+
+
+def _wanted(wanted: str, gpus: Sequence[Gpu], environ: Mapping[str, str]) -> Gpu:
     if not _REQUEST.fullmatch(wanted):
         raise UsageError(f"--gpu {wanted}: say an index as nvidia-smi counts, a UUID, or cpu")
     gpu = _find(wanted, gpus, "--gpu")
     if gpu not in visible(gpus, environ):
         setting = environ["CUDA_VISIBLE_DEVICES"]
         raise UnfitError(f"--gpu {wanted} is outside CUDA_VISIBLE_DEVICES={setting}")
-    return (gpu,)
+    return gpu
 
 
 def _find(entry: str, gpus: Sequence[Gpu], asker: str) -> Gpu:

@@ -24,7 +24,7 @@ def two(**more):
 
 
 def names(wanted, nvml, environ=None):
-    return [device.name for device in choose_all(wanted, nvml, environ or {})]
+    return [one.name for one in choose_all(wanted, nvml, environ or {})]
 
 
 def test_one_device_is_chosen_as_ever():
@@ -39,6 +39,12 @@ def test_several_are_named_with_commas_or_all_together(wanted):
 
 def test_all_is_what_the_environment_leaves():
     assert names("all", two(), {"CUDA_VISIBLE_DEVICES": TWO}) == [TWO]
+
+
+def test_all_of_them_are_watched_together_for_two_seconds():
+    slept = []
+    device.choose_all("all", two(), {}, sleep=slept.append)
+    assert sum(slept) == pytest.approx(2.0)
 
 
 def test_their_card_names_all_of_them():
