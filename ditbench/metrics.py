@@ -63,7 +63,14 @@ _TABLE = (
         16 * 2**20,
     ),
     Metric("peak_reserved", "B", "lower", Stage.TIME, "peak held by torch's allocator", 16 * 2**20),
-    Metric("device_used", "B", "lower", Stage.TIME, "what NVML sees on the device", 16 * 2**20),
+    Metric(
+        "device_used",
+        "B",
+        "lower",
+        Stage.TIME,
+        "what NVML says this process holds on the device; where it cannot say, what everyone does",
+        16 * 2**20,
+    ),
     Metric(
         "peak_resident",
         "B",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,10 +30,15 @@ class Peak:
     device: torch.device
     start_bytes: int
     was_reset: bool = True
+    used_by: str = ""
 
     def reset(self) -> None:
-        """Begin anew. Where the kernel does not allow it the peak is the whole process's, and says so."""
+        """Begin anew. Where the kernel does not allow it the peak is the whole process's, and says so.
+
+        On a GPU the allocator gives back what the warm-up left unused, which it would hold on to else.
+        """
         if self.device.type == "cuda":
+            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self.device)
             return
         try:
@@ -41,17 +49,40 @@ class Peak:
     def read(self) -> dict[str, tuple[float, ...]]:
         """Bytes by metric name."""
         if self.device.type == "cuda":
-            free, total = torch.cuda.mem_get_info(self.device)
+            reserved = torch.cuda.max_memory_reserved(self.device)
+            used = _own_share(os.environ.get("CUDA_VISIBLE_DEVICES", ""), reserved)
+            self.used_by = "this process" if used else "everyone on the device"
+            if used is None:
+                free, total = torch.cuda.mem_get_info(self.device)
+                used = total - free
             return {
                 "peak_allocated": (float(torch.cuda.max_memory_allocated(self.device)),),
-                "peak_reserved": (float(torch.cuda.max_memory_reserved(self.device)),),
-                "device_used": (float(total - free),),
+                "peak_reserved": (float(reserved),),
+                "device_used": (float(used),),
             }
         return {"peak_resident": (float(_status("VmHWM") - self.start_bytes),)}
 
-    def facts(self) -> dict[str, bool]:
-        """Whether the peak leaves the warm-up out."""
-        return {"peak_without_warmup": self.was_reset}
+    def facts(self) -> dict[str, Any]:
+        """Whether the peak leaves the warm-up out; on a GPU, after `read`, whose use of it was told."""
+        told = {"device_used_by": self.used_by} if self.used_by else {}
+        return {"peak_without_warmup": self.was_reset, **told}
+
+
+def _own_share(uuid: str, held: int) -> int | None:
+    """Bytes that NVML says this process has on a device, CUDA's own among them; None where it cannot say.
+
+    In a container NVML gives the host's process numbers, and ours may be another's there: less than torch's
+    own allocator holds is not ours. held: bytes of the allocator.
+    """
+    try:
+        nvml = importlib.import_module("pynvml")
+        nvml.nvmlInit()
+        device = nvml.nvmlDeviceGetHandleByUUID(uuid)
+        processes = nvml.nvmlDeviceGetComputeRunningProcesses(device)
+    except Exception:  # noqa: BLE001 (NVML is a help, never a need; its errors are made when it is loaded)
+        return None
+    used = next((one.usedGpuMemory for one in processes if one.pid == os.getpid()), None)
+    return used if used is not None and used >= held else None
 
 
 def _status(field: str) -> int:

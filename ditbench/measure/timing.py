@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 
 from ditbench.jobs import Findings, Job
-from ditbench.measure import memory
+from ditbench.measure import caches, memory
 from ditbench.measure.bench import Bench, set_up
 from ditbench.records import Status
 from ditbench.stopping import Stopping, Warmup
@@ -131,7 +131,12 @@ class Series:
 
 
 def run(job: Job, say: Callable[[str], None]) -> Findings:
-    """Time one cell in this process, which has run nothing before."""
+    """Time one cell in this process, which has run nothing before, with nothing compiled beforehand."""
+    with caches.empty():
+        return _time(job, say)
+
+
+def _time(job: Job, say: Callable[[str], None]) -> Findings:
     start_bytes = memory.resident()
     timing = job.timing
     warmup = Warmup(timing.warmup, timing.warmup_cap_s)
@@ -146,6 +151,8 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
     warm = runs.until(warmup.over, lambda n: say(f"warm-up {n}"))
     peak = memory.Peak(bench.device, start_bytes)
     peak.reset()
+    if bench.device.type == "cuda":
+        runs.once()  # the allocator gave its memory back, and takes it again here, untimed
     timed = runs.until(
         lambda seconds, elapsed_s: bool(stopping.reason(seconds, elapsed_s)),
         lambda n: say(f"timing {n}"),

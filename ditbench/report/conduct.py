@@ -158,6 +158,9 @@ def _memory(records: list[Record]) -> str:
             f" In {words.plural(len(warm), 'process', 'es')} the kernel could not reset the peak, "
             "which includes the warm-up there."
         )
+    used = {str(r.facts["device_used_by"]) for r in records if "device_used_by" in r.facts}
+    if used:
+        said += f" Use of the device is that of {' or '.join(sorted(used))}, when the timed calls ended."
     return said if records else ""
 
 

@@ -267,7 +267,8 @@ def test_a_gpu_with_a_torch_for_cpus_is_a_reason_and_not_a_crash(monkeypatch):
 def test_a_worker_on_another_gpu_than_the_chosen_one_refuses(monkeypatch):
     other = type("Properties", (), {"uuid": "1111"})
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _index: other)
-    with pytest.raises(UnfitError, match="was to run on GPU-2222 and sees GPU-1111"):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UnfitError, match="was to run on GPU-2222 alone and sees GPU-1111"):
         set_up(cell("softmax"), "GPU-2222")
 
 
