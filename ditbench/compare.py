@@ -394,8 +394,9 @@ def _codes(
         for one in findings
     )
     holds = {
-        # A run that was cut off has cells without a result, even where each that it has is good.
+        # A run that was cut off or damaged lacks results, even where each that it has is good.
         errors.CELLS_FAILED: not candidate.finished
+        or bool(candidate.problems)
         or any(row.status is not Status.OK and not row.status.known_before for row in rows)
         or any(row.unjudged for row in rows),
         errors.PERFORMANCE: any(one.verdict is Verdict.REGRESSED for one in findings),

@@ -169,3 +169,35 @@ def test_a_run_of_schema_1_cannot_go_on_because_it_kept_no_effort():
 def test_a_run_never_goes_on_with_other_cells():
     with pytest.raises(UsageError, match="plans other cells than that run did; give the suite, -k"):
         _check_same(fake_run(*records()), fake_run(gate(cell("sdpa"))))
+
+
+def of_schema_1(run):
+    """The run as ditbench 0.1 left it, its verdict too, which did not say what it was compared with."""
+
+    def old(text):
+        plain = {name: value for name, value in json.loads(text).items() if name != "sum"}
+        since = ("effort", "written", "origins", "selected", "stopped", "against")
+        return json.dumps({k: v for k, v in plain.items() if k not in since} | {"schema": 1})
+
+    records = run.folder / "records.jsonl"
+    records.write_text("".join(old(line) + "\n" for line in records.read_text().splitlines()))
+    for name in ("run.json", "verdict.json"):
+        (run.folder / name).write_text(old((run.folder / name).read_text()))
+
+
+@pytest.mark.parametrize("lifted", [False, True])
+def test_a_run_of_schema_1_is_rendered_again_and_its_verdict_says_the_same(
+    tmp_path, ditbench, lifted
+):
+    first, second = written(tmp_path / "results"), written(tmp_path / "results", 0.2)
+    ditbench("report", second.id, "--baseline", first.id)
+    before = verdict(second)
+    of_schema_1(second)
+    if lifted:
+        assert cli.main(["migrate", str(second.folder)]) == 0
+    code, _, told = ditbench("report", second.id)
+    assert code == 0, told
+    after = verdict(second)
+    assert after["findings"] == before["findings"]
+    assert after == before
+    assert "does not say what it was compared with" in told

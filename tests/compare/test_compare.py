@@ -489,3 +489,8 @@ def test_a_selected_cell_that_is_gone_is_missing_all_the_same():
     missing = [one for one in result.findings if one.verdict is Verdict.MISSING]
     assert [one.cell.attention.name for one in missing] == ["sdpa"]
     assert result.unselected == len(METHODS) - 2
+
+
+def test_a_run_with_lines_that_cannot_be_read_is_never_fine():
+    run = fake_run(*good_records(), problems=("records.jsonl:4: its checksum is another",))
+    assert compare(run, None, "").exit_codes == {errors.CELLS_FAILED}

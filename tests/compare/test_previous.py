@@ -18,7 +18,8 @@ PATIENT = FULL | {"timeout_s": {"gate": 1.0}, "memory_limit": 2**30}
 
 def run(number, timing, batches=(1,)):
     records = [one for batch in batches for one in timed(cell(batch_size=batch), (0.1, 0.1))]
-    return fake_run(*records, id=f"2026112{number}-100000-aaaa", effort={"timing": timing})
+    effort = {"timing": timing, "quality": {"samples": 0}, "metrics": ["latency"]}
+    return fake_run(*records, id=f"2026112{number}-100000-aaaa", effort=effort)
 
 
 @pytest.mark.parametrize(
