@@ -21,42 +21,102 @@ from ditbench.records import Scalar, digest
 _PACKAGES = ("torch", "diffusers", "triton", "numpy", "safetensors", "xformers")
 # Variables that change what is computed, which kernel runs, or how fast: they must agree.
 _INFLUENTIAL = (
-    "CUBLAS_WORKSPACE_CONFIG",
+    "ATEN_CPU_CAPABILITY",
+    "CUBLASLT_*",
+    "CUBLAS_*",
+    "CUDA_DEVICE_MAX_CONNECTIONS",
+    "CUDA_DISABLE_PTX_JIT",
+    "CUDA_FORCE_PTX_JIT",
     "CUDA_LAUNCH_BLOCKING",
+    "CUDA_MODULE_LOADING",
+    "CUDNN_*",
     "DIFFUSERS_ATTN_BACKEND",
+    "DISABLE_ADDMM_CUDA_LT",
+    "DNNL_*",
     "GOMP_*",
     "KMP_*",
     "LD_PRELOAD",
+    "LRU_CACHE_CAPACITY",
     "MALLOC_*",
     "MKL_*",
     "NVIDIA_TF32_OVERRIDE",
     "OMP_*",
+    "ONEDNN_*",
     "OPENBLAS_NUM_THREADS",
     "PYTORCH_ALLOC_CONF",
     "PYTORCH_CUDA_ALLOC_CONF",
+    "PYTORCH_JIT",
+    "PYTORCH_NO_CUDA_MEMORY_CACHING",
+    "PYTORCH_TUNABLEOP_*",
+    "PYTORCH_USE_CUDA_DSA",
     "TORCHDYNAMO_*",
     "TORCHINDUCTOR_*",
-    "TORCH_COMPILE_DISABLE",
     "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "TORCH_BLAS_*",
+    "TORCH_COMPILE_*",
+    "TORCH_CUDA_SANITIZER",
     "TORCH_CUDNN_*",
+    "TORCH_LINALG_*",
+    "TORCH_LINEAR_FLATTEN_3D",
+    "TORCH_LOGS",
+    "TORCH_MKLDNN_*",
+    "TORCH_TRACE",
+    "XFORMERS_*",
 )
-# Variables that say where things are, or what is checked: told, and free to differ.
+# Variables that say where things are, or what is checked: told, and free to differ. The compilers' folders
+# are here because a timed process has its own.
 _TOLD = (
     "CUDA_DEVICE_ORDER",
     "CUDA_VISIBLE_DEVICES",
     "DIFFUSERS_ATTN_CHECKS",
     "HF_HUB_OFFLINE",
+    "TORCHINDUCTOR_CACHE_DIR",
     "TRITON_*",
 )
-# Variables that change softmax as well as the method, and the way out of each.
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """Why a variable must not be set, and the way out. idle: values that do nothing; on: where it matters."""
+
+    because: str
+    idle: tuple[str, ...] = ("",)
+    on: tuple[str, ...] = ("cpu", "cuda")
+
+
+_EAGER = "makes compiled cells eager ones: unset it and write compile: off"
+_PRECISION = "changes the precision of every product in float32, softmax's too: unset it"
+_CACHED = "lets a first call take compiled code from elsewhere: unset it"
+_CUDA = ("cuda",)
+# Variables that change softmax as well as the method, or what a metric means. What does nothing is as torch
+# and CUDA read each: some ask for "1", some for any text, some only whether the variable is there.
 _REFUSED = {
-    "TORCHDYNAMO_DISABLE": "makes compiled cells eager ones: unset it and write compile: off",
-    "TORCH_COMPILE_DISABLE": "makes compiled cells eager ones: unset it and write compile: off",
-    "DIFFUSERS_ATTN_BACKEND": "changes the attention of every method, softmax too: unset it and name "
-    "the kernel in the suite, as in `sdpa: {backend: flash}`",
-    "NVIDIA_TF32_OVERRIDE": "changes the precision of every product in float32, softmax's too: unset it",
-    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "changes the precision of every product in float32, softmax's "
-    "too: unset it",
+    "TORCHDYNAMO_DISABLE": _Refusal(_EAGER, ("", "0")),
+    "TORCH_COMPILE_DISABLE": _Refusal(_EAGER, ("", "0")),
+    "TORCHDYNAMO_SUPPRESS_ERRORS": _Refusal(
+        "lets compiled cells go on as eager ones where they do not compile: unset it"
+    ),
+    "TORCH_COMPILE_OVERRIDE_BACKENDS": _Refusal(
+        "compiles by another backend than the cell says: unset it"
+    ),
+    "TORCHINDUCTOR_FX_GRAPH_REMOTE_CACHE": _Refusal(_CACHED, ("", "0")),
+    "TORCHINDUCTOR_AUTOTUNE_REMOTE_CACHE": _Refusal(_CACHED, ("", "0")),
+    "TORCHINDUCTOR_BUNDLED_AUTOTUNE_REMOTE_CACHE": _Refusal(_CACHED, ("", "0")),
+    "DIFFUSERS_ATTN_BACKEND": _Refusal(
+        "changes the attention of every method, softmax too: unset it and name the kernel in the suite, "
+        "as in `sdpa: {backend: flash}`"
+    ),
+    "NVIDIA_TF32_OVERRIDE": _Refusal(_PRECISION),
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": _Refusal(_PRECISION, ("", "0")),
+    "CUDA_LAUNCH_BLOCKING": _Refusal(
+        "makes the CPU wait for every kernel, which times the waiting: unset it", ("", "0"), _CUDA
+    ),
+    "PYTORCH_NO_CUDA_MEMORY_CACHING": _Refusal(
+        "allocates anew for every tensor, so that times and peaks are not those of a model in use: unset it",
+        (),
+        _CUDA,
+    ),
+    "TORCH_CUDA_SANITIZER": _Refusal("watches every kernel, which takes time: unset it", (), _CUDA),
 }
 _MUST_AGREE = ("device", "cpu", "cpus", "torch", "gpu", "gpu_driver", "gpu_power_limit")
 _ABSENT = "not set"
@@ -91,10 +151,11 @@ def refusals(environment: Environment) -> list[str]:
 
     They change the reference method together with the method, so no comparison would show them.
     """
+    facts = environment.facts
     return [
-        f"{name}={environment.facts[name]} {way_out}"
-        for name, way_out in _REFUSED.items()
-        if environment.facts.get(name)
+        f"{name}={facts[name]} {refusal.because}"
+        for name, refusal in _REFUSED.items()
+        if name in facts and facts[name] not in refusal.idle and facts["device"] in refusal.on
     ]
 
 
@@ -196,7 +257,7 @@ def _deciding(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in sorted(facts.items())
-        if name in _MUST_AGREE or _named(name, _INFLUENTIAL)
+        if name in _MUST_AGREE or (_named(name, _INFLUENTIAL) and not _named(name, _TOLD))
     }
 
 

@@ -57,6 +57,95 @@ def test_mistake_40_an_empty_variable_is_not_refused():
     assert refusals(collect("cpu", {}, {"DIFFUSERS_ATTN_BACKEND": ""})) == []
 
 
+@pytest.mark.parametrize(
+    ("variable", "told"),
+    [
+        ("TORCHDYNAMO_DISABLE=1", "makes compiled cells eager ones"),
+        ("TORCH_COMPILE_DISABLE=1", "makes compiled cells eager ones"),
+        ("TORCHDYNAMO_SUPPRESS_ERRORS=0", "lets compiled cells go on as eager ones"),
+        ("TORCH_COMPILE_OVERRIDE_BACKENDS=>0:eager", "compiles by another backend"),
+        ("TORCHINDUCTOR_FX_GRAPH_REMOTE_CACHE=1", "from elsewhere"),
+        ("TORCHINDUCTOR_AUTOTUNE_REMOTE_CACHE=1", "from elsewhere"),
+        ("TORCHINDUCTOR_BUNDLED_AUTOTUNE_REMOTE_CACHE=1", "from elsewhere"),
+        ("DIFFUSERS_ATTN_BACKEND=sage", "changes the attention of every method"),
+        ("NVIDIA_TF32_OVERRIDE=0", "changes the precision of every product"),
+        ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1", "changes the precision of every product"),
+        ("CUDA_LAUNCH_BLOCKING=1", "makes the CPU wait for every kernel"),
+        ("PYTORCH_NO_CUDA_MEMORY_CACHING=0", "allocates anew for every tensor"),
+        ("TORCH_CUDA_SANITIZER=", "watches every kernel"),
+    ],
+)
+def test_mistake_40_each_variable_that_would_falsify_a_run_is_refused_with_the_way_out(
+    variable, told
+):
+    name, _, value = variable.partition("=")
+    (said,) = refusals(collect("cuda", GPU, {name: value}))
+    assert said.startswith(f"{variable} ")
+    assert told in said
+    assert "unset it" in said
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "TORCHDYNAMO_DISABLE=0",
+        "TORCH_COMPILE_DISABLE=0",
+        "TORCHDYNAMO_SUPPRESS_ERRORS=",
+        "TORCHINDUCTOR_FX_GRAPH_REMOTE_CACHE=0",
+        "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=0",
+        "CUDA_LAUNCH_BLOCKING=0",
+        "CUBLAS_WORKSPACE_CONFIG=:4096:8",
+        "TORCH_LOGS=+all",
+        "TRITON_CACHE_DIR=/tmp/kept",
+    ],
+)
+def test_what_does_nothing_or_only_has_to_agree_is_not_refused(variable):
+    name, _, value = variable.partition("=")
+    assert refusals(collect("cuda", GPU, {name: value})) == []
+
+
+def test_what_only_matters_on_a_gpu_is_not_refused_on_the_cpu():
+    for name in (
+        "CUDA_LAUNCH_BLOCKING",
+        "PYTORCH_NO_CUDA_MEMORY_CACHING",
+        "TORCH_CUDA_SANITIZER",
+    ):
+        assert refusals(collect("cpu", {}, {name: "1"})) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ATEN_CPU_CAPABILITY",
+        "CUBLASLT_WORKSPACE_SIZE",
+        "CUDA_MODULE_LOADING",
+        "MKL_CBWR",
+        "ONEDNN_MAX_CPU_ISA",
+        "PYTORCH_ALLOC_CONF",
+        "PYTORCH_JIT",
+        "PYTORCH_TUNABLEOP_ENABLED",
+        "PYTORCH_USE_CUDA_DSA",
+        "TORCHINDUCTOR_MAX_AUTOTUNE",
+        "TORCH_BLAS_PREFER_CUBLASLT",
+        "TORCH_LOGS",
+        "TORCH_MKLDNN_MATMUL_MIN_DIM",
+        "XFORMERS_FORCE_DISABLE_TRITON",
+    ],
+)
+def test_mistake_40_each_variable_that_moves_a_figure_must_agree(name):
+    one, other = (collect("cpu", {}, environ) for environ in ({}, {name: "1"}))
+    assert incompatible(one, other) == [f"{name}: not set -> 1"]
+    assert one.id != other.id
+
+
+@pytest.mark.parametrize("name", ["TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"])
+def test_where_a_compiler_keeps_its_cache_is_told_and_free_to_differ(name):
+    """A timed process has a folder of its own."""
+    one, other = (collect("cpu", {}, environ) for environ in ({}, {name: "/tmp/kept"}))  # noqa: S108
+    assert differences(one, other) == [f"{name}: not set -> /tmp/kept"]
+    assert incompatible(one, other) == []
+
+
 def test_differences_name_the_fact_and_both_values():
     then, now = where(python="3.11"), where(torch="2.14.0", OMP_NUM_THREADS="8", python="3.11")
     assert differences(then, now) == ["torch: 2.13.0 -> 2.14.0", "OMP_NUM_THREADS: not set -> 8"]
