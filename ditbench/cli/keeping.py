@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ditbench import errors, units
-from ditbench.cli import output
+from ditbench.cli import completion, output
 from ditbench.cli.options import BASELINES, RESULTS, Baselines, Json, Out
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def migrate(
         typer.Argument(
             metavar="RUN|DIR",
             help="A run, a baseline's file, or a folder of runs or of baselines.",
+            autocompletion=completion.runs,
         ),
     ],
     out: Out = RESULTS,
@@ -78,7 +79,11 @@ def _migrated(path: Path) -> tuple[Migrated, ...]:
 def merge(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN RUN...", help="Runs of one suite, the one to trust first."),
+        typer.Argument(
+            metavar="RUN RUN...",
+            help="Runs of one suite, the one to trust first.",
+            autocompletion=completion.runs,
+        ),
     ],
     out: Out = RESULTS,
 ) -> int:

@@ -49,6 +49,7 @@ def init(
     from ditbench.suite.schema import schema as made
     from ditbench.suite.template import template
 
+    _check_free(file)
     # softmax is what all others are judged against.
     methods = list(dict.fromkeys(["softmax", *(one.strip() for one in attention.split(","))]))
     catalog = _catalog(methods)
@@ -84,13 +85,17 @@ def _check(option: str, names: Sequence[str], known: Iterable[str]) -> None:
             raise errors.UsageError(f"{option}: unknown name {name!r}{near}")
 
 
+def _check_free(file: Path) -> None:
+    """Raises UsageError where something is there already."""
+    if file.exists() or file.is_symlink():
+        raise errors.UsageError(f"{file} is there already: name another file")
+
+
 def _write(file: Path, text: str) -> None:
-    """Raises UsageError where the file is there already, or its folder is not."""
+    """Raises UsageError where the file cannot be made."""
     try:
         with file.open("x") as opened:
             opened.write(text)
-    except FileExistsError:
-        raise errors.UsageError(f"{file} is there already: name another file") from None
     except OSError as error:
         raise errors.UsageError(f"{file}: cannot be written: {error.strerror}") from error
 

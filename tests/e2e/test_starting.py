@@ -38,20 +38,10 @@ def test_nothing_is_overwritten(shell, written):
     assert (shell.folder / "mine.yaml").read_text() == before
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--attention", "monrch"], "--attention: unknown name 'monrch' (did you mean 'monarch'?)"),
-        (["--model", "fashion-dot"], "--model: unknown name 'fashion-dot' (did you mean"),
-        (["--attention", "no.such:Method"], "'no.such:Method' cannot be imported"),
-        (["no/such/folder/x.yaml"], "no/such/folder/x.yaml: cannot be written: No such file"),
-    ],
-    ids=["method", "model", "outside", "folder"],
-)
-def test_a_wrong_word_is_one_line_and_writes_nothing(shell, arguments, words):
-    ended = shell("init", *([] if "/" in arguments[0] else ["other.yaml"]), *arguments)
+def test_a_method_that_cannot_be_imported_is_one_line(shell):
+    ended = shell("init", "other.yaml", "--attention", "no.such:Method")
     assert ended.code == 2
-    assert words in ended.err
+    assert "'no.such:Method' cannot be used: ModuleNotFoundError: No module named 'no'" in ended.err
     assert len(ended.err.strip().splitlines()) == 1
     assert not (shell.folder / "other.yaml").exists()
 
