@@ -76,10 +76,21 @@ def entries_to_json(entries: Iterable[Entry]) -> list[dict[str, Any]]:
 
 
 def _folders(results: Path) -> list[Path]:
-    """The folders of all runs, oldest first: ids rise. What has lost its head or its records is one too."""
-    parts = (part for name in (HEAD, RECORDS) for part in results.glob(f"*/*/{name}"))
-    folders = {part.parent for part in parts if not part.parent.name.startswith(".")}
+    """The folders of all runs, oldest first: ids rise. What has lost its head or its records is one too.
+
+    Empty records without a head are of a run that was killed before it began.
+    """
+    heads = {head.parent for head in results.glob(f"*/*/{HEAD}")}
+    left = {part.parent for part in results.glob(f"*/*/{RECORDS}") if _holds_anything(part)}
+    folders = (folder for folder in heads | left if not folder.name.startswith("."))
     return sorted(folders, key=lambda folder: folder.name)
+
+
+def _holds_anything(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:  # removed since it was listed
+        return False
 
 
 def _entry(folder: Path) -> Entry:

@@ -7,6 +7,7 @@ import dataclasses
 import math
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,12 +75,21 @@ class RunWriter:
             problems=(),
         )
         with writing(run.folder, "start the run again"):
-            for folder in ("logs", "images"):
-                (run.folder / folder).mkdir(parents=True)
-            (run.folder / RECORDS).touch()  # before the head, so that a head without records tells
+            run.folder.mkdir(parents=True)
+            try:
+                return cls._begun(run)
+            except BaseException:
+                shutil.rmtree(run.folder, ignore_errors=True)  # a run that never began is no run
+                raise
+
+    @classmethod
+    def _begun(cls, run: Run) -> Self:
+        for folder in ("logs", "images"):
+            (run.folder / folder).mkdir()
+        (run.folder / RECORDS).touch()  # before the head, so that a head without records tells
         with contextlib.ExitStack() as held:
             lock = held.enter_context(locked(run.folder))
-            _write_head(run)
+            _write_head(run, "start the run again")
             return cls._opened(run, lock, held)
 
     @classmethod
@@ -229,8 +239,8 @@ def _is_at(path: Path, file: IO[bytes]) -> bool:
         return False
 
 
-def _write_head(run: Run) -> None:
-    write_whole(run.folder / HEAD, sealed(head_to_json(run), indent=1) + "\n")
+def _write_head(run: Run, then: str = RESUME) -> None:
+    write_whole(run.folder / HEAD, sealed(head_to_json(run), indent=1) + "\n", then)
 
 
 def _mend(folder: Path) -> None:

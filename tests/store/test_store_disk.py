@@ -70,11 +70,16 @@ def test_a_disk_that_is_full_when_the_run_begins_is_one_line(tmp_path):
     code = (
         "(folder / 'ballast').write_bytes(bytes(64 * 1024 - 4096))\n"
         "try: RunWriter.create(folder, fake_run())\n"
-        "except StoreError as error: print(error)"
+        "except StoreError as error: print(error)\n"
+        "print(runs(folder), list(folder.glob('*/*')))"
     )
     ended = on_a_disk(tmp_path / "disk", "64k", code)
-    assert "cannot be written: No space left on device; make room" in ended.stdout, ended.stderr
-    assert len(ended.stdout.splitlines()) == 1
+    line, left = ended.stdout.splitlines()
+    told = (
+        "run.json: cannot be written: No space left on device; make room, then start the run again"
+    )
+    assert line.endswith(told)
+    assert left == "() []"
 
 
 def test_reports_pictures_and_verdicts_on_a_full_disk_are_one_line_and_leave_no_crumbs(tmp_path):
@@ -287,3 +292,12 @@ def test_lines_deleted_from_a_finished_run_are_counted(tmp_path):
 def test_a_full_disk_is_told_apart_from_what_a_method_does_wrong(error, told):
     found = disk.refusal(error)
     assert found is None if told is None else str(found).startswith(told)
+
+
+def test_a_run_that_was_killed_before_its_head_was_written_is_no_run(tmp_path):
+    folder = written(tmp_path)
+    stub = folder.with_name("20991231-000000-aaaa")
+    stub.mkdir()
+    (stub / "records.jsonl").touch()
+    assert find(tmp_path, "latest") == folder
+    assert [entry.folder for entry in runs(tmp_path)] == [folder]
