@@ -42,6 +42,34 @@ def _scalar(value: object) -> bool:
     return isinstance(value, bool) or _line(value) or _finite(value)
 
 
+def _optional(**parts: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    def fits(value: object) -> bool:
+        return isinstance(value, Mapping) and all(
+            part(value[name]) for name, part in parts.items() if name in value
+        )
+
+    return fits
+
+
+def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or fits(value)
+
+
+def _range(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(map(_finite, value))
+
+
+def _trial(value: object) -> bool:
+    """Batch, outcome, bytes at the peak, and what else is told."""
+    return (
+        isinstance(value, list)
+        and len(value) >= 3
+        and _whole(value[0])
+        and _line(value[1])
+        and (value[2] is None or _finite(value[2]))
+    )
+
+
 def _text(value: object) -> bool:
     return isinstance(value, str)
 
@@ -60,6 +88,10 @@ def _blocks(value: object) -> bool:
     )
 
 
+def _every(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(fits, value))
+
+
 def _all(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, Mapping) and all(map(fits, value.values()))
 
@@ -73,10 +105,6 @@ def _with(**parts: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return fits
 
 
-def _objects(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(one, Mapping) for one in value)
-
-
 TEXT = Kind("text", _text)
 LINE = Kind("one line of text", _line)
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
@@ -87,7 +115,7 @@ FINITE = Kind("a finite number", _finite)
 NUMBER = Kind("a number", _number)
 OBJECT = Kind("an object", lambda value: isinstance(value, Mapping))
 LIST = Kind("a list", lambda value: isinstance(value, list))
-TEXTS = Kind("a list of text", lambda value: isinstance(value, list) and all(map(_line, value)))
+TEXTS = Kind("a list of text", _every(_line))
 SCALARS = Kind("an object of numbers, lines of text and flags", _all(_scalar))
 
 CHOICE = {"name": LINE, "label": LINE, "settings": SCALARS}
@@ -103,6 +131,44 @@ CELL = {
     "batch_size": COUNT,
     "steps": POSITIVE,
 }
+_MAYBE = Kind("a whole number or nothing", _or_none(_whole))
+_WARMUP = Kind(
+    "how the warm-up ended",
+    _with(stable=lambda value: value in {None, True, False}, unmet=_or_none(_line), cap_s=_finite),
+)
+_STOPPING = Kind(
+    "how the timed calls ended",
+    lambda value: (
+        _with(by=_line, precision=_or_none(_finite))(value)
+        and _optional(unmet=_or_none(_line))(value)
+    ),
+)
+_ENERGY = Kind(
+    "joules with their source, or why there are none",
+    lambda value: (
+        _optional(joules=_finite, source=_line, disagreement=_finite, missing=_line)(value)
+        and ("joules" not in value or "source" in value)
+    ),
+)
+_SHARES = dict.fromkeys(("slowed_share", "power_capped", "foreign_share", "others"), _finite)
+_RANGES = dict.fromkeys(("sm_clock", "memory_clock", "frequency", "temperature", "power"), _range)
+_TELEMETRY = Kind(
+    "what the machine did",
+    lambda value: (
+        value == {}
+        or (
+            _with(samples=_whole)(value)
+            and _optional(
+                foreign=_every(_line),
+                slowed=_all(_finite),
+                memory_of_others=_whole,
+                throttled=_whole,
+                **_SHARES,
+                **_RANGES,
+            )(value)
+        )
+    ),
+)
 # Facts that somebody computes with; whatever else a record tells is only shown.
 FACTS = {
     "exact": FLAG,
@@ -120,6 +186,17 @@ FACTS = {
     "constant_share": NUMBER,
     "samples": COUNT,
     "micro_batch": COUNT,
+    "weights": LINE,
+    "gpu_uuid": LINE,
+    "fails": _MAYBE,
+    "memory_limit": _MAYBE,
+    "wavering": Kind("a list of whole numbers", _every(_whole)),
+    "trials": Kind("a list of trials", _every(_trial)),
+    "phase_s": Kind("an object of seconds", _all(_finite)),
+    "warmup": _WARMUP,
+    "stopping": _STOPPING,
+    "energy": _ENERGY,
+    "telemetry": _TELEMETRY,
     "extractor": Kind("an object with name and sha256", _with(name=_line, sha256=_line)),
     "paired": Kind(
         "an object of changes with their errors", _all(_with(change=_number, error=_number))
@@ -133,12 +210,16 @@ RECORD = {
     "warmups": OBJECT,
     "facts": OBJECT,
     "started": LINE,
-    "seconds": FINITE,
+    "seconds": Kind(
+        "from 0 to thirty years of them", lambda value: _finite(value) and 0 <= value <= 1e9
+    ),
     "environment": LINE,
     "code": LINE,
 }
-_EFFORT = _with(
-    timing=_with(processes=COUNT.fits), quality=_with(samples=COUNT.fits), metrics=TEXTS.fits
+_EFFORT = _optional(
+    timing=_optional(processes=COUNT.fits),
+    quality=_optional(samples=COUNT.fits),
+    metrics=TEXTS.fits,
 )
 CLAIM = {
     "metric": LINE,
@@ -161,8 +242,8 @@ HEAD = {
     "environment": SCALARS,
     "code": OBJECT,
     "planned": LIST,
-    "effort": Kind("what the suite asked for", lambda value: value == {} or _EFFORT(value)),
-    "origins": Kind("a list of objects", _objects),
+    "effort": Kind("what the suite asked for", _EFFORT),
+    "origins": Kind("a list of objects", _every(lambda one: isinstance(one, Mapping))),
     "written": Kind("a whole number from 0", lambda value: value is None or _whole(value, 0)),
     "gate": Kind("an object of finite numbers", _all(_finite)),
     "claims": Kind(

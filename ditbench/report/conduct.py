@@ -123,7 +123,9 @@ def _stops(records: list[Record]) -> str:
     asked = " or ".join(
         dict.fromkeys(units.percent(one["precision"]) for one in facts if one["precision"])
     )
-    ended = ", ".join(f"{_ENDS[reason]} in {count}" for reason, count in by.most_common())
+    ended = ", ".join(
+        f"{_ENDS.get(reason, reason)} in {count}" for reason, count in by.most_common()
+    )
     return (
         f" Timed calls went on until the half-width of the median's 95 % interval (between order statistics) "
         f"was {asked} of it; what ended them: {ended}."

@@ -148,11 +148,11 @@ class _Demands:
     @classmethod
     def of(cls, run: Run) -> _Demands:
         """As the run's head tells it; a run of schema 1 shows by its best cell how many replicates."""
-        if run.effort:
+        if {"timing", "quality", "metrics"} <= run.effort.keys():
             known = (name for name in run.effort["metrics"] if name in {*METRICS, FRECHET})
             stages = {stage_of(name) for name in known}
-            pictured = Stage.QUALITY in stages and run.effort["quality"]["samples"] > 0
-            return cls(run.effort["timing"]["processes"], Stage.TIME in stages, pictured)
+            pictured = Stage.QUALITY in stages and run.effort["quality"].get("samples", 0) > 0
+            return cls(run.effort["timing"].get("processes", 1), Stage.TIME in stages, pictured)
         counts = Counter(record.key for record in run.records if record.stage is Stage.TIME)
         return cls(max(counts.values(), default=1), times=True, pictures=False)
 

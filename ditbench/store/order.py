@@ -7,6 +7,7 @@ stays what the clock said.
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 from collections.abc import Iterator
@@ -46,13 +47,13 @@ def clock_notes(run: Run) -> Iterator[str]:
 
 def _set_back(run: Run) -> timedelta | None:
     """How far the end of a record lies before the end of an earlier one, if that is no rounding."""
-    latest = None
+    latest = -math.inf
     for record in run.records:
         if begun := _when(record.started):
-            ended = begun + timedelta(seconds=record.seconds)
-            if latest and latest - ended > _SET_BACK:
-                return latest - ended
-            latest = max(latest, ended) if latest else ended
+            ended = begun.timestamp() + record.seconds
+            if _SET_BACK.total_seconds() < latest - ended < math.inf:
+                return timedelta(seconds=latest - ended)
+            latest = max(latest, ended)
     return None
 
 

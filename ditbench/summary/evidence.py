@@ -230,7 +230,9 @@ def _distance(
 
 def _derived(cell: Cell, found: Mapping[str, Estimate]) -> dict[str, Estimate]:
     """What follows from raw figures: never stored."""
-    derived = {}
+    derived: dict[str, Estimate] = {}
+    if cell.finds_batch:  # only its trials have a batch
+        return derived
     if "latency" in found:
         derived["throughput"] = _inverse(found["latency"], cell.batch_size)
     if "macs" in found:

@@ -9,9 +9,10 @@ import json
 import shutil
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from fakes_runs import cell, fake_run, gate, quality, record, timed
+from fakes_runs import cell, fake_run, gate, quality, record, searched, timed
 from fence import fence
 from suite.catalogs import CATALOG
 
@@ -30,15 +31,46 @@ MOST_CELLS = 2000
 # Of so many inputs one has its charts laid out.
 _CHARTS_OF = 10
 
+# What outside a worker and inside it is told beside the values.
+_TOLD = {
+    "phase_s": {"loading": 1.0, "timing": 2.0},
+    "warmup": {"stable": False, "unmet": "drifts by 3 %", "cap_s": 60.0},
+    "stopping": {"by": "most_repeats", "precision": 0.01, "unmet": None},
+    "gpu_uuid": "GPU-1",
+    "energy": {"joules": 3.0, "source": "counter", "disagreement": 0.2, "images": 4},
+    "telemetry": {
+        "device": "GPU-1", "samples": 9, "window_s": 1.0, "sm_clock": [1e9, 1.5e9, 1.6e9], "power": [80.0, 90.0, 99.0],
+        "slowed": {"its power cap": 0.5}, "slowed_share": 0.5, "power_capped": 0.1, "foreign": ["python (7)"],
+        "foreign_share": 0.1, "memory_of_others": 5, "others": 0.5, "throttled": 1,
+    },
+}  # fmt: skip
+_EFFORT = {
+    "timing": {"processes": 2, "repeats": 3},
+    "quality": {"samples": 48},
+    "metrics": ["latency", "macs", "psnr"],
+}
+
 GOOD = fake_run(
-    *(part for name in ("softmax", "monarch") for part in (gate(cell(name), exact=name == "softmax"),)),
-    *timed(cell(), (0.11, 0.1, 0.1), (0.1, 0.1, 0.12)),
+    gate(cell(), exact=True),
+    gate(cell("monarch"), core=20e6, weights="5f2d"),
+    *(
+        replace(one, facts={**one.facts, **_TOLD})
+        for one in timed(cell(), (0.11, 0.1, 0.1), (0.1, 0.1, 0.12))
+    ),
     *timed(cell("monarch"), (0.05, 0.06, 0.05), (0.05, 0.05, 0.05)),
+    *searched("sdpa"),
     quality(cell(), 0.0),
     quality(cell("monarch"), 0.1),
-    record(cell("oom"), Stage.TIME, status=Status.OUT_OF_MEMORY, reason="out of memory", facts={"replicates_skipped": 2}),
+    record(
+        cell("oom"),
+        Stage.TIME,
+        status=Status.OUT_OF_MEMORY,
+        reason="out of memory",
+        facts={"replicates_skipped": 2},
+    ),
     record(cell("xformers"), Stage.PLAN, status=Status.UNSUPPORTED, reason="needs an NVIDIA GPU"),
-)  # fmt: skip
+    effort=_EFFORT,
+)
 HEAD = sealed(reading.head_to_json(GOOD)).encode()
 BASELINE_HEAD = sealed(baselines._head(GOOD)).encode()
 LINES = tuple(sealed(writing.to_plain(one)).encode() for one in GOOD.records)
@@ -60,7 +92,7 @@ def suite(
         planned = plan.assemble(
             made, cells, [Inspection(one.key, (), 10.0, 5.0, 3) for one in cells], select
         )
-        guess = plan.estimate(planned, {}, 1e9)
+        guess = plan.estimate(planned, {}, plan.Machine(1e9, 2**34))
         strict(plan.to_json(planned))
         _silently(lambda: output.show_plan(planned, guess))
     return told[0] if told else "a plan"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from fakes_runs import cell, fake_run, gate, quality, timed
 
 from ditbench import compare, shape, summary
 from ditbench.cli import output
-from ditbench.records import cell_from_json
+from ditbench.records import LARGEST, cell_from_json
 from ditbench.report import view
 from ditbench.store import baseline_read, read
 from ditbench.store.baselines import _head
+from ditbench.store.order import clock_notes
 from ditbench.store.reading import head_to_json, parse
 from ditbench.store.seal import sealed, unsealed
 from ditbench.store.writing import to_plain
@@ -46,7 +48,7 @@ def told(tmp_path, line):
         (TIME, ("metrics", "latency"), "123", "metrics.latency must be a list of numbers"),
         (TIME, ("metrics", "latency"), [True], "metrics.latency must be a list of numbers"),
         (TIME, ("metrics",), [], "metrics must be an object, not []"),
-        (TIME, ("seconds",), "1", "seconds must be a finite number, not '1'"),
+        (TIME, ("seconds",), "1", "seconds must be from 0 to thirty years of them, not '1'"),
         (TIME, ("replicate",), 1.0, "replicate must be a whole number from 0, not 1.0"),
         (TIME, ("reason",), None, "reason must be text, not None"),
         (TIME, ("started",), "a\nb", "started must be one line of text"),
@@ -142,3 +144,32 @@ def test_reading_keeps_aside_what_is_of_a_wrong_kind(tmp_path):
     (tmp_path / "records.jsonl").write_bytes(line + b"\n")
     assert read(tmp_path).problems
     assert (tmp_path / "records.rejected.jsonl").read_bytes() == line + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("facts", "named"),
+    [
+        ({"warmup": {"unmet": "drifts"}}, "facts.warmup"),
+        ({"stopping": {"by": 5, "precision": None}}, "facts.stopping"),
+        ({"energy": {"joules": 3.0}}, "facts.energy"),
+        ({"telemetry": {"device": "cpu"}}, "facts.telemetry"),
+        ({"telemetry": {"samples": 3, "sm_clock": [1.0]}}, "facts.telemetry"),
+        ({"trials": [[1]]}, "facts.trials"),
+        ({"phase_s": {"timing": "1"}}, "facts.phase_s"),
+        ({"weights": []}, "facts.weights"),
+    ],
+)
+def test_evidence_that_is_computed_with_is_of_its_kind(tmp_path, facts, named):
+    line = changed(TIME, "facts", to=facts)
+    assert told(tmp_path, line).startswith(f"{named} must be")
+
+
+def test_a_record_of_a_search_that_tells_latency_gives_no_throughput():
+    search = replace(TIME, cell=cell(batch_size=LARGEST))
+    (row,) = summary.summarise(fake_run(search)).rows
+    assert "throughput" not in row.estimates
+
+
+def test_a_record_of_the_last_year_does_not_end_the_clocks_account():
+    late = replace(TIME, started="9999-12-31T23:59:59+00:00", seconds=1e9)
+    assert any("during this run" in note for note in clock_notes(fake_run(late, TIME)))

@@ -138,7 +138,7 @@ def test_every_schema_before_this_one_has_a_way_up():
 
 def test_a_head_keeps_how_hard_the_run_measured_and_how_many_records_it_wrote(tmp_path):
     effort = {
-        "timing": {"repeats": 20, "processes": 3},
+        "timing": {"repeats": 20},
         "quality": {"samples": 48},
         "metrics": ["latency"],
     }
