@@ -13,10 +13,11 @@ from ditbench.attention.base import METHODS, AttentionMethod
 from ditbench.catalog import Catalog, Inspection, Method, Model
 from ditbench.measure.bench import make, place
 from ditbench.measure.cost import parameters, step_macs
+from ditbench.models import weights
 from ditbench.models.dit import DiT
 from ditbench.models.presets import Preset, presets
 from ditbench.models.seam import shape_of
-from ditbench.records import Cell
+from ditbench.records import Cell, Choice
 from ditbench.registry import settings_of
 
 
@@ -40,8 +41,18 @@ def catalog(outside: Iterable[str] = ()) -> Catalog:
 
 
 def inspect(cells: Iterable[Cell], device: str) -> list[Inspection]:
-    """Why each cell may not run on a device of this kind ("cpu", "cuda"), and what a step would cost."""
-    return [_inspect(cell, device) for cell in cells]
+    """Why each cell may not run on a device of this kind ("cpu", "cuda"), and what a step would cost.
+
+    Raises UsageError for a folder that does not hold the weights of its model.
+    """
+    cells = tuple(cells)
+    pairs = dict.fromkeys((cell.model, cell.weights) for cell in cells)
+    lacking = {pair: _weights(*pair) for pair in pairs}
+    return [
+        dataclasses.replace(found, reasons=(*found.reasons, *lacking[cell.model, cell.weights]))
+        for cell in cells
+        for found in [_inspect(cell, device)]
+    ]
 
 
 def macs_per_second(device: str) -> float:
@@ -75,6 +86,12 @@ def _inspect(cell: Cell, device: str) -> Inspection:
     ]
     total, core = step_macs(cell)
     return Inspection(cell.key, tuple(dict.fromkeys(reasons)), total, core, parameters(cell.model))
+
+
+def _weights(model: Choice, named: str) -> list[str]:
+    """Why weights cannot be had here. Raises UsageError where they can be had nowhere."""
+    impossible = DiT(**dict(model.settings)).problems()  # type: ignore[arg-type]  # checked by the suite
+    return [] if impossible else weights.check(model, named)
 
 
 def _missing(device: str) -> list[str]:

@@ -11,17 +11,20 @@ from typing import Any
 
 import torch
 from diffusers import DiTTransformer2DModel
-from huggingface_hub import snapshot_download
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
-from ditbench.errors import UsageError
+from ditbench.errors import UsageError, one_line
 from ditbench.models.dit import DiT, open_gates
 from ditbench.models.presets import presets
 from ditbench.records import Choice
 
 _RANDOM_SEED = 0
 _FILE = "diffusion_pytorch_model.safetensors"
+_WANTED = ["transformer/*", "*.json"]
+_HUB_ERRORS = (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError)
+_HUB_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,7 @@ def load(model: Choice, weights: str, dtype: torch.dtype, device: torch.device) 
         return Loaded(_random(spec, dtype, device), spec, f"random, seed {_RANDOM_SEED}")
     folder = transformer_folder(locate(model.name, weights))
     _check_config(folder, spec)
-    path = folder / _FILE
-    if not path.is_file():
-        raise UsageError(f"{folder}: no {_FILE} here (pickled weights are never opened)")
+    path = _file(folder)
     try:
         network, told = DiTTransformer2DModel.from_pretrained(
             folder,
@@ -64,6 +65,26 @@ def load(model: Choice, weights: str, dtype: torch.dtype, device: torch.device) 
         raise UsageError(f"{path}: not the weights of this architecture: {'; '.join(wrong)}")
     network = network.to(device).eval().requires_grad_(requires_grad=False)
     return Loaded(network, spec, f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
+
+
+def check(model: Choice, weights: str) -> list[str]:
+    """What is wrong with the weights of a model, from their headers alone: no tensor is loaded.
+
+    The reasons why this machine cannot have them from the hub, or none. Raises UsageError for a folder
+    that holds no such weights, whatever the machine.
+    """
+    if weights == "random":
+        return []
+    if weights == "hub" or weights.startswith("hub:"):
+        if reason := _unreachable(model.name, weights):
+            return [reason]
+        if not _cached(model.name, weights):
+            return []  # there to be had; read when it has come
+    spec = DiT(**dict(model.settings))  # type: ignore[arg-type]  # checked by the suite
+    folder = transformer_folder(locate(model.name, weights))
+    _check_config(folder, spec)
+    _check_header(_file(folder), spec)
+    return []
 
 
 def locate(model: str, weights: str) -> Path:
@@ -84,7 +105,15 @@ def transformer_folder(folder: Path) -> Path:
     return inner if inner.is_dir() else folder
 
 
-def _from_hub(model: str, weights: str) -> Path:
+def _file(folder: Path) -> Path:
+    path = folder / _FILE
+    if not path.is_file():
+        raise UsageError(f"{folder}: no {_FILE} here (pickled weights are never opened)")
+    return path
+
+
+def _repository(model: str, weights: str) -> tuple[str, str | None]:
+    """Repository and revision; None for the repository's own default."""
     _, _, named = weights.partition(":")
     repository, _, revision = named.partition("@")
     preset = presets().get(model)
@@ -93,18 +122,47 @@ def _from_hub(model: str, weights: str) -> Path:
         raise UsageError(
             f"weights: no repository is known for {model}; write weights: hub:owner/name@revision"
         )
+    return repository, revision or None
+
+
+def _from_hub(model: str, weights: str) -> Path:
+    repository, revision = _repository(model, weights)
     try:
-        return Path(
-            snapshot_download(
-                repository, revision=revision or None, allow_patterns=["transformer/*", "*.json"]
-            )
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=_WANTED))
+    except _HUB_ERRORS as error:
+        raise UsageError(_cannot_be_had(repository, error)) from error
+
+
+def _cached(model: str, weights: str) -> bool:
+    """Whether the hub's files lie on this machine."""
+    repository, revision = _repository(model, weights)
+    try:
+        snapshot_download(
+            repository, revision=revision, allow_patterns=_WANTED, local_files_only=True
         )
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
-        cause = str(error).splitlines()[0]
-        raise UsageError(
-            f"weights: {repository} cannot be had from the hub ({cause}); "
-            "download it once with network, or give a local folder"
-        ) from error
+    except _HUB_ERRORS:
+        return False
+    return True
+
+
+def _unreachable(model: str, weights: str) -> str:
+    """Why weights that are not on this machine cannot come to it; empty where they can."""
+    if _cached(model, weights):
+        return ""
+    repository, revision = _repository(model, weights)
+    try:
+        HfApi().model_info(repository, revision=revision, timeout=_HUB_TIMEOUT_S)
+    except Exception as error:  # noqa: BLE001 (each release of the hub's client fails in its own way)
+        return _cannot_be_had(repository, error)
+    return ""
+
+
+def _cannot_be_had(repository: str, error: Exception) -> str:
+    cause = one_line(str(error)).partition(". ")[0] or type(error).__name__
+    return (
+        f"weights: {repository} cannot be had from the hub ({cause}); "
+        "download it once with network, or give a local folder"
+    )
 
 
 def _random(spec: DiT, dtype: torch.dtype, device: torch.device) -> DiTTransformer2DModel:
@@ -122,8 +180,12 @@ def _check_config(folder: Path, spec: DiT) -> None:
     path = folder / "config.json"
     try:
         config: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise UsageError(f"{path}: no configuration in the hub's layout ({error})") from error
+        if not isinstance(config, dict):
+            raise TypeError("it is no object")  # noqa: TRY301 (told with the other ways to be none)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise UsageError(
+            f"{path}: no configuration in the hub's layout ({one_line(str(error))})"
+        ) from error
     wanted = {
         "num_attention_heads": spec.heads,
         "attention_head_dim": spec.head_dim,
@@ -137,3 +199,41 @@ def _check_config(folder: Path, spec: DiT) -> None:
     wrong = [f"{k} is {config.get(k)}, not {v}" for k, v in wanted.items() if config.get(k) != v]
     if wrong:
         raise UsageError(f"{path}: another architecture than the suite's model: {'; '.join(wrong)}")
+
+
+def _check_header(path: Path, spec: DiT) -> None:
+    """The names and shapes of a file's tensors must be the network's."""
+    try:
+        with safe_open(path, "pt") as file:
+            there = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError, ValueError) as error:
+        cause = one_line(str(error))
+        raise UsageError(
+            f"{path}: not a whole safetensors file ({cause}): copy or download it again"
+        ) from error
+    with torch.device("meta"):
+        wanted = {name: tuple(part.shape) for name, part in spec.build().state_dict().items()}
+    wrong = [
+        _some("lacks", [name for name in wanted if name not in there]),
+        _some("has beside", [name for name in there if name not in wanted]),
+        _some(
+            "is of another shape in",
+            [
+                f"{name} ({_by(there[name])}, not {_by(shape)})"
+                for name, shape in wanted.items()
+                if there.get(name, shape) != shape
+            ],
+        ),
+    ]
+    if any(wrong):
+        told = "; ".join(filter(None, wrong))
+        raise UsageError(f"{path}: not the weights of this architecture: {told}")
+
+
+def _some(how: str, names: list[str]) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{how} {names[0]}{more}" if names else ""
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a single number"

@@ -50,8 +50,13 @@ def _unreachable(word: str, wanted: list[Model]) -> str:
         )
     if word.startswith("hub:"):
         return "" if _HUB.fullmatch(word) else f"{word[:60]!r} is not hub:owner/name@revision"
-    near = did_you_mean(word[:60], _WORDS) or ": random, embedded, hub, or an existing folder"
-    return "" if _is_folder(word) else f"no folder {word[:60]!r}{near}"
+    return "" if _is_folder(word) else f"no folder {word[:60]!r}{_way_out(word)}"
+
+
+def _way_out(word: str) -> str:
+    if "/" in word or word.startswith((".", "~")):
+        return f" (looked for from {Path.cwd()}, where ditbench was started)"
+    return did_you_mean(word[:60], _WORDS) or ": random, embedded, hub, or an existing folder"
 
 
 def _is_folder(word: str) -> bool:

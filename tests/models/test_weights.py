@@ -127,3 +127,80 @@ def test_the_shipped_model_is_small_and_has_open_gates():
     gates = loaded.network.transformer_blocks[0].norm1.linear.weight.chunk(6)[2]
     assert float(gates.abs().mean()) > 1e-3
     assert sum(p.numel() for p in loaded.network.parameters()) == 2_120_068
+
+
+def check(where, spec: DiT = SMALL, name: str = "dit"):
+    return weights.check(choice(spec, name), str(where))
+
+
+def file_of(folder):
+    return folder / "transformer" / "diffusion_pytorch_model.safetensors"
+
+
+def test_good_weights_pass_the_check_of_their_headers(folder):
+    assert check(folder) == []
+    assert check("random") == []
+    assert weights.check(choice(FASHION, "fashion-dit"), "embedded") == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda path: path.unlink(), "pickled weights are never opened"),
+        (lambda path: path.write_bytes(b""), "not a whole safetensors file"),
+        (lambda path: path.write_bytes(b"\xff" * 5000), "not a whole safetensors file"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-7]), "not a whole safetensors file"),
+        (lambda path: path.write_bytes(path.read_bytes()[:1000]), "copy or download it again"),
+        (lambda path: (path.unlink(), path.mkdir()), "pickled weights are never opened"),
+        (lambda path: (path.parent / "config.json").unlink(), "no configuration in the hub"),
+        (lambda path: (path.parent / "config.json").write_bytes(b"\xff"), "no configuration"),
+        (lambda path: (path.parent / "config.json").write_text("[]"), "no configuration"),
+    ],
+    ids=["no file", "empty", "garbage", "cut at the end", "cut in the header", "a folder", "no config",
+         "a config of bytes", "a config that is a list"],
+)  # fmt: skip
+def test_weights_that_cannot_be_read_are_told_by_their_headers(folder, damage, told):
+    damage(file_of(folder))
+    with pytest.raises(UsageError, match=told) as caught:
+        check(folder)
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(folder) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda state: state.pop("proj_out_1.bias"), "lacks proj_out_1.bias"),
+        (lambda state: state.update(odd=torch.ones(1)), "has beside odd"),
+        (
+            lambda state: state.update({"proj_out_1.bias": torch.ones(3)}),
+            r"is of another shape in proj_out_1.bias \(3, not 64\)",
+        ),
+    ],
+)
+def test_tensors_of_another_network_are_named(folder, change, told):
+    state = load_file(file_of(folder))
+    change(state)
+    save_file(state, file_of(folder), {"format": "pt"})
+    with pytest.raises(UsageError, match=told):
+        check(folder)
+
+
+def test_a_hub_that_cannot_be_reached_is_a_reason_and_no_crash(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    (reason,) = check("hub", name="dit-xl/2")
+    assert reason.startswith("weights: facebook/DiT-XL-2-256 cannot be had from the hub (")
+    assert reason.endswith("download it once with network, or give a local folder")
+    assert len(reason.splitlines()) == 1
+
+
+def test_weights_in_the_hubs_cache_are_checked_too(tmp_path, monkeypatch):
+    snapshot = tmp_path / "models--someone--small" / "snapshots" / "abc"
+    SMALL.build().save_pretrained(snapshot / "transformer")
+    (tmp_path / "models--someone--small" / "refs").mkdir()
+    (tmp_path / "models--someone--small" / "refs" / "main").write_text("abc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert check("hub:someone/small") == []
+    with pytest.raises(UsageError, match="num_layers is 2, not 3"):
+        check("hub:someone/small", dataclasses.replace(SMALL, depth=3))

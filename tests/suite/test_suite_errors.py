@@ -1,4 +1,5 @@
 import time
+from pathlib import Path
 
 import pytest
 from catalogs import CATALOG
@@ -83,7 +84,8 @@ def problems(text, overrides=None):
         (
             HEAD + "attention: softmax\nweights: no/such/folder",
             [
-                "4:10: weights: no folder 'no/such/folder': random, embedded, hub, or an existing folder"
+                "4:10: weights: no folder 'no/such/folder'"
+                f" (looked for from {Path.cwd()}, where ditbench was started)"
             ],
         ),
         (
