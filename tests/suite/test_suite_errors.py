@@ -84,8 +84,10 @@ def problems(text, overrides=None):
         (
             HEAD + "attention: softmax\nweights: no/such/folder",
             [
-                "4:10: weights: no folder 'no/such/folder'"
-                f" (looked for from {Path.cwd()}, where ditbench was started)"
+                (
+                    "4:10: weights: no folder 'no/such/folder'"
+                    f" (looked for from {Path.cwd()}, where ditbench was started)"
+                )
             ],
         ),
         (
