@@ -292,5 +292,7 @@ class _Paper:
 
 
 def _short(value: Any) -> Any:  # noqa: ANN401 (any reading)
-    """Six digits say all that a sensor knows; energy counts up from long ago and keeps its own."""
-    return round(value, 3) if isinstance(value, float) else value
+    """A sensor knows no more than thousandths of its unit."""
+    if not isinstance(value, float):
+        return value
+    return int(value) if value.is_integer() else round(value, 3)

@@ -39,24 +39,36 @@ def judged(watch, findings, *, stage=Stage.TIME, device=ONE, seconds=1.0):
     return watch.judge(job(stage=stage, device=device), Answer(findings, "now", seconds)).findings
 
 
-def timed(seconds, repeats=4, during=lambda: None):
-    """What a worker would say of so many seconds, while the samples are taken."""
+def wait(until, seconds=20.0):
+    """A machine with much to do may sample late; what is promised comes all the same."""
+    end = time.monotonic() + seconds
+    while not until() and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def timed(seconds, repeats=4, during=lambda: None, until=lambda: True):
+    """What a worker would say of so many seconds, or more, while the samples are taken."""
     begin = time.monotonic_ns()
     during()
     time.sleep(seconds)
+    wait(until)
     stretch = [begin, time.monotonic_ns()]
     return Findings(metrics={"latency": (0.1,) * repeats}, facts={"timed_ns": stretch})
 
 
 def lines(folder):
-    return [json.loads(line) for line in (folder / FILE).read_text().splitlines()]
+    """Those that are whole: the last may be on its way."""
+    text = (folder / FILE).read_text()
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def test_every_look_is_a_line_with_both_clocks_and_its_device(tmp_path, gpu):
+    begun = time.monotonic()
     with telemetry(tmp_path, gpu):
-        time.sleep(0.5)
+        wait(lambda: time.monotonic() - begun > 0.5 and len(lines(tmp_path)) > 2)
+        tenths = (time.monotonic() - begun) * 10
     found = lines(tmp_path)
-    assert 4 <= len(found) <= 7
+    assert 3 <= len(found) <= tenths + 3
     assert {one["device"] for one in found} == {"0"}
     assert [one["ns"] for one in found] == sorted(one["ns"] for one in found)
     assert abs(found[-1]["at"] - time.time()) < 5
@@ -70,7 +82,7 @@ def test_a_timed_record_gets_a_summary_and_joules_per_image(tmp_path, gpu):
     told = found.facts["telemetry"]
     assert told["device"] == ONE
     assert told["sm_clock"] == [1.98e9] * 3
-    assert told["samples"] >= 8
+    assert told["samples"] >= 2
     assert (told["slowed_share"], told["foreign_share"], told["foreign"]) == (0.0, 0.0, [])
     assert found.metrics["energy"] == (pytest.approx(500 * told["window_s"] / 4, rel=0.02),)
     assert found.facts["energy"]["images"] == 4
@@ -106,10 +118,15 @@ def test_mistake_29_a_throttled_stretch_is_in_the_record(tmp_path, gpu):
 
 def test_mistake_29_a_process_that_comes_during_the_run_is_named(tmp_path, gpu):
     parent = os.getppid()
+
+    def seen():
+        return any("foreign" in one for one in lines(tmp_path))
+
     with telemetry(tmp_path, gpu) as watch:
-        found = judged(watch, timed(1.4, during=lambda: setattr(gpu, "pids", (parent,))))
+        came = timed(0.3, during=lambda: setattr(gpu, "pids", (parent,)), until=seen)
+        found = judged(watch, came)
     told = found.facts["telemetry"]
-    assert told["foreign_share"] > 0.1
+    assert told["foreign_share"] > 0
     assert told["foreign"][0].startswith(f"process {parent} (")
     assert any(f"process {parent}" in str(one.get("foreign")) for one in lines(tmp_path))
 
@@ -165,8 +182,8 @@ def test_a_full_disk_costs_one_warning_and_not_the_run(tmp_path, gpu):
     (tmp_path / FILE).symlink_to("/dev/full")
     warned = []
     with telemetry(tmp_path, gpu, warned=warned) as watch:
-        found = judged(watch, timed(2.2))
-    assert found.facts["telemetry"]["samples"] > 10
+        found = judged(watch, timed(0.3, until=lambda: warned))
+    assert found.facts["telemetry"]["samples"] > 0
     assert len(warned) == 1
     assert "No space left on device; the run goes on" in warned[0]
 
@@ -182,7 +199,7 @@ def test_a_file_that_is_long_enough_ends_with_one_warning(tmp_path, gpu, monkeyp
     monkeypatch.setattr("ditbench.run.telemetry._LARGEST", 500)
     warned = []
     with telemetry(tmp_path, gpu, warned=warned):
-        time.sleep(0.8)
+        wait(lambda: warned)
     assert len(warned) == 1
     assert (tmp_path / FILE).stat().st_size < 1000
 
