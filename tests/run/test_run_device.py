@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from itertools import cycle
 
 import pytest
-from fakes_run import FakeGpu, FakeNvml
+from fakes_run import FakeGpu, FakeNvml, NvmlError
 
 from ditbench.errors import UnfitError, UsageError
 from ditbench.run import device
@@ -77,11 +78,6 @@ def test_a_package_that_lacks_a_question_leaves_its_answer_out():
         nvmlDeviceGetEnforcedPowerLimit = property()  # noqa: N815 (NVML's name; it raises AttributeError)
 
     assert "gpu_power_enforced" not in choose(None, Old([FakeGpu(ONE)]), {}).facts
-
-
-def test_without_a_driver_there_is_no_nvml():
-    nvml = load()
-    assert nvml is None or inventory(nvml)
 
 
 def test_slices_stand_for_the_gpu_that_is_cut_into_them():
@@ -208,3 +204,32 @@ def test_nonsense_is_a_mistake_in_the_command(nonsense):
 def test_a_beginning_that_two_uuids_share_is_refused():
     with pytest.raises(UsageError, match="2 GPUs begin so"):
         choose("GPU-", two(), {})
+
+
+class TestLoadingNvml:
+    def test_without_the_package_there_is_none(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "pynvml", None)
+        assert load() is None
+
+    def test_without_a_driver_there_is_none(self, monkeypatch):
+        def refuses():
+            raise NvmlError("driver not loaded")
+
+        broken = FakeNvml([])
+        broken.nvmlInit = refuses
+        monkeypatch.setitem(sys.modules, "pynvml", broken)
+        assert load() is None
+
+    def test_with_both_it_is_ready_to_be_asked(self, monkeypatch):
+        working = two()
+        monkeypatch.setitem(sys.modules, "pynvml", working)
+        assert load() is working
+
+    def test_a_gpu_that_gives_no_handle_is_passed_over(self):
+        class Lost(FakeNvml):
+            def nvmlDeviceGetHandleByIndex(self, index):  # noqa: N802 (NVML's own)
+                if index == 0:
+                    raise NvmlError("GPU is lost")
+                return super().nvmlDeviceGetHandleByIndex(index)
+
+        assert [gpu.uuid for gpu in inventory(Lost(two().gpus))] == [TWO]
