@@ -38,6 +38,7 @@ fix: $(VENV)/.test
 docs: $(VENV)/.docs
 	$(BIN)/python docs/pages.py
 	$(BIN)/mkdocs build --strict --quiet
+	@! grep -rE '<(script|img|link)[^>]*(src|href)="(https?:)?//' site --include='*.html' # from elsewhere
 	@echo site/index.html
 
 gpu: $(VENV)/.test

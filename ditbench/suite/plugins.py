@@ -14,7 +14,7 @@ from ditbench.suite.cursor import At
 from ditbench.suite.kinds import Schema, kind_of
 from ditbench.suite.yaml12 import Fields, Leaf
 
-# Where the schema defines what the catalog offers: `definitions` writes it.
+# Places in the schema (schema.py) where what the catalog offers is defined.
 MODEL: Schema = {"$ref": "#/$defs/model"}
 METHODS: Schema = {"$ref": "#/$defs/axis_of_methods"}
 METHOD: Schema = {"$ref": "#/$defs/method"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import tomllib
 import unicodedata
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -89,14 +90,17 @@ def test_a_broken_link_would_be_seen(link, why):
     assert problem(DOCS / "index.md", link) == why
 
 
-def pages():
+def made_by():
     spec = importlib.util.spec_from_file_location("pages", DOCS / "pages.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.PAGES
+    return module
 
 
-@pytest.mark.parametrize(("page", "made"), pages().items(), ids=pages())
+PAGES = made_by()
+
+
+@pytest.mark.parametrize(("page", "made"), PAGES.PAGES.items(), ids=PAGES.PAGES)
 def test_a_page_that_is_made_from_the_code_is_up_to_date(page, made):
     assert (DOCS / page).read_text() == made(), "run: python docs/pages.py"
 
@@ -108,8 +112,20 @@ def test_every_page_is_in_the_navigation():
         inner = entry.values() if isinstance(entry, dict) else entry
         return [leaf for one in inner for leaf in leaves(one)]
 
-    nav = leaves(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
-    assert sorted(nav) == sorted(path.relative_to(DOCS).as_posix() for path in OURS)
+    config = PAGES.on_config(yaml.safe_load((ROOT / "mkdocs.yml").read_text()))
+    assert sorted(leaves(config["nav"])) == sorted(
+        path.relative_to(DOCS).as_posix() for path in OURS
+    )
+
+
+def test_the_floors_of_the_house_are_those_that_the_linter_holds():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (floors,) = [one["layers"] for one in contracts["contracts"] if one["type"] == "layers"]
+    rows = re.findall(
+        r"^\| \d+ \| ([^|]+) \|", (DOCS / "architecture.md").read_text(), re.MULTILINE
+    )
+    drawn = [re.findall(r"`(\w+)`", row) for row in rows]
+    assert drawn == [re.findall(r"ditbench\.(\w+)", floor) for floor in floors]
 
 
 @every_text

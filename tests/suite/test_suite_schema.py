@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import json
 from pathlib import Path
@@ -68,6 +69,32 @@ def real():
 @pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
 def test_every_suite_that_ships_is_accepted(path: Path, real):
     assert [e.message for e in real.iter_errors(plain(compose(path.read_text(), "")))] == []
+
+
+def texts_in_tests():
+    """Every text in the tests that might be a suite."""
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            text = node.value if isinstance(node, ast.Constant) else None
+            if isinstance(text, str) and "attention:" in text and "model:" in text:
+                yield text.replace("TINY", "{name: dit, hidden: 32}")
+
+
+def test_every_right_suite_in_the_tests_is_accepted(real):
+    from ditbench.measure.catalog import catalog
+
+    offered = catalog()
+    found = 0
+    for text in texts_in_tests():
+        for names, schema_of_them in ((CATALOG, VALIDATOR), (offered, real)):
+            try:
+                parse(text, "s.yaml", names)
+            except SuiteError:
+                continue
+            found += 1
+            refused = schema_of_them.iter_errors(plain(compose(text, "")))
+            assert [error.message for error in refused] == [], text
+    assert found >= 10
 
 
 def test_a_suite_with_every_key_is_accepted():
