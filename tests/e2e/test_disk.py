@@ -44,24 +44,43 @@ def test_records_deleted_under_a_run_cost_one_line_and_nothing_else(shell):
     assert len(ended(after)) == len(set(ended(after))) == 6
 
 
-FILLS = """
+ON_A_DISK = """
 mount -t tmpfs -o size=8m tmpfs disk
 "$PYTHON" -m ditbench run suite.yaml --out disk; echo "exit $?" >&2
 cp disk/*/*/records.jsonl before.jsonl
-: > "$BALLAST"
+MEND
 "$PYTHON" -m ditbench run suite.yaml --out disk --resume latest --baseline none; echo "exit $?" >&2
 cp disk/*/*/records.jsonl after.jsonl
 """
 
 
-def test_a_disk_that_fills_under_a_run_costs_one_line_and_the_run_goes_on(shell):
+@pytest.mark.parametrize(
+    ("method", "told", "mend"),
+    [
+        pytest.param(
+            "Fills",
+            "cannot be written: No space left on device; make room, then go on with --resume",
+            ': > "$BALLAST"',
+            id="a disk that fills",
+        ),
+        pytest.param(
+            "Closes",
+            ".log: cannot be written: Read-only file system; make it writable, or name another folder",
+            "umount disk",
+            id="a folder that turns read-only",
+        ),
+    ],
+)
+def test_a_disk_that_refuses_under_a_run_costs_one_line_and_the_run_goes_on(
+    shell, method, told, mend
+):
     if not may_mount():
         pytest.skip("this machine lets nobody mount; tests/store has the same with a size limit")
-    shell.suite(SUITE.replace("METHOD", "vandals:Fills"))
+    shell.suite(SUITE.replace("METHOD", f"vandals:{method}"))
     disk = shell.folder / "disk"
-    disk.mkdir()
+    disk.mkdir(exist_ok=True)
     done = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", FILLS],
+        ["unshare", "-rm", "sh", "-c", ON_A_DISK.replace("MEND", mend)],
         cwd=shell.folder,
         env={
             **os.environ,
@@ -75,10 +94,8 @@ def test_a_disk_that_fills_under_a_run_costs_one_line_and_the_run_goes_on(shell)
         timeout=300,
         check=False,
     )
-    told = done.stderr.splitlines()
-    assert told[told.index("exit 2") - 1].endswith(
-        "cannot be written: No space left on device; make room, then go on with --resume"
-    ), done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[lines.index("exit 2") - 1].endswith(told), done.stderr
     before, after = ((shell.folder / f"{name}.jsonl").read_text() for name in ("before", "after"))
     assert before
     assert after.startswith(before)

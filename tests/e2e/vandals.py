@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -36,3 +37,17 @@ class Fills(Deadly):
                         pass
             except OSError:
                 return
+
+
+@dataclass(frozen=True)
+class Closes(Deadly):
+    """The folder of the results turns read-only."""
+
+    name: ClassVar[str] = "closes"
+
+    def die(self) -> None:
+        if not Path("closed").exists():
+            Path("closed").touch()
+            disk = str(Path(os.environ["BALLAST"]).parent)
+            for how in (["--bind", disk, disk], ["-o", "remount,ro,bind", disk]):
+                subprocess.run(["mount", *how], check=True)
