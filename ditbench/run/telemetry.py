@@ -36,6 +36,7 @@ _GPU_PERIOD_S = 0.1
 _CPU_PERIOD_S = 0.5
 # Asking who computes on a GPU costs the driver more than all else together.
 _LOOKS_PER_CENSUS = 10
+_LOOKS_AT_REST = 5
 _FLUSH_S = 1.0
 # Days of one GPU. What is beyond is sampled all the same, and not written.
 _LARGEST = 2**28
@@ -102,13 +103,11 @@ class GpuWatch:
         return {"device": self.index} | {k: _short(v) for k, v in told.items() if v is not None}
 
     def tell(self, job: Job, metrics: Mapping[str, Values], window: Window[GpuSample]) -> _Told:
-        """Telemetry and energy; the last sample is of after the worker's end."""
+        """Telemetry and energy of a worker that has ended."""
         self._looks = 0  # so that whom the census saw leave is not seen in the next job
         told = readings.gpu(window) | {"device": self.device}
-        rest = window.samples[-1].reading.memory_used if window.samples else None
-        # Another run that waited for our lock may have begun by now: that memory is no trespass.
-        if (rest or 0) > IDLE_MEMORY and not lock.holder(self.device):
-            told["memory_of_others"] = rest
+        if others := self._memory_of_others():
+            told["memory_of_others"] = others
         if self.meter.cut:
             missing = "a slice of a GPU has no energy counter of its own"
             return _Told({"telemetry": told, "energy": {"missing": missing}})
@@ -119,6 +118,17 @@ class GpuWatch:
         per_image = found["joules"] / images
         facts = {"telemetry": told, "energy": found | {"images": images}}
         return _Told(facts, {"energy": (per_image,)})
+
+    def _memory_of_others(self) -> int:
+        """Bytes in use though our worker has ended; a driver may take a moment to have its memory back."""
+        used = 0
+        for _ in range(_LOOKS_AT_REST):
+            used = self.meter.read().memory_used or 0
+            # Another run that waited for our lock may have begun by now: that is no trespass.
+            if used <= IDLE_MEMORY or lock.holder(self.device):
+                return 0
+            time.sleep(self.period_s)
+        return used
 
 
 @dataclass

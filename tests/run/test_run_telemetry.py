@@ -13,6 +13,7 @@ from fakes_run import FakeGpu, FakeNvml, FakeServer, job
 from ditbench.errors import UnfitError
 from ditbench.jobs import Findings
 from ditbench.records import Stage, Status
+from ditbench.run import lock
 from ditbench.run.device import CPU, Device
 from ditbench.run.nvml import inventory
 from ditbench.run.order import jobs_of
@@ -141,6 +142,31 @@ def test_mistake_29_memory_that_stays_when_our_worker_has_gone_is_somebody_elses
     with telemetry(tmp_path, gpu) as watch:
         found = judged(watch, timed(0.3, during=lambda: setattr(gpu, "used", 3 * 2**30)))
     assert found.facts["telemetry"]["memory_of_others"] == 3 * 2**30
+
+
+def test_memory_of_another_run_that_waited_for_our_lock_is_no_trespass(tmp_path, gpu):
+    with telemetry(tmp_path, gpu) as watch, lock.take(ONE, lambda _phase: None):
+        found = judged(watch, timed(0.05, during=lambda: setattr(gpu, "used", 3 * 2**30)))
+    assert "memory_of_others" not in found.facts["telemetry"]
+
+
+def test_memory_that_the_driver_takes_back_late_is_nobodys(tmp_path):
+    class Late(FakeGpu):
+        """Holds our worker's memory for two looks more."""
+
+        looks = 0
+
+    class Nvml(FakeNvml):
+        def nvmlDeviceGetMemoryInfo(self, gpu):  # noqa: N802 (NVML's own)
+            gpu.looks += gpu.used > 2**30
+            gpu.used = gpu.used if gpu.looks < 3 else 2**20
+            return super().nvmlDeviceGetMemoryInfo(gpu)
+
+    gpu = Late(ONE)
+    with telemetry(tmp_path, gpu, nvml=Nvml([gpu])) as watch:
+        ended = timed(0.05)
+        gpu.used = 3 * 2**30
+        assert "memory_of_others" not in judged(watch, ended).facts["telemetry"]
 
 
 def test_a_slice_is_told_of_its_whole_gpu_and_has_no_energy_of_its_own(tmp_path):
