@@ -22,6 +22,7 @@ from ditbench import units
 from ditbench.jobs import Job
 from ditbench.metrics import LARGEST_BATCH
 from ditbench.records import Cell, Record, Stage, Status
+from ditbench.run import lock
 from ditbench.run.events import Ended, Event, Phase, Progress
 from ditbench.run.order import key_of
 
@@ -265,6 +266,7 @@ class PlainLines:
     def __init__(self, jobs: Iterable[Job], console: Console) -> None:
         self._board = _Board.of(jobs)
         self._console = console
+        self._wait = ""
 
     def __enter__(self) -> Self:
         """Nothing to take."""
@@ -279,8 +281,11 @@ class PlainLines:
         """Nothing to give back."""
 
     def __call__(self, event: Event) -> None:
-        """Print the end of a job; beginnings and phases would only be noise in a log."""
+        """Print the end of a job, and for whom one waits; all else would only be noise in a log."""
         row = self._board.hear(event)
+        if isinstance(event, Phase) and lock.is_wait(event.text) and event.text != self._wait:
+            self._wait = event.text  # once, not for every job
+            self._say(event.text)
         if not isinstance(event, Ended):
             return
         record = event.record
@@ -289,6 +294,9 @@ class PlainLines:
         latency = f"  {row.latency}" if told else ""
         reason = f": {record.reason}" if record.reason else ""
         line = f"{_told(event.progress)}  {row.name}  {what}  {record.status}{latency}{reason}"
+        self._say(line)
+
+    def _say(self, line: str) -> None:
         self._console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
 
 

@@ -17,6 +17,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE_S = 5.0
 
 
+class Wish(KeyboardInterrupt):
+    """Raised on a signal.
+
+    A kind of its own: when a plain KeyboardInterrupt comes up inside an `exec`, as where a dataclass is made,
+    Python remembers it and ends by SIGINT, whatever exit code was meant.
+    """
+
+
 class InterruptedRunError(DitbenchError):
     """The run was stopped from outside; what had ended by then is saved."""
 
@@ -38,7 +46,7 @@ _STATE = _State()
 
 @dataclass
 class Interrupts:
-    """While entered, any of the signals raises KeyboardInterrupt in the main thread.
+    """While entered, any of the signals raises `Wish` in the main thread.
 
     Entered outside the main thread, or again inside itself, it changes nothing. A signal that comes within
     seconds of another is the same wish. at_the_end: this process ends next, so that after one signal no
@@ -74,7 +82,7 @@ class Interrupts:
             _STATE.holding = False
         if _STATE.pending:
             _STATE.pending = False
-            raise KeyboardInterrupt
+            raise Wish
 
 
 def arrived() -> bool:
@@ -89,5 +97,5 @@ def _arrive(_number: int, _frame: object) -> None:
         return
     _STATE.last = now
     if not _STATE.holding:
-        raise KeyboardInterrupt
+        raise Wish
     _STATE.pending = True

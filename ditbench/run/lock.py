@@ -16,6 +16,13 @@ from pathlib import Path
 from ditbench.errors import UnfitError
 from ditbench.run import processes
 
+_WAIT = "waiting for "
+
+
+def is_wait(phase: str) -> bool:
+    """Whether a phase is what `take` says while it waits."""
+    return phase.startswith(_WAIT)
+
 
 def path_of(device: str) -> Path:
     """The lock file of a device."""
@@ -32,7 +39,7 @@ def take(device: str, say: Callable[[str], None]) -> FileIO:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        say(f"waiting for {device}, which {holder(device) or 'another run'} holds")
+        say(f"{_WAIT}{device}, which {holder(device) or 'another run'} holds")
         fcntl.flock(file, fcntl.LOCK_EX)
     return file
 

@@ -93,6 +93,7 @@ def described(pid: int) -> str:
     """
     while _SERVER in (command := _command(pid)) and (above := parent_of(pid)) > 1:
         pid = above
+    command = _short(command)
     shown = command if len(command) <= _LONGEST else f"{command[: _LONGEST - 3]}..."
     return f"process {pid} ({shown})" if shown else f"process {pid}"
 
@@ -105,6 +106,14 @@ def _command(pid: int) -> str:
         return ""
     text = " ".join(text.split("\0"))
     return "".join(sign if sign.isprintable() else " " for sign in text).strip()
+
+
+def _short(command: str) -> str:
+    """A command without its folder, and without the interpreter that runs it."""
+    program, *rest = command.split(" ")
+    if rest and Path(program).name.startswith("python") and not rest[0].startswith("-"):
+        program, *rest = rest
+    return " ".join([Path(program).name, *rest])
 
 
 def _stat(pid: int) -> tuple[str, int]:

@@ -13,6 +13,7 @@ import multiprocessing.forkserver
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -236,6 +237,11 @@ def _ensure_running() -> None:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             multiprocessing.forkserver.ensure_running()
+        except OSError as error:  # the name of a socket, for one, has room for 107 characters
+            raise UnfitError(
+                f"the fork server cannot listen in {tempfile.gettempdir()}: {error}; "
+                "set TMPDIR to another folder"
+            ) from error
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -96,7 +96,7 @@ def test_slices_stand_for_the_gpu_that_is_cut_into_them():
 @pytest.mark.parametrize(
     ("state", "told"),
     [
-        ({"pids": (os.getpid(),)}, rf"is used by process {os.getpid()} \(.*python.*\)"),
+        ({"pids": (os.getpid(),)}, rf"is used by process {os.getpid()} \(.*py.*\)"),
         ({"used": 3 * GIB}, "has 3.00 GiB in use"),
         ({"utilisation": 40}, "is 40.0 % busy"),
     ],

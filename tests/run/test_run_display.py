@@ -225,6 +225,19 @@ def test_a_line_in_a_log_is_one_line_without_control_codes():
     assert f"{LONG}  second line" in text
 
 
+def test_a_log_says_once_whom_the_run_waits_for():
+    class Waits(FakeServer):
+        def run_job(self, job, log, hear):
+            hear("waiting for cpu, which process 7 (ditbench run a.yaml) holds")
+            return super().run_job(job, log, hear)
+
+    screen = console(terminal=False)
+    shown((cell("softmax"), cell("sdpa")), screen, Waits())
+    lines = screen.file.getvalue().splitlines()
+    assert lines[0] == "waiting for cpu, which process 7 (ditbench run a.yaml) holds"
+    assert sum(line.startswith("waiting for") for line in lines) == 1
+
+
 def test_a_thousand_cells_are_a_line_a_job():
     screen = console(terminal=False)
     cells = tuple(cell("softmax", batch_size=size) for size in range(1, 1001))

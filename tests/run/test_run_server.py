@@ -251,6 +251,34 @@ def test_a_wait_for_the_device_is_no_time_of_the_job(server, tmp_path):
     assert answer.seconds < 1.0
 
 
+def test_of_two_runs_on_one_device_the_second_waits_and_says_for_whom(tmp_path):
+    """Two processes as two people start them; the first is killed, and its lock with it."""
+    body = (
+        "print(server.run_job(fakes_run.job({!r}, device='GPU-of-two-runs'), Path({!r}), "
+        "lambda phase: print(phase, flush=True)).findings.status)"
+    )
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    first = script(
+        tmp_path / "first", "light_preload", body.format("hangs", str(tmp_path / "1.log"))
+    )
+    with first:
+        while "timing" not in first.stdout.readline():
+            pass
+        second = script(
+            tmp_path / "second", "light_preload", body.format("softmax", str(tmp_path / "2.log"))
+        )
+        with second:
+            assert second.stdout.readline() == "the script runs\n"
+            said = second.stdout.readline()
+            who = f"process {first.pid} (console_script)"
+            assert said == f"waiting for GPU-of-two-runs, which {who} holds\n"
+            assert second.poll() is None
+            first.kill()
+            rest, _ = second.communicate(timeout=60)
+    assert rest == "loading\nok\n"
+
+
 def test_the_cpu_is_locked_as_a_gpu_is(server, tmp_path):
     with lock.take("cpu", print) as held:
         heard = []
