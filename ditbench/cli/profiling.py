@@ -53,8 +53,8 @@ def profile(
         profiler = dataclasses.replace(server, measure="ditbench.measure.profiling:measure")
         findings = profiler.run_job(job, folder / "worker.log").findings
     if findings.status is not Status.OK:
-        told = f"{cell.id}: {findings.status}: {findings.reason}"
-        raise CellFailedError(f"{told} (log: {folder / 'worker.log'})")
+        log = "" if "log: " in findings.reason else f"; log: {folder / 'worker.log'}"
+        raise CellFailedError(f"{cell.id}: {findings.status}: {findings.reason}{log}")
     _show(cell, findings.facts)
     return errors.OK
 
