@@ -17,7 +17,7 @@ name: vandals
 model: TINY
 attention: [softmax, METHOD, sdpa]
 steps: 2
-timing: {warmup: 0, repeats: 2, processes: 1}
+timing: {warmup: 0, warmup_cap_s: 0, repeats: 2, processes: 1}
 metrics: [latency, macs]
 """
 

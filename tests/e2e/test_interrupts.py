@@ -20,7 +20,7 @@ name: interrupted
 model: TINY
 attention: [softmax, sdpa]
 steps: 2
-timing: {warmup: 0, repeats: 2, processes: 1}
+timing: {warmup: 0, warmup_cap_s: 0, repeats: 2, processes: 1}
 metrics: [latency, macs]
 """
 MARK = "DITBENCH_TEST_INTERRUPTS"

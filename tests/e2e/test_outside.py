@@ -72,7 +72,7 @@ name: outside
 model: TINY
 attention: [softmax, METHODS]
 steps: 2
-timing: {warmup: 0, repeats: 1, processes: 1}
+timing: {warmup: 0, warmup_cap_s: 0, repeats: 1, processes: 1}
 metrics: [latency, macs]
 """
 
