@@ -98,6 +98,7 @@ class _Trials:
         return {
             "trials": [_trial(batch, answer) for batch, answer in self.ended],
             "peak": next((one["peak"] for one in told if "peak" in one), ""),
+            "given_back": all(one.get("given_back", True) for one in told),
             "memory_limit": next(
                 (one["device_memory"] for one in told if "device_memory" in one),
                 self.job.timing.memory_limit,

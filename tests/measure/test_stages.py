@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from pathlib import Path
 
 import faulty
 import numpy as np
@@ -326,3 +327,19 @@ def test_a_plan_prices_a_cell_that_asks_for_its_batch_by_the_picture():
     assert (asked.macs, asked.parameters) == (given.macs, given.parameters)
     refused = cell("xformers", batch_size=LARGEST)
     assert inspect([refused], "cpu")[0].reasons == inspect([refused.of_batch(4)], "cpu")[0].reasons
+
+
+def test_what_a_trial_frees_is_given_back_at_once_and_leaves_no_frayed_heap(tmp_path):
+    """By itself glibc would keep the gaps between the blocks that are left."""
+    found = measure(job(cell("softmax"), Stage.FIT, tmp_path), quiet)
+    assert found.facts["given_back"]
+    blocks = [torch.zeros(5 * 2**20) for _ in range(8)]  # of 20 MiB each
+    held = data_bytes()
+    del blocks[::2]
+    assert held - data_bytes() == pytest.approx(4 * 20 * 2**20, rel=0.05)
+
+
+def data_bytes():
+    """What this process may write to, which is what its memory limit counts."""
+    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if "VmData" in x)
+    return int(line.split()[1]) * 1024
