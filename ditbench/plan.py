@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import re
+import signal
+import threading
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +35,9 @@ _EMPTY = 256 * 2**20
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Bytes of one picture's latents (float32) and pixels per value, and of one record's line.
 _BYTES_PER_VALUE, _BYTES_PER_RECORD = 5, 8_000
+
+# A search of ten thousand ids takes hundredths of a second.
+_SEARCH_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,9 @@ def assemble(
     by_key = {inspection.key: inspection for inspection in inspections}
     entries = tuple(_entry(suite, cell, by_key[cell.key]) for cell in cells)
     _check_exclusions(suite, entries)
-    chosen = tuple(entry for entry in entries if _pattern(select).search(entry.cell.id))
+    pattern = _pattern(select)
+    with _at_most(_SEARCH_S, select):
+        chosen = tuple(entry for entry in entries if pattern.search(entry.cell.id))
     plan = Plan(suite, chosen, select)
     if not plan.runnable:
         raise UsageError(_why_nothing_runs(suite, entries, chosen, select))
@@ -157,9 +166,32 @@ def _check_exclusions(suite: Suite, entries: tuple[Entry, ...]) -> None:
 
 def _pattern(select: str) -> re.Pattern[str]:
     try:
-        return re.compile(select)
-    except re.error as error:
+        with warnings.catch_warnings(action="ignore"):  # of what a later Python may read otherwise
+            return re.compile(select)
+    except (re.error, RecursionError, OverflowError) as error:
         raise UsageError(f"-k {select!r}: not a regular expression: {error}") from error
+
+
+@contextlib.contextmanager
+def _at_most(seconds: float, select: str) -> Iterator[None]:
+    """End a search that would take years, as `(.+)+x` does. Raises UsageError.
+
+    In the main thread only: signals reach no other.
+    """
+
+    def late(*_: object) -> None:
+        raise UsageError(f"-k {select!r}: searches for longer than {seconds:g} s: write it simpler")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, late)
+    left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _why_nothing_runs(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -30,6 +33,10 @@ keeping.add_to(app)
 doctor.add_to(app)
 
 
+# What a disk or a terminal says that takes no more.
+_NO_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
+
+
 def _version(asked: bool) -> None:  # noqa: FBT001 (typer's callback)
     if asked:
         print(f"ditbench {__version__}")
@@ -50,8 +57,11 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code by DESIGN's table. A person's mistake is one clear line."""
+    # A file's name may hold bytes that are no text.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     with Interrupts():
-        code = _run(arguments)
+        code = _delivered(_run(arguments))
         return errors.INTERRUPTED if arrived() else code
 
 
@@ -64,23 +74,47 @@ def _run(arguments: Sequence[str] | None) -> int:
         prefix = "" if isinstance(error, errors.SuiteError) else "ditbench: "
         _tell(f"{prefix}{error}")
         return error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has left, as `| head` does
-        return errors.OK
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (the last line of defence: say what it is)
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (the last line of defence: say what it is)
         if arrived():  # and what broke on the way out is its doing
             _tell("ditbench: interrupted")
             return errors.INTERRUPTED
-        return _unforeseen(error)
+        return _broken(error)
     if arrived():
         _tell("ditbench: interrupted")
     return int(code or errors.OK)
+
+
+def _delivered(code: int) -> int:
+    """The exit code once all output is where it belongs: a full disk is told, a reader who left is not."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python would flush again at its end, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:
+            return code
+        _tell(f"ditbench: standard output: {error.strerror}")
+        return code or errors.USAGE
+    return code
 
 
 def _tell(line: str) -> None:
     """One line on stderr, if anybody is left to read it."""
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr)
+
+
+def _broken(error: BaseException) -> int:
+    """What gave way is told in one line; typer itself leaves with SystemExit where a pipe did."""
+    if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
+        return errors.OK  # the reader of our output has left, as `| head` does
+    if isinstance(error, SystemExit):
+        raise error
+    if isinstance(error, OSError) and (error.filename or error.errno in _NO_OUTPUT):
+        what = errors.one_line(str(error.filename or "standard output"))
+        _tell(f"ditbench: {what[:200]}: {error.strerror}")
+        return errors.USAGE
+    return _unforeseen(error)
 
 
 def _unforeseen(error: BaseException) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditbench import errors
+from ditbench.registry import did_you_mean
 
 if TYPE_CHECKING:
     from ditbench.compare import Comparison
@@ -41,7 +42,15 @@ def either(text: str, out: Path, baselines: Path, *, required: bool = False) -> 
     if (baselines / f"{text}.jsonl").is_file() or text.endswith(".jsonl"):
         baseline = store.baseline_read(text, baselines)
         return baseline, store.Against(text, baseline.id, required)
-    run = store.read(store.find(out, text))
+    try:
+        folder = store.find(out, text)
+    except errors.StoreError as error:
+        known = [path.stem for path in sorted(baselines.glob("*.jsonl"))]
+        hint = did_you_mean(text, known) or (f" ({', '.join(known[:5])})" if known else "")
+        raise errors.StoreError(
+            f"{error}; nor a baseline of that name in {baselines}{hint}"
+        ) from error
+    run = store.read(folder)
     return run, store.Against(run.id, run.id, required)
 
 

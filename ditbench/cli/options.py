@@ -46,7 +46,13 @@ Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where runs are 
 Baselines = Annotated[
     Path, typer.Option("--baselines", metavar="DIR", help="Where baselines are kept.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="A list of objects on stdout.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help='A list of objects on stdout; what is not finite is the text "inf", "-inf" or "nan".',
+    ),
+]
 RunName = Annotated[
     str,
     typer.Argument(

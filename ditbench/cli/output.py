@@ -35,8 +35,8 @@ _FIGURES = ("latency", "speed-up", "core MACs", "drift", "Frechet, real")
 
 
 def as_json(objects: Sequence[dict[str, Any]]) -> int:
-    """A list of objects on stdout."""
-    print(json.dumps(list(objects), indent=1, default=str))
+    """A list of objects on stdout; what is not finite is text by now, because JSON has no word for it."""
+    print(json.dumps(list(objects), indent=1, default=str, allow_nan=False))
     return errors.OK
 
 
@@ -123,7 +123,7 @@ def show_summary(run: Run, summary: Summary, comparison: Comparison) -> None:
         print(f"note: {errors.one_line(note)}")
     _show_comparison(comparison)
     code = errors.first_of(set(comparison.exit_codes))
-    print(f"exit code {code}: {_MEANING[code]}")
+    print(f"exit code of the run: {code}, {_MEANING[code]}")
 
 
 def show_claims(title: str, summary: Summary) -> None:

@@ -123,6 +123,8 @@ def list_(out: Out = RESULTS, json: Json = False) -> int:
     """List the runs on disk, newest first."""
     from ditbench import store
 
+    if not out.is_dir() and (out != RESULTS or out.exists()):
+        raise errors.UsageError(f"--out {out}: is no folder")
     return output.show_entries(str(out), store.entries_to_json(store.runs(out)), json=json)
 
 

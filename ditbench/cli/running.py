@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -228,6 +228,7 @@ def plan_of(choices: Choices, server: Server, device: Device) -> Plan:
     catalog = server.call("ditbench.measure.catalog:catalog", outside)
     suite = parse.parse(text, str(choices.suite), catalog, overrides)
     if choices.quick:
+        _check_quick(overrides)
         suite = planning.quick(suite)
     cells = planning.expand(suite)
     inspections = server.call(
@@ -250,7 +251,18 @@ def _overrides(given: tuple[str, ...]) -> dict[str, str]:
     for axis, equals, _ in pairs:
         if not equals:
             raise errors.UsageError(f"--set {axis}: write --set axis=value or axis=v1,v2")
-    return {axis.strip(): values for axis, _, values in pairs}
+    axes = [axis.strip() for axis, _, _ in pairs]
+    for axis in axes:
+        if axes.count(axis) > 1:
+            raise errors.UsageError(f"--set {axis} is given twice; write all values in one")
+    return {axis: values for axis, (_, _, values) in zip(axes, pairs, strict=True)}
+
+
+def _check_quick(overrides: Mapping[str, str]) -> None:
+    """`--quick` says how often; what says otherwise beside it would be lost in silence."""
+    lost = [axis for axis in overrides if axis.startswith("timing.") and axis != "timing.timeout_s"]
+    if lost:
+        raise errors.UsageError(f"--quick decides {lost[0]} itself: leave out one of the two")
 
 
 def _measure(

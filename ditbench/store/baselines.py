@@ -80,9 +80,11 @@ def baseline_read(name: str, root: Path = BASELINES) -> Run:
     path = Path(name) if Path(name).is_file() else root / f"{name}{_SUFFIX}"
     if not path.is_file():
         known = [entry.id for entry in baseline_list(root)]
+        stem = name.removesuffix(_SUFFIX)
+        asked = Path(name) if stem != name else path
         raise StoreError(
-            f"{path}: no such baseline{did_you_mean(name, known)}; "
-            f"`ditbench baseline set {name} RUN` makes one"
+            f"{asked}: no such baseline{did_you_mean(stem, known)}; "
+            f"`ditbench baseline set {Path(stem).name} RUN` makes one"
         )
     head, _, rest = load(path).partition(b"\n")
     lines = parse(path, rest, first=2)

@@ -65,6 +65,8 @@ def write_all(file: int, data: bytes) -> None:
 def load(path: Path) -> bytes:
     """A file's bytes. Raises StoreError."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise StoreError(f"{path}: is no file")
         return path.read_bytes()
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror}") from error

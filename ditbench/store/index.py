@@ -45,7 +45,8 @@ def find(results: Path, text: str) -> Path:
         return Path(text)
     folders = _folders(results)
     if not folders:
-        raise StoreError(f"{results}: holds no run; `ditbench run SUITE` makes one")
+        what = "holds no run" if results.is_dir() else "is no folder of runs"
+        raise StoreError(f"{results}: {what}; `ditbench run SUITE` makes one")
     if text == LATEST:
         return folders[-1]
     if text.endswith(_OF_SUITES):

@@ -32,6 +32,8 @@ def load(path: Path, catalog: Catalog, overrides: Mapping[str, str] = _NONE) -> 
 def read(path: Path) -> str:
     """The text of a suite's file. Raises UsageError with one line."""
     try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path}: {'a folder' if path.is_dir() else 'no file'}, and no suite")
         with path.open("rb") as file:
             raw = file.read(4 * MOST_CHARACTERS + 1)  # no character takes more than four bytes
         return raw.decode()

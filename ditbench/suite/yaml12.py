@@ -17,7 +17,9 @@ import yaml
 from ditbench.errors import SuiteError
 from ditbench.records import Scalar
 
-MOST_CHARACTERS = 2**20
+# A suite is a page of text. PyYAML reads some ten thousand values a second.
+MOST_CHARACTERS = 2**18
+MOST_VALUES = 20_000
 DEEPEST = 20
 _MOST_INT = 2**63 - 1
 
@@ -110,6 +112,7 @@ class _Composer:
 
     def __init__(self, text: str, file: str, at: Mark | None) -> None:
         self._text, self._file, self._at = text, file, at
+        self._values = 0
         if len(text) > MOST_CHARACTERS:
             self._fail(self._mark(0, 0), f"{len(text):,} characters; at most {MOST_CHARACTERS:,}")
         try:
@@ -152,6 +155,9 @@ class _Composer:
             self._fail(mark, f"anchors are not allowed (&{started.anchor})")
         if started.tag:
             self._fail(mark, f"tags are not allowed ({started.tag})")
+        self._values += 1
+        if self._values > MOST_VALUES:
+            self._fail(mark, f"more than {MOST_VALUES:,} values")
         if depth > DEEPEST:
             self._fail(mark, f"nested deeper than {DEEPEST} levels")
         build = self._BUILD[type(event)]

@@ -146,7 +146,7 @@ def rows_to_json(summary: Summary) -> list[dict[str, Any]]:
             "against": row.against,
             "versus_softmax": estimate_to_json(row.versus_softmax),
             "bound": estimate_to_json(row.bound),
-            "ceiling": row.ceiling,
+            "ceiling": number_to_json(row.ceiling),
             "exact": row.exact,
             "kernels": list(row.kernels),
             "pictures": row.pictures,

@@ -81,7 +81,7 @@ def test_an_empty_text_is_nothing():
         ('a: "\\UFFFFFFFF"', "1:7: an escape that is no character"),
         ('a: "\\ud800"', "1:4: half a surrogate pair is no character"),
         ("[" * 100_000, "1:21: nested deeper than 20 levels"),
-        ("a" * (2**20 + 1), "1:1: 1,048,577 characters; at most 1,048,576"),
+        ("a" * (2**18 + 1), "1:1: 262,145 characters; at most 262,144"),
     ],
     ids=lambda value: value[:24].encode("unicode_escape").decode().replace("\\", "_"),
 )
