@@ -15,14 +15,14 @@ BASELINES = Path("baselines")
 def runs(ctx: typer.Context, incomplete: str) -> list[str]:
     """Ids of runs, newest first, and `latest`."""
     folder = Path(ctx.params.get("out") or RESULTS)
-    found = sorted((path.parent.name for path in folder.glob("*/*/run.json")), reverse=True)
+    found = sorted((path.parent.name for path in _glob(folder, "*/*/run.json")), reverse=True)
     return _beginning([*found, "latest"], incomplete)
 
 
 def baselines(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of stored baselines."""
     folder = Path(ctx.params.get("baselines") or BASELINES)
-    return _beginning(sorted(path.stem for path in folder.glob("*.jsonl")), incomplete)
+    return _beginning(sorted(path.stem for path in _glob(folder, "*.jsonl")), incomplete)
 
 
 def baselines_and_runs(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -34,9 +34,10 @@ def yaml_files(incomplete: str) -> list[str]:
     """Suites below the folder that is written so far; a folder ends with a slash."""
     written = Path(incomplete)
     folder = written if incomplete.endswith("/") else written.parent
-    near = sorted(path for path in folder.glob("*") if not path.name.startswith("."))
-    folders = [f"{path}/" for path in near if path.is_dir()]
-    files = [str(path) for path in near if path.suffix in {".yaml", ".yml"} and path.is_file()]
+    folders = [str(path) + "/" for path in _glob(folder, "[!.]*/")]
+    files = [
+        str(path) for pattern in ("[!.]*.yaml", "[!.]*.yml") for path in _glob(folder, pattern)
+    ]
     return _beginning([*files, *folders], incomplete)
 
 
@@ -57,6 +58,14 @@ def axes(incomplete: str) -> list[str]:
 
     language = keys(Catalog(methods={}, models={}))
     return _beginning([f"{axis}=" for axis in settable(language)], incomplete)
+
+
+def _glob(folder: Path, pattern: str) -> list[Path]:
+    """What is there, in order; nothing where nobody may look."""
+    try:
+        return sorted(folder.glob(pattern))
+    except (OSError, ValueError):
+        return []
 
 
 def _beginning(words: Iterable[str], incomplete: str) -> list[str]:

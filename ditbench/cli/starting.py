@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -56,9 +58,9 @@ def init(
     _check("--attention", methods, catalog.methods)
     _check("--model", [model], catalog.models)
     text = template(catalog, model, methods, file.stem, SCHEMA_FILE if with_schema else "")
-    _write(file, text)
+    _write(file, text, "x")
     if with_schema:
-        file.with_name(SCHEMA_FILE).write_text(_json(made(catalog)))
+        _write(file.with_name(SCHEMA_FILE), _json(made(catalog)), "w")
     print(file)
     return errors.OK
 
@@ -87,15 +89,23 @@ def _check(option: str, names: Sequence[str], known: Iterable[str]) -> None:
 
 def _check_free(file: Path) -> None:
     """Raises UsageError where something is there already."""
-    if file.exists() or file.is_symlink():
+    with _told(file):
+        taken = file.exists() or file.is_symlink()
+    if taken:
         raise errors.UsageError(f"{file} is there already: name another file")
 
 
-def _write(file: Path, text: str) -> None:
+def _write(file: Path, text: str, mode: Literal["x", "w"]) -> None:
     """Raises UsageError where the file cannot be made."""
+    with _told(file), file.open(mode, encoding="utf-8") as opened:
+        opened.write(text)
+
+
+@contextmanager
+def _told(file: Path) -> Iterator[None]:
+    """What the system says of a file, in one line."""
     try:
-        with file.open("x") as opened:
-            opened.write(text)
+        yield
     except OSError as error:
         raise errors.UsageError(f"{file}: cannot be written: {error.strerror}") from error
 

@@ -19,7 +19,7 @@ from ditbench.suite.overrides import put, settable
 from ditbench.suite.spec import Suite
 from ditbench.suite.yaml12 import MOST_CHARACTERS, Fields, Items, Leaf, Node, compose
 
-_LONGEST_NAME = 120
+LONGEST_NAME = 120
 _OUTSIDE = re.compile(r"\w+(\.\w+)*:\w+")
 _NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -84,7 +84,7 @@ def _names(node: Node | None) -> tuple[str, ...]:
 def keys(catalog: Catalog) -> Keys:
     """Every key of a suite, in the order in which people write them."""
     return {
-        "name": Key(Text(_LONGEST_NAME), "what runs and reports are called", required=True),
+        "name": Key(Text(LONGEST_NAME), "what runs and reports are called", required=True),
         **axes.keys(catalog),
         **effort.KEYS,
         "exclude": Key(

@@ -6,15 +6,19 @@ key that is commented out with "#" alone.
 
 from __future__ import annotations
 
+import json
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
 from ditbench.catalog import Catalog, Method
 from ditbench.suite.kinds import Axis, Key, Table
-from ditbench.suite.parse import keys
+from ditbench.suite.parse import LONGEST_NAME, keys
+from ditbench.suite.yaml12 import resolve
 
 _WIDTH, _COLUMN = 100, 32
 _FOR_EXAMPLE = "(example)"
+_PLAIN = re.compile(r"[A-Za-z][\w./-]*", re.ASCII)
 
 
 def template(
@@ -22,10 +26,10 @@ def template(
 ) -> str:
     """The text of a suite of this model and these methods. schema: a path for editors, none where empty.
 
-    The names must be in the catalog.
+    Model and methods must be in the catalog. name: any text; what no suite may be called is left out of it.
     """
     given = {
-        "name": [name],
+        "name": [_text(_callable(name))],
         "model": [model],
         "attention": ["", *(f"  - {_method(catalog.methods[one])}" for one in methods)],
     }
@@ -86,6 +90,21 @@ def _method(method: Method) -> str:
     settings = ", ".join(f"{one.name}: {written(one.default)}" for one in method.settings)
     name = written(method.name)
     return f"{name}: {{{settings}}}" if settings else name
+
+
+def _callable(name: str) -> str:
+    """One line of characters that a file can hold, and not too long."""
+    line = " ".join(name.encode(errors="replace").decode().split())
+    return "".join(filter(str.isprintable, line))[:LONGEST_NAME].strip() or "suite"
+
+
+def _text(text: str) -> str:
+    """In quotes where YAML would read something else than this text."""
+    return (
+        text
+        if _PLAIN.fullmatch(text) and resolve(text) == text
+        else json.dumps(text, ensure_ascii=False)
+    )
 
 
 def written(value: object) -> str:

@@ -45,4 +45,9 @@ def test_a_folder_that_is_missing_is_one_line(tmp_path):
     with pytest.raises(
         UsageError, match=r"no/x.yaml: cannot be written: No such file or directory$"
     ):
-        starting._write(tmp_path / "no/x.yaml", "text")
+        starting._write(tmp_path / "no/x.yaml", "text", "x")
+
+
+def test_a_name_that_no_disk_takes_is_one_line(tmp_path):
+    with pytest.raises(UsageError, match=r"cannot be written: File name too long$"):
+        starting._check_free(tmp_path / ("x" * 300))

@@ -2,6 +2,8 @@ import re
 
 import pytest
 from catalogs import CATALOG
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ditbench.plan import expand
 from ditbench.suite.kinds import Table
@@ -62,6 +64,32 @@ def test_a_key_without_a_default_has_an_example():
 def test_the_first_line_points_editors_to_the_schema_where_there_is_one():
     assert TEXT.startswith("# yaml-language-server: $schema=x.schema.json\n")
     assert "$schema" not in template(CATALOG, "small", METHODS, "first")
+
+
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        ("mine", "mine"),
+        ("on", "on"),
+        ("2026", "2026"),
+        ("1e5", "1e5"),
+        ("null", "null"),
+        ("a: b #c", "a: b #c"),
+        ("two\nlines\x85three", "two lines three"),
+        ("\udcff", "?"),
+        ("", "suite"),
+        ("x" * 500, "x" * 120),
+    ],
+    ids=range(10),
+)
+def test_a_suite_may_be_called_as_any_file_is(name, called):
+    assert suite(template(CATALOG, "small", METHODS, name)).name == called
+
+
+@settings(max_examples=200, deadline=None)
+@given(name=st.text(max_size=20))
+def test_whatever_the_file_is_called_the_suite_is_right(name):
+    assert suite(template(CATALOG, "small", ("softmax",), name)).name
 
 
 def test_no_line_is_wider_than_a_screen():
