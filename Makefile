@@ -1,5 +1,6 @@
 # make run    install, measure suites/quickstart.yaml, print where the report is
 # make test   install with the test tools, then every check and test
+# make bench  what ditbench itself costs, against its targets; RUN=folder of a quickstart run
 # make docs   install MkDocs, build docs/ into site/
 PYTHON ?= python3
 VENV   ?= .venv
@@ -7,7 +8,7 @@ BIN    := $(VENV)/bin
 SUITE  ?= suites/quickstart.yaml
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help run test check fix lint docs golden gpu clean
+.PHONY: help run test check fix lint bench docs golden gpu clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -34,6 +35,9 @@ lint: $(VENV)/.test
 fix: $(VENV)/.test
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format --quiet .
+
+bench: $(VENV)/.test
+	PYTHONPATH=bench:tests $(BIN)/python bench/overheads.py
 
 docs: $(VENV)/.docs
 	$(BIN)/python docs/pages.py

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ditbench import errors, units
 
@@ -46,25 +46,28 @@ def warn(text: str) -> None:
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]]) -> None:
-    """One table; the text of a suite may hold brackets, which are not markup."""
+    """One table, folded to a terminal's width; elsewhere every row is one line, however long."""
+    screen, columns, title = Console(highlight=False), list(columns), errors.one_line(title)
+    lines = [list(map(errors.one_line, row)) for row in rows]
+    if not screen.is_terminal:
+        _print_aligned(title, [columns, *lines])
+        return
     shown = Table(
-        title=escape(errors.one_line(title)),
-        title_justify="left",
-        box=None,
-        header_style="bold",
-        pad_edge=False,
+        title=Text(title), title_justify="left", box=None, header_style="bold", pad_edge=False
     )
     for column in columns:
         shown.add_column(column, overflow="fold")
-    for row in rows:
-        shown.add_row(*(escape(errors.one_line(text)) for text in row))
-    console().print(shown)
+    for line in lines:
+        shown.add_row(*map(Text, line))
+    screen.print(shown)
 
 
-def console() -> Console:
-    """stdout; as wide as a line may be where nobody watches, so that no table is cut in a log."""
-    screen = Console(highlight=False)
-    return screen if screen.is_terminal else Console(highlight=False, width=160, soft_wrap=False)
+def _print_aligned(title: str, lines: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    print(title)
+    for line in lines:
+        told = (text.ljust(wide) for text, wide in zip(line, widths, strict=True))
+        print("  ".join(told).rstrip())
 
 
 def show_plan(plan: Plan, estimate: Estimate) -> None:

@@ -52,7 +52,7 @@ def spent(run: Run) -> Spent | None:
         wall = _wall(run.started, ran) * devices
     except ValueError:  # a time that somebody wrote by hand
         return None
-    if not phases or wall <= 0:
+    if not phases or wall <= 0 or run.origins:  # merged runs have no one start
         return None
     kinds: Counter[str] = Counter()
     for seconds in phases:

@@ -16,6 +16,7 @@ from ditbench.jobs import Findings, Quality, Timing
 from ditbench.records import Record, Stage, Status
 from ditbench.run.events import Ended, Phase, Started
 from ditbench.run.interrupts import InterruptedRunError
+from ditbench.run.ledger import Ledger
 from ditbench.run.order import jobs_of
 from ditbench.run.scheduler import Session, execute
 
@@ -187,3 +188,10 @@ def _timed(call):
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
+
+
+def test_what_has_ended_is_remembered_without_its_raw_values():
+    raw = Record(CELLS[0], Stage.TIME, Status.OK, metrics={"latency": (1.0,) * 9}, facts={"a": [1]})
+    (kept,) = Ledger.of([raw]).ended.values()
+    assert (kept.metrics, kept.warmups, kept.facts) == ({}, {}, {})
+    assert (kept.key, kept.stage, kept.status) == (raw.key, raw.stage, raw.status)
