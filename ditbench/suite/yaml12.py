@@ -19,7 +19,7 @@ from ditbench.records import Scalar
 
 # A suite is a page of text. PyYAML reads some ten thousand values a second.
 MOST_CHARACTERS = 2**18
-MOST_VALUES = 20_000
+MOST_VALUES = 10_000
 DEEPEST = 20
 _MOST_INT = 2**63 - 1
 

@@ -165,15 +165,15 @@ def test_quick_and_another_number_of_repeats_are_refused_together(axis):
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        ("steps: [" + "1, " * 60_000 + "]", "more than 20,000 values"),
+        ("steps: [" + "1, " * 60_000 + "]", "more than 10,000 values"),
         ("# " + "x" * 2**18, "at most 262,144"),
     ],
 )
 def test_a_suite_that_is_no_page_of_text_is_refused_at_once(text, cause):
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(UsageError, match=cause):
         parse.compose(NAME + text, "s.yaml")
-    assert time.perf_counter() - started < 4
+    assert time.process_time() - started < 4
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 
 import yaml
 from hypothesis import strategies as st
@@ -52,6 +53,11 @@ _BITS = (
     *("[" * 30, "{a: " * 30, "- " * 30, "softmax", "monarch", "sdpa: {backend: x}", "small", "large", "dit"),
 )  # fmt: skip
 
+
+WORDS = (*_KEYS, *(bit for bit in _BITS if 0 < len(bit) < 30))
+FIELDS = sorted(
+    {word for line in (HEAD, *LINES) for word in re.findall(r'"[a-z_0-9]{1,30}"', line.decode())}
+)
 
 _LEAVES = st.one_of(
     st.sampled_from((None, True, False, 0, 1, -1, 2, 8, 1000, 1001, 10_000, 2**63, 10**30, 0.0, 0.5, 1e-300, 1e308)),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 import strategies
 import targets
+from fence import OutsideError, TooSlowError, fence
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,9 +17,6 @@ _ANY = {
     "database": None,
     "suppress_health_check": list(HealthCheck),
 }
-quick = settings(max_examples=60, **_ANY)
-many = settings(max_examples=10_000, **_ANY)
-
 _OVERRIDES = st.tuples(
     st.sampled_from(
         ("", "steps", "attention", "blocks", "timing.repeats", "sampling.seed", "nonsense")
@@ -34,20 +34,71 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz")
 
 
-@quick
-@given(case=SUITES)
-def test_any_suite_is_a_plan_or_a_mistake_in_lines(folder, case):
+def _suite(folder, case):
     text, override, select = case
     targets.suite(text, folder, override, select)
 
 
-@quick
-@given(case=RECORDS)
-def test_any_file_of_records_is_read_or_refused(folder, case):
+def _records(folder, case):
     targets.records(case[0], folder, case[1])
 
 
-@quick
-@given(data=strategies.baselines())
-def test_any_baseline_is_compared_or_refused(folder, data):
-    targets.baseline(data, folder)
+def _baseline(folder, case):
+    targets.baseline(case, folder)
+
+
+def _report(folder, case):
+    targets.report(case[0], folder)
+
+
+CASES = {
+    "suites": (SUITES, _suite),
+    "records": (RECORDS, _records),
+    "baselines": (strategies.baselines(), _baseline),
+}
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_no_input_makes_a_traceback_a_hang_or_a_stray_file(folder, kind):
+    _tried(kind, folder, 60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", CASES)
+def test_of_ten_thousand_inputs_none_makes_a_traceback_a_hang_or_a_stray_file(folder, kind):
+    _tried(kind, folder, 10_000)
+
+
+@pytest.mark.slow
+def test_any_run_that_can_be_read_gets_its_whole_report(folder):
+    settings(max_examples=200, **_ANY)(given(case=RECORDS)(lambda case: _report(folder, case)))()
+
+
+def _tried(kind, folder, examples):
+    inputs, target = CASES[kind]
+    settings(max_examples=examples, **_ANY)(given(case=inputs)(lambda case: target(folder, case)))()
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        lambda outside: (outside / "file").write_text(""),
+        lambda outside: (outside / "folder").mkdir(),
+        lambda outside: (outside / "link").symlink_to("a"),
+        lambda _: subprocess.run(["true"], check=False),
+    ],
+    ids=["a file", "a folder", "a link", "a process"],
+)
+def test_the_fence_sees_what_strays(tmp_path, stray):
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    with fence(inside):
+        (inside / "file").write_text("")
+    with pytest.raises(OutsideError), fence(inside):
+        stray(tmp_path)
+    assert list(tmp_path.iterdir()) == [inside]
+
+
+def test_the_fence_sees_what_never_ends(tmp_path):
+    with pytest.raises(TooSlowError), fence(tmp_path, 0.05):
+        sum(iter(int, 1))
