@@ -225,6 +225,21 @@ def test_a_line_in_a_log_is_one_line_without_control_codes():
     assert f"{LONG}  second line" in text
 
 
+def test_jobs_that_run_at_the_same_time_are_shown_side_by_side():
+    screen = console(terminal=True)
+    first, second = (job(name, Stage.TIME, device=f"GPU-{name}") for name in ("softmax", "sdpa"))
+    display = LiveTable((first, second), screen)
+    for event in (
+        Started(first, Progress(0, 2, None)),
+        Started(second, Progress(0, 2, None)),
+        Phase(first, "timing 3/20"),
+    ):
+        display(event)
+    lines = text_of(display, screen).splitlines()
+    assert any("softmax" in line and "timing 3/20" in line for line in lines)
+    assert any("sdpa" in line and "time …" in line for line in lines)
+
+
 def test_a_log_says_once_whom_the_run_waits_for():
     class Waits(FakeServer):
         def run_job(self, job, log, hear):
