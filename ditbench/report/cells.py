@@ -78,13 +78,21 @@ def _absent(
             (
                 Value(names.cell(row.cell)),
                 Value(row.status.value),
-                Value(row.reason),
-                Value(", ".join(_logs_of(row, logs)) or "\N{EN DASH}"),
+                Value(_without_log(row.reason, named)),
+                Value(", ".join(named) or "\N{EN DASH}"),
             )
             for row in ordered[:limit]
+            for named in [_logs_of(row, logs)]
         ),
         max(0, len(ordered) - limit),
     )
+
+
+def _without_log(reason: str, named: list[str]) -> str:
+    """The reason; a log that stands in the next column is not told twice."""
+    for log in named:
+        reason = reason.replace(f"; log: {log}", "")
+    return reason
 
 
 def _logs(run: Run) -> dict[str, list[str]]:

@@ -13,10 +13,11 @@ from typing import Any
 
 import altair as alt
 
+from ditbench import units
 from ditbench.report import labels, points, words
 from ditbench.report.points import Bar, Point, Reach, Scaling
 from ditbench.report.ranking import Group
-from ditbench.summary import Summary
+from ditbench.summary import Estimate, Summary
 
 _WIDTH, _HEIGHT = 640, 360
 _ROW = 24
@@ -59,11 +60,7 @@ def _quality(group: Group, names: words.Names) -> Figure | None:
         return None
     limit = points.bound(group)
     best = ", ".join(p.label for p in sorted(found, key=lambda p: p.x) if p.front)
-    note = (
-        f" The dashed line is the measured bound, {words.factor(limit)}: the model without any attention."
-        if limit
-        else ""
-    )
+    note = f" The dashed line is {_bound_said(limit)}." if limit else ""
     return Figure(
         name="speed-against-quality",
         title="Speed against quality",
@@ -72,8 +69,16 @@ def _quality(group: Group, names: words.Names) -> Figure | None:
             f"line are the Pareto front, which no other method beats in both.{note}"
         ),
         alternative=f"Scatter of speed-up and latent drift; on the Pareto front: {best}.",
-        spec=_plain(_scatter(found, limit)),
+        spec=_plain(_scatter(found, limit.value if limit else None)),
     )
+
+
+def _bound_said(limit: Estimate) -> str:
+    """What the measured bound is, and that it is none where nothing is faster than the fastest."""
+    told = f"{words.factor(limit.value)}: the model without any attention"
+    if limit.low > 1:
+        return f"the measured bound, {told}"
+    return f"{told}. Its interval ({words.interval(limit, units.digits)}) reaches 1, so it bounds nothing"
 
 
 def _scatter(found: Sequence[Point], limit: float | None) -> Any:  # noqa: ANN401 (altair is untyped)

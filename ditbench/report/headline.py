@@ -12,7 +12,7 @@ from ditbench.report import largest, words
 from ditbench.report.changes import MARKS, effect
 from ditbench.report.ranking import Group, groups, is_bound
 from ditbench.store import Run
-from ditbench.summary import Row, Summary
+from ditbench.summary import Estimate, Row, Summary
 
 _MEANING = {
     errors.OK: ("Fine", "What could run was measured, and nothing calls for action"),
@@ -157,13 +157,21 @@ def _winner(group: Group, names: words.Names) -> str:
     return f"{group.title}: {'; '.join(parts)}." if parts else ""
 
 
+def _unsure(ratio: Estimate) -> str:
+    """That a ratio may as well be 1, where its interval holds it."""
+    if ratio.low == ratio.high or not ratio.low <= 1 <= ratio.high:
+        return ""
+    return f" (the interval {words.interval(ratio, units.digits)} includes 1)"
+
+
 def _praise(kind: str, row: Row, names: words.Names) -> str:
     facts = [words.figure("latency", row.estimates["latency"].value)]
     if row.exact and row.versus_softmax:
-        facts.append(f"{words.factor(row.versus_softmax.value)} against softmax")
+        ratio = row.versus_softmax
+        facts.append(f"{words.factor(ratio.value)} against softmax{_unsure(ratio)}")
     if not row.exact:
         facts.append(
-            f"{words.factor(row.speedup.value)} over {row.against}"
+            f"{words.factor(row.speedup.value)} over {row.against}{_unsure(row.speedup)}"
             if row.speedup
             else "speed-up not measured"
         )

@@ -97,9 +97,10 @@ def _beats(one: Point, other: Point) -> bool:
     return no_worse and (one.x > other.x or one.y < other.y)
 
 
-def bound(group: Group) -> float | None:
+def bound(group: Group) -> Estimate | None:
     """The fastest that any method of the group could be, as measured."""
-    return max((row.bound.value for row in group.rows if row.bound), default=None)
+    found = (row.bound for row in group.rows if row.bound)
+    return max(found, key=lambda one: one.value, default=None)
 
 
 def memory(group: Group, names: words.Names) -> tuple[str, tuple[Bar, ...], int]:

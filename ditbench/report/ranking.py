@@ -222,7 +222,9 @@ def _possible(row: Row) -> Value:
     ceiling = f"MAC ceiling {words.factor(row.ceiling)}" if row.ceiling is not None else ""
     if row.bound is None:
         return Value(NOT_MEASURED, ceiling)
-    return Value(words.factor(row.bound.value), ceiling, row.bound.value)
+    said = "interval reaches 1: no bound" if row.bound.low <= 1 else ""
+    detail = ", ".join(part for part in (said, ceiling) if part)
+    return Value(words.factor(row.bound.value), detail, row.bound.value)
 
 
 def _macs_per_step(row: Row) -> Value:

@@ -233,3 +233,41 @@ def test_the_environment_tells_what_differs_from_the_baseline(tmp_path):
     seen = view(tmp_path, comparison=fakes.comparison())
     assert seen.differences == ("torch: 2.12.1 -> 2.13.0",)
     assert seen.differences_said.startswith("1 fact of the environment")
+
+
+NOISY = Estimate(0.97, 0.92, 1.03, processes=3, samples=60)
+
+
+def test_a_noisy_bound_that_reaches_one_is_called_none(tmp_path):
+    rows = rows_of(*fakes.METHODS[:6])
+    for bound, none in ((NOISY, True), (fakes.estimate(1.4), False)):
+        summary = fakes.summary(rows=tuple(replace(row, bound=bound) for row in rows))
+        possible = column(view(tmp_path, summary).rankings[0].table, "possible")[0]
+        assert ("interval reaches 1: no bound" in possible.detail) is none
+        caption = figures_of(summary)["speed-against-quality"].caption
+        assert ("it bounds nothing" in caption) is none
+        assert ("is the measured bound" in caption) is not none
+
+
+def test_a_headline_ratio_that_may_be_one_says_so(tmp_path):
+    unsure = replace(fakes.row(fakes.METHODS[4]), speedup=Estimate(1.02, 0.98, 1.06, 3, 60))
+    sure = replace(fakes.row(fakes.METHODS[4]), speedup=Estimate(1.2, 1.15, 1.25, 3, 60))
+    for row, told in ((unsure, True), (sure, False)):
+        (point,) = view(tmp_path, fakes.summary(rows=(row,))).headline.points
+        assert ("includes 1)" in point) is told
+
+
+def test_a_failed_cells_log_is_told_once(tmp_path):
+    crashed = fakes.failed(reason="", batch_size=2)
+    log = f"logs/{crashed.cell.key}-time-0.log"
+    reason = f"segmentation fault (SIGSEGV), in phase timing 3; log: {log}"
+    (tmp_path / "logs").mkdir()
+    (tmp_path / log).write_text("")
+    summary = fakes.summary(rows=(replace(crashed, reason=reason),))
+    (row,) = view(tmp_path, summary).absent.failed.rows
+    assert [value.text.count(log) for value in row] == [0, 0, 0, 1]
+
+
+def test_a_narrowed_run_counts_what_it_left_out(tmp_path):
+    seen = view(tmp_path, comparison=fakes.comparison(unselected=12)).headline.compared
+    assert seen.endswith("12 other cells of it not selected here.")
