@@ -44,8 +44,9 @@ class Waiting:
         self._budget = budget
         self._begun = 0  # the round of replicates that is being timed
         self._open = _decided(jobs)
+        self._ratios: dict[str, str] = {}
         self._homes = {
-            _ratio(record.cell): str(record.facts["gpu_uuid"])
+            self._ratio(record.cell): str(record.facts["gpu_uuid"])
             for record in ledger.ended.values()
             if record.stage is Stage.TIME and record.facts.get("gpu_uuid") in devices
         }
@@ -79,15 +80,22 @@ class Waiting:
         if job.stage is Stage.TIME:
             self._begun = max(self._begun, job.replicate)
             if job.device != "cpu":
-                self._homes[_ratio(job.cell)] = job.device
+                self._homes[self._ratio(job.cell)] = job.device
         return job
+
+    def _ratio(self, cell: Cell) -> str:
+        """Equal for cells in one ratio: they differ in method, blocks and compilation alone."""
+        if cell.key not in self._ratios:
+            plain = dataclasses.replace(cell, attention=Choice("any"), blocks=(), compile=False)
+            self._ratios[cell.key] = plain.key
+        return self._ratios[cell.key]
 
     def _ready(self, job: Job, device: str) -> bool:
         if any(self._open[need] for need in _needs(job)):
             return False
         if job.stage is not Stage.TIME or not self._homes or not device:
             return True
-        return self._homes.get(_ratio(job.cell), device) == device
+        return self._homes.get(self._ratio(job.cell), device) == device
 
     def _fits(self, job: Job) -> bool:
         """Whether it would be done in time; from the second round on, whether the whole round would."""
@@ -139,8 +147,3 @@ def _needs(job: Job) -> tuple[Need, ...]:
         return (own,)
     judge = job.reference.quality_key
     return own, (Stage.GATE, judge), (Stage.QUALITY, judge)
-
-
-def _ratio(cell: Cell) -> str:
-    """Equal for cells whose times are held against each other: they differ in method, blocks, compilation."""
-    return dataclasses.replace(cell, attention=Choice("any"), blocks=(), compile=False).key
