@@ -45,7 +45,7 @@ def find(results: Path, text: str) -> Path:
         return Path(text)
     folders = _folders(results)
     if not folders:
-        what = "holds no run" if results.is_dir() else "is no folder of runs"
+        what = "is no folder" if results.exists() and not results.is_dir() else "holds no run"
         raise StoreError(f"{results}: {what}; `ditbench run SUITE` makes one")
     if text == LATEST:
         return folders[-1]

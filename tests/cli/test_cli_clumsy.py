@@ -81,7 +81,7 @@ def test_what_json_prints_is_json_by_the_letter(home, capsys, run, verb):
         ),
         (["list", "--out", "afile"], "--out afile: is no folder"),
         (["list", "--out", "nosuch"], "--out nosuch: is no folder"),
-        (["show", "--out", "afile"], "afile: is no folder of runs"),
+        (["show", "--out", "afile"], "afile: is no folder; `ditbench run"),
         (["show", "--out", "baselines"], "baselines: holds no run"),
         (["show", "../../etc"], "results: no run '../../etc'"),
         (["show", "x" * 5000], "File name too long"),

@@ -42,6 +42,15 @@ def test_a_bad_suite_is_told_in_one_line(shell, text, words):
     assert "Traceback" not in ended.err + ended.out
 
 
+def test_weights_that_are_none_end_the_plan_before_anything_runs(shell):
+    (shell.folder / "empty").mkdir()
+    ended = shell("run", shell.suite(GOOD + "weights: ./empty\n", "bad.yaml"))
+    assert ended.code == 2
+    assert ended.err.startswith("ditbench: empty/config.json: no configuration in the hub's layout")
+    assert len(ended.err.strip().splitlines()) == 1
+    assert not (shell.folder / "results").exists()
+
+
 def test_several_mistakes_are_told_at_once(shell):
     ended = shell("run", shell.suite(GOOD + "steps: 0\nseed: 1\n", "bad.yaml"))
     assert ended.code == 2
