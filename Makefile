@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 SUITE  ?= suites/quickstart.yaml
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help run test check fix lint bench docs golden gpu clean
+.PHONY: help run test check fix lint docs bench gpu long clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -18,13 +18,13 @@ run: $(VENV)/.run
 
 test: lint
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not gpu"
+	$(BIN)/coverage run -m pytest -m "not gpu and not long"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --fail-under 90
 
 # The quick form for before a commit.
 check: lint
-	$(BIN)/pytest -q -m "not gpu and not slow" -x
+	$(BIN)/pytest -q -m "not gpu and not slow and not long" -x
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check --quiet .
@@ -47,6 +47,10 @@ docs: $(VENV)/.docs
 
 gpu: $(VENV)/.test
 	$(BIN)/pytest -m gpu
+
+# Hundreds of kills, ten thousand fuzzed inputs of each kind, a run of a thousand cells.
+long: $(VENV)/.test
+	$(BIN)/pytest -m long
 
 clean:
 	rm -rf $(VENV) results site .coverage*

@@ -15,7 +15,7 @@ from ditbench.cli.options import RESULTS, Gpu, Json, Out
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ditbench.run.diagnosis import Finding
+    from ditbench.devices.diagnosis import Finding
 
 
 def add_to(app: typer.Typer) -> None:
@@ -25,8 +25,8 @@ def add_to(app: typer.Typer) -> None:
 
 def doctor(gpu: Gpu = None, out: Out = RESULTS, json: Json = False) -> int:
     """Say what is wrong with this machine for measuring, and the command that mends it; changes nothing."""
-    from ditbench.run import doctor as logic
-    from ditbench.run import nvml
+    from ditbench.devices import doctor as logic
+    from ditbench.devices import nvml
 
     found = logic.examine(logic.here(gpu, nvml.load(), os.environ, out))
     if json:

@@ -32,9 +32,9 @@ from ditbench.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from ditbench.devices.device import Device
     from ditbench.plan import Plan
     from ditbench.records import Record
-    from ditbench.run.device import Device
     from ditbench.run.server import Server
     from ditbench.run.waiting import Budget
     from ditbench.store import Run, RunWriter
@@ -200,7 +200,7 @@ def train(
 def session_of(choices: Choices) -> Iterator[tuple[Server, tuple[Device, ...]]]:
     """A fork server, and the devices that were asked for; refused where the environment is not fit."""
     from ditbench import environment
-    from ditbench.run import device, nvml
+    from ditbench.devices import device, nvml
     from ditbench.run.server import Server
 
     chosen = device.choose_all(choices.gpu, nvml.load(), os.environ)
@@ -239,7 +239,7 @@ def plan_of(choices: Choices, server: Server, device: Device) -> Plan:
 
 def _memory(planned: Plan, device: Device) -> float:
     """Bytes that a worker of this plan may hold."""
-    from ditbench.run import memory
+    from ditbench.devices import memory
 
     if device.gpu:
         return device.gpu.memory_total or 0
@@ -275,8 +275,9 @@ def _measure(
 ) -> Path:
     """Run every job of the plan; the run's folder."""
     from ditbench import environment
-    from ditbench.run import fit, nvml, telemetry
-    from ditbench.run.device import facts_of
+    from ditbench.devices import nvml
+    from ditbench.devices.device import facts_of
+    from ditbench.run import fit, telemetry
     from ditbench.run.display import display_of
     from ditbench.run.order import jobs_of
     from ditbench.run.scheduler import Session, execute

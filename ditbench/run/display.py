@@ -19,10 +19,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ditbench import units
+from ditbench.devices import lock
 from ditbench.jobs import Job
 from ditbench.metrics import LARGEST_BATCH
 from ditbench.records import Cell, Record, Stage, Status
-from ditbench.run import lock
 from ditbench.run.events import Ended, Event, Phase, Progress
 from ditbench.run.order import key_of
 

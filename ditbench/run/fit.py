@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ditbench import search
+from ditbench.devices import memory
 from ditbench.jobs import Findings, Job
 from ditbench.metrics import LARGEST_BATCH
 from ditbench.records import Record, Stage, Status
-from ditbench.run import memory
 from ditbench.run.server import Answer
 
 Say = Callable[[str], None]

@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ditbench.devices import processes
 from ditbench.errors import UnfitError
-from ditbench.run import processes
 from ditbench.run.interrupts import SIGNALS
 
 

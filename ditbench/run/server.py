@@ -27,10 +27,11 @@ from types import ModuleType
 from typing import Any, Self
 
 from ditbench import units
+from ditbench.devices import memory, processes
 from ditbench.errors import DitbenchError, UnfitError
 from ditbench.jobs import Findings, Job
 from ditbench.records import Status
-from ditbench.run import logs, memory, processes, worker
+from ditbench.run import logs, worker
 from ditbench.run.interrupts import SIGNALS, InterruptedRunError
 from ditbench.run.wire import Answered, Locked, Message, Order, Question, Queued, Refused, Said
 

@@ -21,14 +21,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
+from ditbench.devices import lock, readings
+from ditbench.devices.cpu import CpuMeter
+from ditbench.devices.device import IDLE_MEMORY, Device
+from ditbench.devices.family import Family
+from ditbench.devices.nvml import Meter, Nvml
+from ditbench.devices.readings import CpuSample, GpuSample, Window
 from ditbench.jobs import Job
 from ditbench.records import Stage, Status, Values
-from ditbench.run import lock, readings
-from ditbench.run.cpu import CpuMeter
-from ditbench.run.device import IDLE_MEMORY, Device
-from ditbench.run.family import Family
-from ditbench.run.nvml import Meter, Nvml
-from ditbench.run.readings import CpuSample, GpuSample, Window
 from ditbench.run.server import Answer
 
 FILE = "telemetry.jsonl"

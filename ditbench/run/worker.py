@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from ditbench import units
+from ditbench.devices import lock
 from ditbench.errors import DitbenchError, StoreError, UnfitError
 from ditbench.jobs import Findings
 from ditbench.records import Status
-from ditbench.run import guard, lock
+from ditbench.run import guard
 from ditbench.run.wire import Answered, Locked, Order, Question, Queued, Refused, Said, plain
 from ditbench.store import disk
 

@@ -63,13 +63,13 @@ def test_no_input_makes_a_traceback_a_hang_or_a_stray_file(folder, kind):
     _tried(kind, folder, 60)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", CASES)
 def test_of_ten_thousand_inputs_none_makes_a_traceback_a_hang_or_a_stray_file(folder, kind):
     _tried(kind, folder, 10_000)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_any_run_that_can_be_read_gets_its_whole_report(folder):
     settings(max_examples=200, **_ANY)(given(case=RECORDS)(lambda case: _report(folder, case)))()
 

@@ -16,10 +16,10 @@ import pytest
 import torch
 from cells import registered
 
+from ditbench.devices import device, nvml
 from ditbench.errors import UnfitError
 from ditbench.jobs import Job, Quality, Timing
 from ditbench.records import Cell, Choice, Sampling, Stage, Status
-from ditbench.run import device, nvml
 from ditbench.run.server import Server
 from ditbench.run.telemetry import Telemetry, watches
 

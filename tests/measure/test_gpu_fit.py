@@ -8,10 +8,11 @@ import pytest
 import torch
 from cells import cell, registered
 
+from ditbench.devices import device, nvml
 from ditbench.jobs import Job, Quality, Timing
 from ditbench.metrics import LARGEST_BATCH
 from ditbench.records import Cell, Choice, Sampling, Stage, Status
-from ditbench.run import device, fit, nvml
+from ditbench.run import fit
 from ditbench.run.server import Server
 
 pytestmark = [

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
+from ditbench.devices import lock
 from ditbench.errors import SuiteError
 from ditbench.jobs import Findings, Job, Quality, Timeouts, Timing
 from ditbench.records import Cell, Choice, Sampling, Stage, Status
-from ditbench.run import lock
 from ditbench.run.events import Phase
 from ditbench.run.scheduler import Session, execute
 from ditbench.run.server import Answer

@@ -12,7 +12,7 @@ import pytest
 from fakes_run import FakeGpu, FakeNvml
 
 from ditbench import cli
-from ditbench.run import nvml
+from ditbench.devices import nvml
 
 ONE = "GPU-11111111-aaaa"
 
@@ -56,8 +56,8 @@ import os, sys
 from fakes_run import FakeGpu, FakeNvml
 from ditbench import cli
 from ditbench.run import telemetry
-from ditbench.run.family import Family
-from ditbench.run.nvml import Meter
+from ditbench.devices.family import Family
+from ditbench.devices.nvml import Meter
 
 gpu = FakeGpu("GPU-1", reasons=int(sys.argv[1]))
 meter = Meter.of(FakeNvml([gpu]), gpu.uuid)

@@ -9,10 +9,10 @@ from itertools import cycle
 import pytest
 from fakes_run import FakeGpu, FakeNvml, NvmlError
 
+from ditbench.devices import device
+from ditbench.devices.device import CPU, visible
+from ditbench.devices.nvml import inventory, load, watched
 from ditbench.errors import UnfitError, UsageError
-from ditbench.run import device
-from ditbench.run.device import CPU, visible
-from ditbench.run.nvml import inventory, load, watched
 
 ONE = "GPU-11111111-aaaa"
 TWO = "GPU-22222222-bbbb"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from fakes_run import FakeGpu, FakeNvml
 
+from ditbench.devices import device
+from ditbench.devices.device import CPU, facts_of
 from ditbench.errors import UnfitError, UsageError
-from ditbench.run import device
-from ditbench.run.device import CPU, facts_of
 from ditbench.units import parse_seconds, parse_size
 
 ONE = "GPU-11111111-aaaa"

@@ -13,10 +13,10 @@ import pytest
 from fakes_run import FakeGpu, FakeNvml
 
 from ditbench import cli
-from ditbench.run import doctor, lock, nvml
-from ditbench.run.diagnosis import Machine, Severity
-from ditbench.run.doctor import examine, torch_cuda
-from ditbench.run.nvml import inventory
+from ditbench.devices import doctor, lock, nvml
+from ditbench.devices.diagnosis import Machine, Severity
+from ditbench.devices.doctor import examine, torch_cuda
+from ditbench.devices.nvml import inventory
 
 ONE = "GPU-11111111-aaaa"
 HOST = "pid:[4026531836]"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ditbench.run.cpu import CpuMeter
-from ditbench.run.family import Family
+from ditbench.devices.cpu import CpuMeter
+from ditbench.devices.family import Family
 
 HERE = Family(os.getpid())
 

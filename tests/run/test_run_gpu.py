@@ -7,9 +7,9 @@ import os
 import fakes_run
 import pytest
 
+from ditbench.devices import device, lock, nvml
+from ditbench.devices.processes import children_of, kill
 from ditbench.records import Status
-from ditbench.run import device, lock, nvml
-from ditbench.run.processes import children_of, kill
 from ditbench.run.server import Server
 
 pytestmark = pytest.mark.gpu

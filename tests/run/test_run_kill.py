@@ -17,9 +17,9 @@ import killable
 import pytest
 
 from ditbench import store
+from ditbench.devices.processes import children_of, kill
 from ditbench.records import Status
 from ditbench.run.order import key_of
-from ditbench.run.processes import children_of, kill
 
 HERE = Path(__file__).parent
 SEED = 20261121
@@ -156,7 +156,7 @@ def kill_a_worker(folder, chance, whole_s):
     return len(failed)
 
 
-CASES = [pytest.param(FEW, id="few"), pytest.param(MANY, id="many", marks=pytest.mark.slow)]
+CASES = [pytest.param(FEW, id="few"), pytest.param(MANY, id="many", marks=pytest.mark.long)]
 
 
 @pytest.mark.parametrize("times", CASES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ditbench.run import memory
+from ditbench.devices import memory
 
 KIB = 1024
 GIB = 2**30

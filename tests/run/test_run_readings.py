@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ditbench.run import readings
-from ditbench.run.cpu import Load
-from ditbench.run.nvml import Reading
-from ditbench.run.readings import CpuSample, GpuSample, Window
+from ditbench.devices import readings
+from ditbench.devices.cpu import Load
+from ditbench.devices.nvml import Reading
+from ditbench.devices.readings import CpuSample, GpuSample, Window
 
 S = 10**9
 

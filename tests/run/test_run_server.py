@@ -18,12 +18,13 @@ from pathlib import Path
 import fakes_run
 import pytest
 
+from ditbench.devices import lock
+from ditbench.devices.processes import alive, gone, parent_of
 from ditbench.errors import DitbenchError, SuiteError, UnfitError
 from ditbench.jobs import Timeouts
 from ditbench.metrics import LARGEST_BATCH
 from ditbench.records import Stage, Status
-from ditbench.run import fit, lock, logs
-from ditbench.run.processes import alive, gone, parent_of
+from ditbench.run import fit, logs
 
 HERE = Path(__file__).parent
 

@@ -10,12 +10,12 @@ import time
 import pytest
 from fakes_run import FakeGpu, FakeNvml, FakeServer, job
 
+from ditbench.devices import lock
+from ditbench.devices.device import CPU, Device
+from ditbench.devices.nvml import inventory
 from ditbench.errors import UnfitError
 from ditbench.jobs import Findings
 from ditbench.records import Stage, Status
-from ditbench.run import lock
-from ditbench.run.device import CPU, Device
-from ditbench.run.nvml import inventory
 from ditbench.run.order import jobs_of
 from ditbench.run.scheduler import Session, execute
 from ditbench.run.server import Answer

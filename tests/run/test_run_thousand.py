@@ -74,7 +74,7 @@ def held():
     }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_cell_of_a_thousand_has_all_its_records(seen):
     run, _, _ = seen
     assert run.finished
@@ -82,7 +82,7 @@ def test_every_cell_of_a_thousand_has_all_its_records(seen):
     assert len(run.records) == CELLS * (1 + PROCESSES)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_parents_memory_stays_flat(seen):
     """A record that has ended is a line on disk and a few hundred bytes of what follows from it."""
     run, early, late = seen
@@ -90,7 +90,7 @@ def test_the_parents_memory_stays_flat(seen):
     assert grown < 8192 * len(run.records)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_descriptor_thread_or_process_is_left_by_any_job(seen):
     _, early, late = seen
     assert late["descriptors"] <= early["descriptors"] + 1
@@ -98,7 +98,7 @@ def test_no_descriptor_thread_or_process_is_left_by_any_job(seen):
     assert late["children"] <= early["children"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_job_costs_the_parent_milliseconds_to_the_end(seen):
     run, early, late = seen
     rest = late["seconds"] - early["seconds"]

@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from ditbench.run import device, gpu_checks, host_checks
-from ditbench.run.diagnosis import Finding, Machine, Severity
-from ditbench.run.nvml import Nvml
+from ditbench.devices import device, gpu_checks, host_checks
+from ditbench.devices.diagnosis import Finding, Machine, Severity
+from ditbench.devices.nvml import Nvml
 
 _CUDA = re.compile(r"^cuda\b.*=\s*(?:'([\d.]+)'|None)\s*$", re.MULTILINE)
 

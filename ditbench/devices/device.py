@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ditbench import units
+from ditbench.devices import lock
+from ditbench.devices.family import Family
+from ditbench.devices.nvml import Gpu, Nvml, inventory, watched
 from ditbench.errors import UnfitError, UsageError
 from ditbench.records import Scalar
-from ditbench.run import lock
-from ditbench.run.family import Family
-from ditbench.run.nvml import Gpu, Nvml, inventory, watched
 
 # A driver keeps some memory of an idle card for itself: up to about half a GiB on the largest.
 IDLE_MEMORY = 2**30

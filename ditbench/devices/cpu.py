@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ditbench.run.family import Family
+from ditbench.devices.family import Family
 
 _TICK = os.sysconf("SC_CLK_TCK")
 # Asking a processor for its frequency interrupts it on some machines, so only some are asked.

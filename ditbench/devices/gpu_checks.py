@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 
 from ditbench import units
-from ditbench.run import device
-from ditbench.run.diagnosis import Finding, Machine, doubtful, fine, wrong
-from ditbench.run.family import Family
-from ditbench.run.nvml import Asked, Gpu
-from ditbench.run.readings import HELD_BY_IDLENESS, SLOWED_AT_ALL
+from ditbench.devices import device
+from ditbench.devices.diagnosis import Finding, Machine, doubtful, fine, wrong
+from ditbench.devices.family import Family
+from ditbench.devices.nvml import Asked, Gpu
+from ditbench.devices.readings import HELD_BY_IDLENESS, SLOWED_AT_ALL
 
 # A clock below this share of the highest, while nothing runs, is not locked there.
 _LOCKED = 0.9

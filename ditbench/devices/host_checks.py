@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Iterator
 
 from ditbench import environment, units
-from ditbench.run import lock, memory
-from ditbench.run.diagnosis import Finding, Machine, doubtful, fine, nearest, wrong
+from ditbench.devices import lock, memory
+from ditbench.devices.diagnosis import Finding, Machine, doubtful, fine, nearest, wrong
 
 _CPU = "sys/devices/system/cpu"
 # torch and diffusers take two thirds of a GiB before any model.

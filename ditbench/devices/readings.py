@@ -8,8 +8,8 @@ from itertools import pairwise
 from statistics import median
 from typing import Any, Generic, Protocol, TypeVar
 
-from ditbench.run.cpu import Load
-from ditbench.run.nvml import Reading
+from ditbench.devices.cpu import Load
+from ditbench.devices.nvml import Reading
 
 # nvml.h: what holds the clock down. These are no steady state; the power cap is normal for large products.
 _SLOWED = {"heat": 0x20 | 0x40, "a power brake": 0x80, "its hardware": 0x08}

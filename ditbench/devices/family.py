@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ditbench.run.processes import described
+from ditbench.devices.processes import described
 
 # linux/proc_ns.h: the number of the namespace of process ids that the machine itself lives in.
 _HOST_NAMESPACE = "pid:[4026531836]"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from ditbench.run.nvml import Gpu, Nvml
+from ditbench.devices.nvml import Gpu, Nvml
 
 
 class Severity(StrEnum):

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 
+from ditbench.devices import processes
 from ditbench.errors import UnfitError
-from ditbench.run import processes
 
 _WAIT = "waiting for "
 
