@@ -283,7 +283,9 @@ def _frechet(name: str, evidence: Evidence, row: Row) -> Value:
     detail = ""
     if paired:
         change, error = float(paired["change"]), float(paired["error"])
-        detail = f"{change:+.3g} \N{PLUS-MINUS SIGN} {error:.2g} against softmax"
+        sign = "+" if change >= 0 else ""
+        told = f"{sign}{units.digits(change)} \N{PLUS-MINUS SIGN} {units.digits(error, 2)}"
+        detail = f"{told} against softmax"
     return Value(words.figure(name, found.value), detail, found.value)
 
 

@@ -89,7 +89,7 @@ def test_mistake_23_distances_of_different_counts_have_columns_of_their_own(tmp_
 def test_a_distance_comes_with_its_paired_error(tmp_path):
     table = view(tmp_path).rankings[0].table
     assert (
-        "\N{PLUS-MINUS SIGN} 0.4 against softmax"
+        "\N{PLUS-MINUS SIGN} 0.40 against softmax"
         in column(table, "Fr\u00e9chet to real pictures")[0].detail
     )
 
