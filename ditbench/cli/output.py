@@ -138,7 +138,7 @@ def show_claims(title: str, summary: Summary) -> None:
         ["claim", "cell", "published", "measured", "verdict", "source"],
         (
             [
-                f"{claim.metric.replace('_', ' ')} per {claim.per}",
+                claim.title,
                 claim.cell.id if claim.cell else "",
                 figure(claim.metric, claim.published),
                 "" if claim.measured is None else figure(claim.metric, claim.measured),

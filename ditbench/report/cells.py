@@ -39,7 +39,7 @@ def _claim(claim: ClaimResult, names: words.Names) -> tuple[Value, ...]:
         share = claim.measured / claim.published - 1
         apart = Value(units.percent(share, signed=True), order=share)
     return (
-        Value(f"{claim.metric.replace('_', ' ')} per {claim.per}", claim.source),
+        Value(claim.title, claim.source),
         Value(names.cell(claim.cell)) if claim.cell else Value("none"),
         Value(words.figure(claim.metric, claim.published), order=claim.published),
         measured,

@@ -41,6 +41,7 @@ def sentences(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
         ("Memory", _memory(by[Stage.TIME])),
         ("The machine meanwhile", condition.machine(by[Stage.TIME])),
         ("Energy", condition.energy(by[Stage.TIME])),
+        ("Thresholds", _thresholds(run)),
         ("Time spent", _spent(run)),
     )
     return tuple((title, text) for title, text in told if text)
@@ -309,6 +310,7 @@ def differences(comparison: Comparison) -> str:
     return f"{words.plural(len(comparison.differences), 'fact')} of the environment differ, then and now:"
 
 
-def gate_line(run: Run) -> str:
-    """The thresholds that the suite set."""
-    return ", ".join(f"{name} {units.percent(share)}" for name, share in run.gate.items())
+def _thresholds(run: Run) -> str:
+    """The suite's own, where it sets any."""
+    told = ", ".join(f"{name} {units.percent(share)}" for name, share in run.gate.items())
+    return f"The least change that counts, as the suite says: {told}." if told else ""

@@ -62,18 +62,16 @@ def galleries(
             cell = row.cell
             title = names.said(cell, (names.varying | {"model", "steps"}) - _ASIDE)
             together.setdefault(title, {}).setdefault(cell.quality_key, row)
-    read = {
-        title: [
-            (row, images) for row in rows.values() if (images := _read(run.folder, row)) is not None
-        ]
-        for title, rows in together.items()
-    }
-    problems = [
-        problem
-        for rows in together.values()
-        for row in rows.values()
-        if (problem := _lost(run.folder, row))
-    ]
+    read: dict[str, list[tuple[Row, Images]]] = {}
+    problems = []
+    for title, rows in together.items():
+        read[title] = []
+        for row in rows.values():
+            images = _read(run.folder, row)
+            if images is not None:
+                read[title].append((row, images))
+            elif problem := _lost(run.folder, row):
+                problems.append(problem)
     kept = [(title, found) for title, found in read.items() if found]
     share = budget // max(1, len(kept))
     return tuple(_gallery(title, found, names, share) for title, found in kept), tuple(problems)
@@ -96,13 +94,13 @@ def _read(folder: Path, row: Row) -> Images | None:
     fit = (
         images.ndim == 4 and images.dtype == np.uint8 and len(images) and images.shape[-1] in {1, 3}
     )
-    return images[: _COUNTS[0]] if fit else None
+    return images[: _COUNTS[0]].copy() if fit else None  # a view would keep all the others alive
 
 
 def _lost(folder: Path, row: Row) -> str:
-    """What to tell of a file that is there and holds no pictures that we can read."""
+    """What to tell of a file that was not read, if it is there."""
     path = _path(folder, row)
-    if not path.exists() or _read(folder, row) is not None or _is_empty(path):
+    if not path.exists() or _is_empty(path):
         return ""
     return f"images/{path.name}: cannot be read as pictures (uint8, n x height x width x 1 or 3)"
 

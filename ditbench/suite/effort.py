@@ -148,6 +148,15 @@ class Metrics:
         return {"type": "array", "items": {"anyOf": words}, "minItems": 1, "uniqueItems": True}
 
 
+# A count may only be equal, and what is derived changes with what it is derived from.
+_WHY_NOT = {
+    name: "it follows from another metric" if row.derived else "any change of it is told"
+    for name, row in METRICS.items()
+    if row.derived or row.better == "none"
+}
+_GATED = tuple(name for name in _NAMES if name not in _WHY_NOT)
+
+
 @dataclass(frozen=True)
 class Gate:
     """A share for some of the metrics. names: the metrics of the suite, none where not known yet."""
@@ -158,14 +167,16 @@ class Gate:
         """Only metrics that are measured may be gated."""
         found = {}
         for name, share in at.fields(_NAMES, "metric").items():
-            if name not in self.names:
+            if name not in _GATED:
+                at.wrong(f"{name} takes no threshold: {_WHY_NOT[name]}", name)
+            elif name not in self.names:
                 at.wrong(f"{name} is gated but not among the metrics", name)
             found[name] = share.share()
         return {name: value for name, value in found.items() if value is not None}
 
     def schema(self) -> Schema:
         """A share under the name of any metric."""
-        return table({name: Key(Share(), f"the least change of {name}") for name in _NAMES})
+        return table({name: Key(Share(), f"the least change of {name}") for name in _GATED})
 
 
 KEYS: Keys = {

@@ -38,7 +38,7 @@ def _compared(claim: Mapping[str, Any], row: Row, elsewhere: str) -> ClaimResult
 
 
 def _in_its_unit(claim: Mapping[str, Any], row: Row) -> float:
-    """Multiply-adds are measured for one step of a batch, times for all its steps; all else is neither."""
+    """Multiply-adds are of one step of a batch, times of all its steps, energy of one image."""
     value, cell = row.estimates[claim["metric"]].value, row.cell
     of, per_image = known(claim["metric"]), claim["per"] == "image"
     unit = of.unit if of else ""
@@ -46,6 +46,8 @@ def _in_its_unit(claim: Mapping[str, Any], row: Row) -> float:
         return value * cell.steps / cell.batch_size if per_image else value
     if claim["metric"] == "step_latency":
         return value * cell.steps / cell.batch_size if per_image else value
+    if unit == "J":
+        return value if per_image else value * cell.batch_size / cell.steps
     if unit == "s":
         return value / cell.batch_size if per_image else value / cell.steps
     return value

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from ditbench.metrics import known
 from ditbench.records import Cell, Status
 
 
@@ -79,6 +80,9 @@ class Row:
     unfit: str = ""
 
 
+_OF_SOMETHING = frozenset({"s", "J", "MAC", "FLOP"})
+
+
 class Answered(StrEnum):
     """What became of a published number."""
 
@@ -105,6 +109,12 @@ class ClaimResult:
     measured: float | None
     verdict: Answered
     why: str = ""
+
+    @property
+    def title(self) -> str:
+        """The metric, and of what it is where it is of a step or of an image."""
+        name, found = self.metric.replace("_", " "), known(self.metric)
+        return f"{name} per {self.per}" if found and found.unit in _OF_SOMETHING else name
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ditbench import stats
 from ditbench.records import Cell, Choice
@@ -24,30 +25,25 @@ class Group:
 
     members: tuple[Evidence, ...]
 
-    @property
+    @cached_property
     def fastest(self) -> Evidence | None:
         """The fastest exact method."""
         exact = [one for one in self.members if one.exact and "latency" in one.estimates]
         return min(exact, key=lambda one: one.estimates["latency"].value, default=None)
 
-    @property
+    @cached_property
     def softmax(self) -> Evidence | None:
         """Explicit softmax, timed or not."""
-        return self._named(SOFTMAX)
+        return next((one for one in self.members if one.cell.attention.name == SOFTMAX), None)
 
     def bound(self, blocks: tuple[int, ...]) -> Evidence | None:
         """`identity` in the same blocks."""
-        return self._named(BOUND, blocks)
+        return self._bounds.get(blocks)
 
-    def _named(self, name: str, blocks: tuple[int, ...] | None = None) -> Evidence | None:
-        return next(
-            (
-                one
-                for one in self.members
-                if one.cell.attention.name == name and blocks in {None, one.cell.blocks}
-            ),
-            None,
-        )
+    @cached_property
+    def _bounds(self) -> Mapping[tuple[int, ...], Evidence]:
+        named = [one for one in self.members if one.cell.attention.name == BOUND]
+        return {one.cell.blocks: one for one in reversed(named)}  # the first of each stays
 
 
 @dataclass(frozen=True)

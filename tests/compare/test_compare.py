@@ -259,6 +259,13 @@ def test_errors_that_nobody_can_see_are_no_change():
     assert seen.reason.startswith("inf -> ")
 
 
+def test_a_suites_threshold_for_frechet_holds_for_every_distance():
+    of, name = cell("monarch"), f"{FD}@dataset"
+    now, then = (*good(of), quality(of, 0.5)), (*good(of), quality(of, 0.2))
+    assert found(now, then)[name].verdict is not Verdict.UNCHANGED
+    assert found(now, then, gate={"frechet": 0.99})[name].verdict is Verdict.UNCHANGED
+
+
 def test_a_distance_within_its_paired_error_is_no_change():
     assert pictures(0.22, 0.2)[f"{FD}@dataset"].verdict is Verdict.UNCHANGED  # 0.8 apart, se 0.4
 

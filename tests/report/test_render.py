@@ -14,6 +14,7 @@ import pytest
 
 from ditbench.compare import Verdict
 from ditbench.records import Status
+from ditbench.report import pictures
 from ditbench.report.render import render
 from ditbench.report.view import page
 
@@ -154,6 +155,18 @@ def test_a_spoilt_picture_file_is_named_and_hides_nothing_else(tmp_path):
     text = text_of(render(run, summary, fakes.NOTHING, tmp_path))
     assert f"{spoilt}: cannot be read" in text
     assert "the reference method" in text
+
+
+def test_pictures_that_are_not_shown_are_not_kept_in_memory(tmp_path):
+    run, summary = fakes.run(tmp_path), fakes.summary()
+    row = summary.rows[0]
+    folder = run.folder / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    many = fakes.np.zeros((500, 8, 8, 1), dtype="uint8")
+    fakes.np.savez(folder / f"{row.cell.quality_key}.npz", images=many)
+    read = pictures._read(run.folder, row)
+    assert read.base is None
+    assert len(read) < 500
 
 
 def test_large_pictures_keep_the_page_small(tmp_path):

@@ -163,10 +163,17 @@ def problems(text, overrides=None):
             ],
         ),
         (
-            HEAD + "attention: softmax\nmetrics: [latency]\ngate: {latency: 2, macs: 1%}",
+            HEAD + "attention: softmax\nmetrics: [latency]\ngate: {latency: 2, energy: 1%}",
             [
                 "5:17: gate.latency: must be a share such as 2% or 0.02, from 0 to 1, not 2",
-                "5:20: gate: macs is gated but not among the metrics",
+                "5:20: gate: energy is gated but not among the metrics",
+            ],
+        ),
+        (
+            HEAD + "attention: softmax\nmetrics: [macs, flops]\ngate: {macs: 1%, flops: 1%}",
+            [
+                "5:8: gate: macs takes no threshold: any change of it is told",
+                "5:18: gate: flops takes no threshold: it follows from another metric",
             ],
         ),
         (

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from dataclasses import replace
 
 import pytest
 from fakes_runs import (
     FD,
     METHODS,
+    STEPS,
     cell,
     failures,
     fake_run,
@@ -303,6 +305,15 @@ def test_a_claim_that_no_cell_is_about_stays_open():
     assert found.why == "no cell of this run is of that kind"
 
 
+def test_energy_is_of_one_picture_and_a_step_is_of_a_whole_batch():
+    of = cell("monarch", 4)
+    one = replace(timed(of, (0.4,) * 5)[0], metrics={"latency": (0.4,), "energy": (5.0,)})
+    asked = [claim(metric="energy", per=per, value=1) for per in ("image", "step")]
+    found = answers(*asked, records=(gate(of), one))
+    assert [claim.measured for claim in found] == [5.0, 5.0 * 4 / STEPS]
+    assert found[0].title == "energy per image"
+
+
 def test_a_claim_that_is_not_measured_says_why():
     failed = replace(
         gate(cell("monarch", 4)), status=Status.FAILED_GATE, reason="vacuous", metrics={}
@@ -353,6 +364,23 @@ def test_a_summary_is_plain_json():
         "not measured",
     ]
     json.dumps(claims_to_json(SUMMARY), allow_nan=False)
+
+
+def test_a_group_of_many_settings_is_summarised_without_work_per_pair():
+    """A thousand settings of one method stand in one group: nothing may be looked up anew for each."""
+
+    def seconds(number):
+        cells = [
+            replace(cell("monarch"), attention=Choice("monarch", (("block_size", n),), f"m{n}"))
+            for n in range(number)
+        ]
+        run = fake_run(*(part for of in (cell(), *cells) for part in good(of, 0.1)))
+        begin = time.process_time()
+        summarise(run)
+        return time.process_time() - begin
+
+    seconds(50)
+    assert seconds(1600) < 8 * seconds(400)  # four times the cells; sixteen times the pairs
 
 
 def test_a_large_run_is_summarised_without_work_per_pair_of_cells():
