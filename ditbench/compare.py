@@ -101,6 +101,17 @@ class Comparison:
     exit_codes: frozenset[int]
     unselected: int = 0
 
+    @property
+    def unconfirmed(self) -> str:
+        """How many figures moved and were not confirmed, in words; empty for none."""
+        number = sum(one.verdict is Verdict.INCONCLUSIVE for one in self.findings)
+        if not number:
+            return ""
+        moved = (
+            "1 figure moved beyond its" if number == 1 else f"{number} figures moved beyond their"
+        )
+        return f"{moved} floor, unconfirmed"
+
 
 @dataclass(frozen=True)
 class _Pair:

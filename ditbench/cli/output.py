@@ -108,6 +108,15 @@ def show_plan(plan: Plan, estimate: Estimate) -> None:
 
 def show_summary(run: Run, summary: Summary, comparison: Comparison) -> None:
     """One line a cell, what changed, what failed, and the exit code."""
+    show_figures(run, summary)
+    _show_comparison(comparison)
+    code = errors.first_of(set(comparison.exit_codes))
+    meaning = comparison.unconfirmed if code == errors.OK else ""
+    print(f"exit code of the run: {code}, {meaning or _MEANING[code]}")
+
+
+def show_figures(run: Run, summary: Summary) -> None:
+    """One line a cell, and what to mind: nothing of a comparison or an exit code."""
     varying = _varying([row.cell.axes for row in summary.rows])
     searched = any(row.cell.finds_batch for row in summary.rows)
     table(
@@ -124,9 +133,6 @@ def show_summary(run: Run, summary: Summary, comparison: Comparison) -> None:
     )
     for note in (*summary.notes, *run.problems):
         print(f"note: {errors.one_line(note)}")
-    _show_comparison(comparison)
-    code = errors.first_of(set(comparison.exit_codes))
-    print(f"exit code of the run: {code}, {_MEANING[code]}")
 
 
 def show_claims(title: str, summary: Summary) -> None:

@@ -97,14 +97,13 @@ def report(
 
 def show(run: RunName = "latest", out: Out = RESULTS, json: Json = False) -> int:
     """Show a run's figures, one line a cell."""
-    from ditbench import compare as comparing
     from ditbench import store, summary
 
     found = store.read(store.find(out, run))
     summed = summary.summarise(found)
     if json:
         return output.as_json(summary.rows_to_json(summed))
-    output.show_summary(found, summed, comparing.compare(found, None, ""))
+    output.show_figures(found, summed)
     return errors.OK
 
 
@@ -222,14 +221,13 @@ def baseline_show(
     json: Json = False,
 ) -> int:
     """Show a baseline's figures."""
-    from ditbench import compare as comparing
     from ditbench import store, summary
 
     found = store.baseline_read(name, baselines)
     summed = summary.summarise(found)
     if json:
         return output.as_json(summary.rows_to_json(summed))
-    output.show_summary(found, summed, comparing.compare(found, None, ""))
+    output.show_figures(found, summed)
     return errors.OK
 
 

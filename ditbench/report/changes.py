@@ -41,9 +41,13 @@ _QUIET = frozenset({Verdict.UNCHANGED, Verdict.NEW, Verdict.INCOMPARABLE})
 
 @dataclass(frozen=True)
 class Changes:
-    """open: shown at once. folded: the rest, behind a click; its `hidden` is counted and not shown."""
+    """open: shown at once. folded: the rest, behind a click; its `hidden` is counted and not shown.
+
+    quiet: what to say where nothing is open.
+    """
 
     open: Table
+    quiet: str
     folded: Table
     folded_title: str
 
@@ -56,9 +60,19 @@ def changes(comparison: Comparison, names: words.Names, shown: int, limit: int) 
     listed = rest[: max(0, limit - shown)]
     return Changes(
         open=Table(_COLUMNS, _rows(loud[:shown], names)),
+        quiet=_quiet(ordered, loud),
         folded=Table(_COLUMNS, _rows(listed, names), len(rest) - len(listed)),
         folded_title=_title(rest, len(loud) - len(loud[:shown])),
     )
+
+
+def _quiet(findings: Sequence[Finding], loud: Sequence[Finding]) -> str:
+    """Calm is a finding: only figures that were compared give it."""
+    if loud:
+        return "What changed is folded away below."
+    if any(finding.verdict is Verdict.UNCHANGED for finding in findings):
+        return "No figure that could be compared moved beyond its noise."
+    return "Nothing could be compared."
 
 
 def effect(finding: Finding) -> float:

@@ -61,12 +61,12 @@ class Headline:
 def headline(run: Run, summary: Summary, comparison: Comparison, names: words.Names) -> Headline:
     """The top of the page."""
     code = _code(comparison)
-    title, meaning = _meaning(code)
+    title, meaning, tone = _told(code, comparison)
     return Headline(
         code=code,
         title=title,
         meaning=meaning,
-        tone=_tone(code),
+        tone=tone,
         compared=_compared(comparison),
         cells=_cells(run, summary),
         counts=_counts(comparison),
@@ -87,6 +87,13 @@ def _code(comparison: Comparison) -> int:
 
 def _meaning(code: int) -> tuple[str, str]:
     return _MEANING.get(code, (f"Exit code {code}", "Unknown to this version of ditbench"))
+
+
+def _told(code: int, comparison: Comparison) -> tuple[str, str, str]:
+    """Title, meaning and tone. What moved is no verdict until it is confirmed, and never called fine."""
+    if code == errors.OK and comparison.unconfirmed:
+        return "Unconfirmed changes", f"{comparison.unconfirmed}: measure again to know", "unsure"
+    return (*_meaning(code), _tone(code))
 
 
 def _tone(code: int) -> str:
@@ -122,7 +129,13 @@ def _counts(comparison: Comparison) -> tuple[Count, ...]:
 def _moved(comparison: Comparison, names: words.Names) -> list[str]:
     """The largest effect of each verdict that calls for a look."""
     found = []
-    for verdict in (Verdict.BROKEN, Verdict.REGRESSED, Verdict.TRADED, Verdict.IMPROVED):
+    for verdict in (
+        Verdict.BROKEN,
+        Verdict.REGRESSED,
+        Verdict.TRADED,
+        Verdict.INCONCLUSIVE,
+        Verdict.IMPROVED,
+    ):
         given = [finding for finding in comparison.findings if finding.verdict is verdict]
         if given:
             most = max(given, key=effect)

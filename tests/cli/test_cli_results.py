@@ -8,10 +8,13 @@ import pytest
 from fakes_runs import cell, fake_run, gate, timed
 
 from ditbench import cli
+from ditbench.cli import output
 from ditbench.cli.running import _check_same
+from ditbench.compare import compare
 from ditbench.environment import Environment
 from ditbench.errors import UsageError
 from ditbench.store import RunWriter, baseline_set, read
+from ditbench.summary import summarise
 
 EFFORT = {
     "timing": {"warmup": 3, "repeats": 20},
@@ -169,6 +172,32 @@ def test_a_run_of_schema_1_cannot_go_on_because_it_kept_no_effort():
 def test_a_run_never_goes_on_with_other_cells():
     with pytest.raises(UsageError, match="plans other cells than that run did; give the suite, -k"):
         _check_same(fake_run(*records()), fake_run(gate(cell("sdpa"))))
+
+
+@pytest.mark.parametrize(
+    "shown", [["show", "latest", "--out"], ["baseline", "show", "main", "--baselines"]]
+)
+def test_what_only_shows_figures_invents_no_comparison_and_no_exit_code(
+    tmp_path, ditbench, capsys, shown
+):
+    results, baselines = tmp_path / "results", tmp_path / "baselines"
+    baseline_set(written(results), "main", baselines)
+    ditbench("report", written(results, 0.2).id, "--baseline", "main")
+    place = results if shown[0] == "show" else baselines
+    assert cli.main([*shown, str(place)]) == 0
+    told = capsys.readouterr().out
+    assert "softmax" in told
+    assert "exit code" not in told
+    assert "compared" not in told
+
+
+def test_mistake_33_the_terminal_never_calls_a_slower_run_fine(tmp_path, capsys):
+    fast, slow = written(tmp_path / "results"), written(tmp_path / "results", 5.0)
+    for against, said in ((fast, "figures moved beyond their floor, unconfirmed"), (slow, "fine")):
+        output.show_summary(slow, summarise(slow), compare(slow, against, "main", required=True))
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert last.startswith("exit code of the run: 0, ")
+        assert last.endswith(said)
 
 
 def of_schema_1(run):

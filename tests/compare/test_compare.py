@@ -339,8 +339,20 @@ def test_mistake_40_a_run_in_an_environment_that_must_not_be_has_its_code():
     assert codes(fake_run(*good(cell()), environment=spoilt)) == {errors.ENVIRONMENT}
 
 
-def test_an_inconclusive_time_fails_nothing():
-    assert codes(fake_run(*good(cell(), 0.2)), fake_run(*good(cell(), 0.1))) == frozenset()
+def test_mistake_33_more_work_has_its_code():
+    now, then = (fake_run(*good(cell(), core=core)) for core in (101e6, 100e6))
+    assert codes(now, then) == {errors.PERFORMANCE}
+
+
+def test_mistake_33_an_inconclusive_time_fails_nothing_and_is_counted():
+    slow, fast = fake_run(*good(cell(), 5)), fake_run(*good(cell(), 0.1))
+    assert codes(slow, fast, required=True) == frozenset()
+    times = sum(one.verdict is Verdict.INCONCLUSIVE for one in compare(slow, fast, "x").findings)
+    assert times > 1
+    assert compare(slow, fast, "x").unconfirmed == (
+        f"{times} figures moved beyond their floor, unconfirmed"
+    )
+    assert compare(fast, fast, "x").unconfirmed == ""
 
 
 def test_a_stored_baseline_compares_like_the_run_it_came_from(tmp_path):

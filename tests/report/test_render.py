@@ -216,6 +216,14 @@ def test_a_run_of_nothing_still_gives_a_page(tmp_path):
         assert "undefined" not in text.lower()
 
 
+def test_a_page_of_what_could_not_be_compared_claims_no_calm(tmp_path):
+    incomparable = fakes.comparison(findings=(fakes.finding(verdict=Verdict.INCOMPARABLE),))
+    path, markdown = written(tmp_path, few(), incomparable)
+    for text in (text_of(path), markdown):
+        assert "Nothing could be compared." in text
+        assert "beyond its noise" not in text
+
+
 def test_the_largest_loss_is_in_the_headline(tmp_path):
     findings = tuple(
         fakes.finding(m, change=c) for m, c in zip(fakes.METHODS, (0.1, 0.4, 0.2), strict=False)

@@ -145,6 +145,38 @@ def test_the_headline_is_the_exit_code_in_words(tmp_path, codes, code, title):
     assert (top.code, top.title) == (code, title)
 
 
+def moved(*verdicts):
+    findings = tuple(fakes.finding(verdict=verdict, change=49.0) for verdict in verdicts)
+    return fakes.comparison(findings=findings, exit_codes=frozenset())
+
+
+def test_mistake_33_a_slower_run_that_nothing_confirmed_is_never_called_fine(tmp_path):
+    top = view(tmp_path, comparison=moved(Verdict.INCONCLUSIVE, Verdict.UNCHANGED)).headline
+    assert (top.code, top.title, top.tone) == (0, "Unconfirmed changes", "unsure")
+    assert top.meaning.startswith("1 figure moved beyond its floor, unconfirmed")
+    assert top.points[0] == "Inconclusive: sdpa \N{MIDDLE DOT} batch 8, latency +4900 %."
+    calm = view(tmp_path, comparison=moved(Verdict.UNCHANGED)).headline
+    assert (calm.title, calm.tone) == ("Fine", "good")
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        ((Verdict.UNCHANGED, Verdict.INCOMPARABLE), "No figure that could be compared moved"),
+        ((Verdict.INCOMPARABLE, Verdict.NEW), "Nothing could be compared."),
+    ],
+)
+def test_only_what_was_compared_is_called_calm(tmp_path, verdicts, said):
+    assert view(tmp_path, comparison=moved(*verdicts)).changes.quiet.startswith(said)
+
+
+def test_changes_for_which_there_is_no_room_are_not_called_calm():
+    comparison = moved(Verdict.REGRESSED, Verdict.UNCHANGED)
+    made = changes.changes(comparison, words.Names.of([fakes.cell()]), shown=0, limit=14)
+    assert made.open.rows == ()
+    assert made.quiet == "What changed is folded away below."
+
+
 def test_a_run_without_a_baseline_claims_no_comparison(tmp_path):
     assert view(tmp_path).headline.compared.startswith("Compared with nothing")
 
