@@ -229,6 +229,7 @@ CLAIM = {
     "per": LINE,
     "where": SCALARS,
 }
+AGAINST = {"name": LINE, "run": LINE, "required": FLAG}
 HEAD = {
     "id": LINE,
     "run": LINE,

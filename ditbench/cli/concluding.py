@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,10 +34,13 @@ def conclude(
     return summed, comparison, page
 
 
-def either(text: str, out: Path, baselines: Path, *, required: bool = False) -> tuple[Run, Against]:
+def either(
+    text: str, out: Path, baselines: Path, *, of: str = "", required: bool = False
+) -> tuple[Run, Against]:
     """The baseline or the run of that name, and what to call it from now on.
 
-    A run is called by its whole id: "latest" will be another one tomorrow.
+    A run is called by its whole id, "latest" will be another one tomorrow; one that does not lie in `out`
+    by its folder. of: the id of the run to compare. Raises UsageError where the run of that name is itself.
     """
     from ditbench import store
 
@@ -51,15 +56,24 @@ def either(text: str, out: Path, baselines: Path, *, required: bool = False) -> 
             f"{error}; nor a baseline of that name in {baselines}{hint}"
         ) from error
     run = store.read(folder)
-    return run, store.Against(run.id, run.id, required)
+    if run.id == of:
+        raise errors.UsageError(
+            f"{text}: is run {of} itself, which differs from itself in nothing; name another"
+        )
+    place = folder.resolve()
+    listed = place.name == run.id and place.parent.parent == out.resolve()
+    return run, store.Against(run.id if listed else str(place), run.id, required)
 
 
 def asked_or_kept(run: Run, asked: str, out: Path, baselines: Path) -> tuple[Run | None, Against]:
     """What a report compares with: what is asked for, else what the run was concluded with."""
     from ditbench import store
 
+    if asked == "none":
+        return None, store.Against()
     if asked:
-        return (None, store.Against()) if asked == "none" else either(asked, out, baselines)
+        against, chosen = either(asked, out, baselines, of=run.id)
+        return against, dataclasses.replace(chosen, required=_required(run, chosen.name))
     kept = store.concluded_against(run.folder)
     if kept is None:
         return _guessed(run, out)
@@ -93,6 +107,16 @@ def previous(run: Run, out: Path) -> Run | None:
             if _effort(run) == _effort(earlier) and planned >= {cell.key for cell in run.planned}:
                 return store.read(entry.folder)
     return None
+
+
+def _required(run: Run, name: str) -> bool:
+    """Whether the run was told to compare with just this; a verdict that cannot be read says nothing."""
+    from ditbench import store
+
+    with contextlib.suppress(errors.StoreError):
+        kept = store.concluded_against(run.folder)
+        return kept is not None and kept.required and kept.name == name
+    return False
 
 
 def _effort(run: Run) -> dict[str, object]:

@@ -52,7 +52,7 @@ def compare(
     from ditbench import store
 
     run = store.read(store.find(out, candidate))
-    against, chosen = either(baseline, out, baselines)
+    against, chosen = either(baseline, out, baselines, of=run.id)
     found = comparing.compare(run, against, chosen.called, required=True)
     if json:
         output.as_json(comparing.findings_to_json(found))
@@ -205,6 +205,8 @@ def baseline_list(baselines: Baselines = BASELINES, json: Json = False) -> int:
     """List the stored baselines."""
     from ditbench import store
 
+    if not baselines.is_dir() and (baselines != BASELINES or baselines.exists()):
+        raise errors.UsageError(f"--baselines {baselines}: is no folder")
     entries = store.entries_to_json(store.baseline_list(baselines))
     return output.show_entries(str(baselines), entries, json=json)
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ditbench.records import Record
     from ditbench.run.server import Server
     from ditbench.run.waiting import Budget
-    from ditbench.store import Run, RunWriter
+    from ditbench.store import Against, Run, RunWriter
 
 
 def add_to(app: typer.Typer) -> None:
@@ -123,17 +123,13 @@ def run(
     """Measure a suite, then write and name its report."""
     if dry_run:
         return plan(suite, select, set_, quick, gpu, out)
-    if baseline and baseline != "none":
-        from ditbench.cli.concluding import either
-
-        # A name that is none shall not cost a night, and "latest" is the latest before this run.
-        baseline = either(baseline, out, baselines)[1].name
+    against = _required(baseline, out, baselines, resume)
     choices = Choices(suite, select, tuple(set_ or ()), quick, gpu)
     allowed = Allowance.of(time_budget)
     with session_of(choices) as (server, devices):
         planned = plan_of(choices, server, devices[0])
         folder = _measure(planned, server, devices, out, resume, allowed)
-    return _conclude(folder, out, baseline, baselines)
+    return _conclude(folder, out, against)
 
 
 def plan(
@@ -396,17 +392,45 @@ def _write_refused(writer: RunWriter, planned: Plan, head: Run, done: tuple[Reco
             )
 
 
-def _conclude(folder: Path, out: Path, baseline: str, baselines: Path) -> int:
+def _required(
+    baseline: str, out: Path, baselines: Path, resume: str
+) -> tuple[Run | None, Against] | None:
+    """What --baseline names, or None where it names nothing and the run before is to be found.
+
+    Read before anything is measured: a name that is none shall not cost a night, what is removed meanwhile
+    shall not either, and "latest" is the latest before this run.
+    """
+    from ditbench import store
+    from ditbench.cli.concluding import either
+
+    if not baseline:
+        return None
+    if baseline == "none":
+        return None, store.Against()
+    of = store.read_head(store.find(out, resume)).id if resume else ""
+    return either(baseline, out, baselines, of=of, required=True)
+
+
+def _before(run: Run, out: Path) -> tuple[Run | None, Against]:
+    """The run before this one; nothing where what lies there cannot be read, for it was not asked for."""
+    from ditbench import store
+    from ditbench.cli.concluding import previous
+
+    try:
+        against = previous(run, out)
+    except errors.StoreError as error:
+        output.warn(f"compared with nothing: {error}")
+        against = None
+    return against, store.Against(against.id, against.id) if against else store.Against()
+
+
+def _conclude(folder: Path, out: Path, required: tuple[Run | None, Against] | None) -> int:
     """Summarise, compare, write the reports, and only then decide the exit code."""
     from ditbench import store
-    from ditbench.cli.concluding import conclude, either, previous
+    from ditbench.cli.concluding import conclude
 
     found = store.read(folder)
-    against, chosen = None, store.Against()
-    if baseline and baseline != "none":
-        against, chosen = either(baseline, out, baselines, required=True)
-    elif not baseline and (against := previous(found, out)):
-        chosen = store.Against(against.id, against.id)
+    against, chosen = required or _before(found, out)
     summed, comparison, page = conclude(found, against, chosen, folder)
     output.show_summary(found, summed, comparison)
     print(page)

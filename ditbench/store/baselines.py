@@ -20,13 +20,14 @@ from ditbench.metrics import FRECHET, METRICS, stage_of
 from ditbench.records import SCHEMA, Cell, Record, Stage, Status
 from ditbench.registry import did_you_mean
 from ditbench.store.disk import load, write_whole
-from ditbench.store.index import Entry
+from ditbench.store.index import LATEST, Entry
 from ditbench.store.reading import Run, parse, well_formed
 from ditbench.store.seal import sealed, unsealed
 from ditbench.store.writing import to_plain
 
 BASELINES = Path("baselines")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_TAKEN = frozenset({LATEST, "none"})
 _SUFFIX = ".jsonl"
 
 
@@ -46,6 +47,8 @@ def baseline_set(run: Run, name: str, root: Path = BASELINES) -> tuple[LeftOut, 
     """
     if not _NAME.fullmatch(name):
         raise UsageError(f"baseline {name!r}: a name is letters, digits, '.', '_' and '-'")
+    if name in _TAKEN:
+        raise UsageError(f"baseline {name!r}: says something else to --baseline; choose another")
     _check_whole(run)
     of_cell, demands = _by_cell(run), _Demands.of(run)
     reasons = {

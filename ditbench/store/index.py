@@ -11,6 +11,7 @@ from typing import Any
 
 from ditbench.errors import StoreError
 from ditbench.registry import did_you_mean
+from ditbench.store.disk import load
 from ditbench.store.reading import HEAD, RECORDS, gone, missing, read_head
 
 LATEST = "latest"
@@ -95,12 +96,12 @@ def _holds_anything(path: Path) -> bool:
 
 
 def _entry(folder: Path) -> Entry:
+    path = folder / RECORDS
     try:
         head = read_head(folder)
+        lines = load(path).count(b"\n") if path.exists() else 0
     except StoreError as error:
         return Entry(folder.name, folder, problem=str(error))
-    path = folder / RECORDS
-    lines = path.read_bytes().count(b"\n") if path.exists() else 0
     return Entry(
         id=head.id,
         folder=folder,

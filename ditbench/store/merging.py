@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,13 +64,13 @@ def merge(folders: Sequence[Path], results: Path, command: str) -> Merged:
         folder=home / f"{UNDER_WAY}{name}",
         command=command,
         started=now.isoformat(timespec="seconds"),
-        finished=all(run.finished for run in runs),
+        finished=all(run.finished and not run.problems for run in runs),
         written=len(kept),
         planned=tuple({cell.key: cell for run in runs for cell in run.planned}.values()),
         claims=tuple({canonical(one): one for run in runs for one in run.claims}.values()),
         origins=tuple(map(_origin, runs)),
         selected=_selected(runs),
-        stopped="; ".join(dict.fromkeys(run.stopped for run in runs if run.stopped)),
+        stopped="; ".join(dict.fromkeys(why for run in runs for why in _lacking(run))),
     )
     with writing(head.folder, _AGAIN):
         try:
@@ -136,6 +136,14 @@ def _selected(runs: Sequence[Run]) -> str:
     """The -k of all of them together; none where one of them ran the whole suite."""
     given = dict.fromkeys(run.selected for run in runs)
     return "" if "" in given else "|".join(f"(?:{one})" for one in given)
+
+
+def _lacking(run: Run) -> Iterator[str]:
+    """Why what is made of this run is not whole either."""
+    if run.stopped:
+        yield run.stopped
+    if run.problems:
+        yield f"lines of run {run.id} that could not be read: {len(run.problems)}"
 
 
 def _origin(run: Run) -> dict[str, object]:

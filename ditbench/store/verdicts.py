@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ditbench import shape
 from ditbench.errors import first_of
 from ditbench.records import SCHEMA
 from ditbench.store.disk import load, write_whole
@@ -20,8 +21,8 @@ VERDICT = "verdict.json"
 class Against:
     """What a run is compared with: the baseline's or the run's name as a command line takes it.
 
-    name: empty for nothing. run: the id of the run whose records these are. required: whether something
-    must compare.
+    name: empty for nothing; of a run in another folder of results its own folder, absolute. run: the id of
+    the run whose records these are. required: whether something must compare.
     """
 
     name: str = ""
@@ -33,7 +34,10 @@ class Against:
         """For people: "baseline main", or "run 20261121-100000-1f2e"; empty for nothing."""
         if not self.name:
             return ""
-        return f"run {self.run}" if self.name == self.run else f"baseline {self.name}"
+        of_run = self.name == self.run or (
+            Path(self.name).is_absolute() and not self.name.endswith(".jsonl")
+        )
+        return f"run {self.run}" if of_run else f"baseline {self.name}"
 
 
 def write_verdict(
@@ -66,6 +70,9 @@ def concluded_against(folder: Path) -> Against | None:
 
     def read() -> Against | None:
         plain = json.loads(load(path).decode())
-        return Against(**plain["against"]) if "against" in plain else None
+        if "against" not in plain:
+            return None
+        shape.check(plain["against"], shape.AGAINST, "against")
+        return Against(**plain["against"])
 
     return well_formed(f"{path}:1", read)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 
 import pytest
 from fakes_runs import cell, fake_run, gate, timed
 
 from ditbench import cli
-from ditbench.cli import output
+from ditbench.cli import output, running
 from ditbench.cli.running import _check_same
 from ditbench.compare import compare
 from ditbench.environment import Environment
-from ditbench.errors import UsageError
-from ditbench.store import RunWriter, baseline_set, read
+from ditbench.errors import StoreError, UsageError
+from ditbench.store import Against, RunWriter, baseline_set, read, write_verdict
 from ditbench.summary import summarise
 
 EFFORT = {
@@ -49,6 +51,32 @@ def ditbench(tmp_path, capsys):
     return ditbench
 
 
+@pytest.fixture
+def night(tmp_path, ditbench, monkeypatch):
+    """`run`, which here takes no time: the run that it measured, exit code and stderr."""
+
+    @contextlib.contextmanager
+    def session(_):
+        yield None, (None,)
+
+    monkeypatch.setattr(running, "session_of", session)
+    monkeypatch.setattr(running, "plan_of", lambda *_: None)
+
+    def night(*arguments, meanwhile=lambda: None):
+        made = []
+
+        def measure(*_):
+            meanwhile()
+            made.append(written(tmp_path / "results"))
+            return made[0].folder
+
+        monkeypatch.setattr(running, "_measure", measure)
+        code, _, told = ditbench("run", "suite.yaml", *arguments)
+        return *made, code, told
+
+    return night
+
+
 def verdict(run):
     return json.loads((run.folder / "verdict.json").read_text())
 
@@ -77,6 +105,95 @@ def test_a_run_is_remembered_by_its_whole_id_and_not_as_latest(tmp_path, ditbenc
     first, second = written(tmp_path / "results"), written(tmp_path / "results", 0.2)
     ditbench("report", first.id, "--baseline", "latest")
     assert verdict(first)["against"]["name"] == second.id
+
+
+def test_a_night_is_compared_with_a_run_that_lies_in_another_folder_and_so_is_its_report(
+    tmp_path, night, ditbench, monkeypatch
+):
+    there = written(tmp_path / "elsewhere", 0.2)
+    monkeypatch.chdir(tmp_path)
+    run, code, told = night("--baseline", str(there.folder.relative_to(tmp_path)))
+    assert (code, told) == (0, "")
+    before = verdict(run)
+    assert before["against"] == {"name": str(there.folder), "run": there.id, "required": True}
+    assert f"run {there.id}" in (run.folder / "report.md").read_text()
+    assert "baseline /" not in (run.folder / "report.md").read_text()
+    monkeypatch.chdir("/")
+    assert ditbench("report", run.id)[::2] == (0, "")
+    assert verdict(run) == before
+
+
+def test_a_baseline_that_is_removed_during_the_night_costs_no_page(tmp_path, night):
+    before = written(tmp_path / "results", 0.2)
+    run, code, _ = night("--baseline", before.id, meanwhile=lambda: shutil.rmtree(before.folder))
+    assert (code, verdict(run)["against"]["name"]) == (0, before.id)
+    assert (run.folder / "report.html").exists()
+
+
+def test_a_night_without_a_baseline_survives_a_run_that_cannot_be_read(tmp_path, night):
+    odd = written(tmp_path / "results")
+    (odd.folder / "records.jsonl").unlink()
+    (odd.folder / "records.jsonl").mkdir()
+    run, code, told = night()
+    assert (code, told, verdict(run)["against"]["name"]) == (0, "", "")
+
+
+def test_a_run_before_it_that_goes_while_it_is_read_is_told_and_costs_no_page(
+    tmp_path, night, monkeypatch
+):
+    before = written(tmp_path / "results")
+
+    def gone(*_):
+        raise StoreError(f"{before.folder}: is gone")
+
+    monkeypatch.setattr("ditbench.cli.concluding.previous", gone)
+    run, code, told = night()
+    assert (code, told) == (0, f"ditbench: compared with nothing: {before.folder}: is gone\n")
+    assert (run.folder / "report.html").exists()
+
+
+def test_a_run_is_never_compared_with_itself(tmp_path, night, ditbench):
+    run = written(tmp_path / "results")
+    shutil.copytree(run.folder, run.folder.with_name("copy"))
+    itself = f"is run {run.id} itself, which differs from itself in nothing; name another\n"
+    for arguments in (
+        ("compare", run.id, run.id),
+        ("compare", "copy", run.id),
+        ("report", run.id, "--baseline", run.id),
+    ):
+        code, _, told = ditbench(*arguments)
+        assert (code, told.endswith(itself)) == (2, True)
+    assert night("--resume", run.id, "--baseline", run.id) == (2, f"ditbench: {run.id}: {itself}")
+    baseline_set(run, "main", tmp_path / "baselines")
+    assert ditbench("compare", "main", run.id)[0] == 0
+
+
+def test_a_required_baseline_stays_required_when_the_report_names_it_again(tmp_path, ditbench):
+    results, baselines = tmp_path / "results", tmp_path / "baselines"
+    run = written(results)
+    other = Environment({"device": "cpu", "processor": "another"})
+    for name in ("main", "other"):
+        baseline_set(written(results, environment=other), name, baselines)
+    against = Against("main", read(run.folder).id, required=True)
+    write_verdict(run.folder, [], {7}, against)
+    assert ditbench("report", run.id, "--baseline", "main")[0] == 0
+    assert (verdict(run)["exit_code"], verdict(run)["against"]["required"]) == (7, True)
+    assert ditbench("report", run.id, "--baseline", "other")[0] == 0
+    assert (verdict(run)["exit_code"], verdict(run)["against"]["required"]) == (0, False)
+
+
+@pytest.mark.parametrize("against", [{"name": 5, "run": "", "required": False}, {"nam": ""}, [], 3])
+def test_a_verdict_of_a_wrong_shape_is_one_line_and_can_be_written_anew(
+    tmp_path, ditbench, against
+):
+    run = written(tmp_path / "results")
+    path = run.folder / "verdict.json"
+    path.write_text(json.dumps({"against": against}))
+    code, _, told = ditbench("report", run.id)
+    assert (code, len(told.splitlines())) == (2, 1)
+    assert told.startswith(f"ditbench: {path}:1: ")
+    assert ditbench("report", run.id, "--baseline", "none")[0] == 0
+    assert verdict(run)["against"]["name"] == ""
 
 
 def test_a_report_without_a_comparison_says_so(tmp_path, ditbench):

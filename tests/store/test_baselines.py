@@ -85,6 +85,13 @@ def test_a_run_with_nothing_to_accept_makes_no_baseline(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["none", "latest"])
+def test_a_name_that_a_command_line_reads_otherwise_is_refused(tmp_path, name):
+    with pytest.raises(UsageError, match="says something else to --baseline; choose another"):
+        baseline_set(RUN, name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".x"])
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
     with pytest.raises(UsageError, match="a name is letters"):

@@ -279,6 +279,15 @@ def test_runs_are_listed_newest_first_over_all_suites(tmp_path):
     }
 
 
+def test_one_odd_folder_among_the_runs_is_listed_with_its_reason_and_hides_no_other(tmp_path):
+    odd = renamed(written(tmp_path), "20260101-000000-aaaa")
+    good = renamed(written(tmp_path), "20260301-000000-bbbb")
+    (odd / "records.jsonl").unlink()
+    (odd / "records.jsonl").mkdir()
+    problems = {entry.folder: entry.problem for entry in runs(tmp_path)}
+    assert problems == {good: "", odd: f"{odd / 'records.jsonl'}: is no file"}
+
+
 def test_a_run_is_found_by_id_prefix_path_or_latest(tmp_path):
     old = renamed(written(tmp_path, ()), "20260101-000000-aaaa")
     new = renamed(written(tmp_path, ()), "20260301-000000-bbbb")

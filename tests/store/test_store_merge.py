@@ -12,7 +12,7 @@ from ditbench import cli
 from ditbench.environment import Environment
 from ditbench.errors import StoreError, UsageError
 from ditbench.records import Stage, Status
-from ditbench.store import RunWriter, find, merge, read, runs
+from ditbench.store import RunWriter, baseline_set, find, merge, read, runs
 
 SOFT, SDPA = cell(), cell("sdpa")
 EFFORT = {"timing": {"repeats": 9, "processes": 1}, "quality": {"samples": 0}, "metrics": []}
@@ -145,7 +145,7 @@ def test_a_merge_that_fails_midway_leaves_nothing(tmp_path, monkeypatch):
     assert sorted((tmp_path / "fashion").iterdir()) == [first, second]
 
 
-def test_damaged_lines_of_a_run_are_kept_aside_and_told_in_the_head(tmp_path):
+def test_damaged_lines_of_a_run_are_kept_aside_and_what_is_merged_of_it_is_not_whole(tmp_path):
     first, second = written(tmp_path, *one_of(SOFT)), written(tmp_path, *one_of(SDPA))
     with (first / "records.jsonl").open("ab") as file:
         file.write(b'{"torn": ')
@@ -153,7 +153,13 @@ def test_damaged_lines_of_a_run_are_kept_aside_and_told_in_the_head(tmp_path):
     (problem,) = read(made.folder).origins[0]["problems"]
     assert "torn: the line breaks off" in problem
     assert (made.folder / "records.rejected.jsonl").read_bytes() == b'{"torn": \n'
-    assert read(made.folder).problems == ()
+    run = read(made.folder)
+    assert (run.problems, run.finished) == ((), False)
+    assert run.stopped == f"lines of run {first.name} that could not be read: 1"
+    assert cli.main(["report", str(made.folder), "--baseline", "none"]) == 0
+    assert json.loads((made.folder / "verdict.json").read_text())["exit_codes"] == [3]
+    with pytest.raises(StoreError, match="cannot become a baseline: it did not come to its end"):
+        baseline_set(run, "main", tmp_path / "baselines")
 
 
 def test_a_merged_run_can_be_merged_again(tmp_path):
