@@ -40,6 +40,14 @@ class Mark:
 
 MARK = Mark()
 
+# diffusers asks for a GPU when imported; torch asks CUDA itself then, unless told to ask NVML, and with no
+# GPU to be seen it asks nobody. A CUDA that was asked reads CUDA_VISIBLE_DEVICES never again, and no child
+# can use it.
+_NO_GPU = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "CUDA_VISIBLE_DEVICES": ""}
+# numpy's and scipy's OpenBLAS start threads when loaded. Not for longer: on some processors torch's own
+# products go through OpenBLAS too.
+_NO_BLAS_THREADS = {"OPENBLAS_NUM_THREADS": "1"}
+
 
 def arm(*modules: str, single_threaded: tuple[str, ...] = ()) -> None:
     """Make this process a server fit to fork: import, mark, end with the parent, look before each fork.
@@ -51,9 +59,10 @@ def arm(*modules: str, single_threaded: tuple[str, ...] = ()) -> None:
     MARK.server = os.getpid()
     _end_with_parent()
     try:
-        with _no_blas_threads():
-            _import(single_threaded)
-        _import(modules)
+        with _set_for_a_while(**_NO_GPU):
+            with _set_for_a_while(**_NO_BLAS_THREADS):
+                _import(single_threaded)
+            _import(modules)
     except Exception as error:  # noqa: BLE001 (a plug-in may raise anything; every child says it)
         MARK.failure = f"{type(error).__name__}: {error}"
     gc.freeze()  # so that a child's collector does not copy the server's pages by touching them
@@ -74,9 +83,10 @@ def check(preload: str) -> None:
             f"the fork server had {MARK.threads} threads when it forked, and a child of such a server "
             f"may hang: something that {preload} imports starts threads"
         )
-    if MARK.cuda:
+    if MARK.cuda or _asked_before_the_fork():
         raise UnfitError(
-            f"the fork server has initialised CUDA, which no child can use: see what {preload} imports"
+            f"the fork server has initialised CUDA, or asked it something, and no child can use it after "
+            f"that: see what {preload} imports"
         )
     if os.getppid() != MARK.server:
         os._exit(1)
@@ -128,6 +138,12 @@ def _look() -> None:
     MARK.cuda = torch is not None and torch.cuda.is_initialized()
 
 
+def _asked_before_the_fork() -> bool:
+    """Whether CUDA was as much as asked for its devices there: torch calls it uninitialised even so."""
+    torch = sys.modules.get("torch")
+    return torch is not None and bool(torch.cuda._is_in_bad_fork())  # noqa: SLF001 (told nowhere else)
+
+
 def _import(modules: tuple[str, ...]) -> None:
     for module in modules:
         importlib.import_module(module)
@@ -142,16 +158,14 @@ def _cause(preload: str) -> str:
 
 
 @contextlib.contextmanager
-def _no_blas_threads() -> Iterator[None]:
-    """OPENBLAS_NUM_THREADS=1 for a while: numpy's and scipy's OpenBLAS start threads when loaded.
-
-    Not for longer: on some processors torch's own products go through OpenBLAS too.
-    """
-    before = os.environ.get("OPENBLAS_NUM_THREADS")
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+def _set_for_a_while(**variables: str) -> Iterator[None]:
+    """These environment variables, and afterwards what was there before."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        del os.environ["OPENBLAS_NUM_THREADS"]
-        if before is not None:
-            os.environ["OPENBLAS_NUM_THREADS"] = before
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value

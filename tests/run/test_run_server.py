@@ -443,12 +443,39 @@ def test_a_server_that_has_touched_cuda_is_refused(tmp_path):
     touched = """
         import sys, types
         from ditbench.run import guard
-        sys.modules["torch"] = types.SimpleNamespace(cuda=types.SimpleNamespace(is_initialized=lambda: True))
+        cuda = types.SimpleNamespace(is_initialized=lambda: {}, _is_in_bad_fork=lambda: {})
+        sys.modules["torch"] = types.SimpleNamespace(cuda=cuda)
         guard.arm()
     """
-    assert "UnfitError the fork server has initialised CUDA" in told(
-        tmp_path, "touched", {"touched": touched}
+    # torch calls a CUDA that was only asked uninitialised
+    for answers in ((True, False), (False, True)):
+        modules = {"touched": touched.format(*answers)}
+        assert "UnfitError the fork server has initialised CUDA" in told(
+            tmp_path, "touched", modules
+        )
+
+
+AS_WITH_CUDA = """
+import os, torch, torch._dynamo, torch._inductor  # these need CUDA's own names once it is there
+asked = []
+torch._C._cuda_getDeviceCount = lambda: asked.append("CUDA") or 1
+torch._C._accelerator_getAccelerator = lambda: torch.device("cuda")
+torch.cuda._is_compiled = lambda: True
+from ditbench.run import guard, preload
+variables = [os.environ.get(name) for name in ("PYTORCH_NVML_BASED_CUDA_CHECK", "CUDA_VISIBLE_DEVICES")]
+print(len(asked), repr(guard.MARK.failure), variables, torch.accelerator.is_available(), len(asked))
+"""
+
+
+def test_the_real_server_asks_cuda_nothing_while_it_imports(tmp_path):
+    """torch for the CPU made to look like one for CUDA; what it would ask of CUDA is counted."""
+    path = tmp_path / "script.py"
+    path.write_text(AS_WITH_CUDA)
+    variables = {"CUDA_VISIBLE_DEVICES": "GPU-1", "OMP_NUM_THREADS": "1"}
+    out = subprocess.check_output(
+        [sys.executable, str(path)], text=True, timeout=120, env=os.environ | variables
     )
+    assert out == "0 '' [None, 'GPU-1'] True 1\n"
 
 
 def test_a_child_does_not_run_the_parents_script_again(tmp_path):
