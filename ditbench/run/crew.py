@@ -57,6 +57,7 @@ class Crew:
             for device in self._tasks
         ]
         self._busy: dict[str, Job] = {}
+        self._ended: dict[str, Done] = {}
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -81,6 +82,11 @@ class Crew:
         """Jobs that have been given and have not ended."""
         return list(self._busy.values())
 
+    @property
+    def ended(self) -> list[Done]:
+        """The last job of each device that has ended, whether or not anybody has heard of it."""
+        return list(self._ended.values())
+
     def give(self, device: str, job: Job) -> None:
         """Have a job run on an idle device."""
         self._busy[device] = job
@@ -95,7 +101,8 @@ class Crew:
 
     def _work(self, device: str) -> None:
         while job := self._tasks[device].get():
-            self._told.put(self._done(device, job))
+            self._ended[device] = self._done(device, job)  # a signal may come while it is heard
+            self._told.put(self._ended[device])
 
     def _done(self, device: str, job: Job) -> Done:
         try:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ditbench.errors import UnfitError
 from ditbench.jobs import Job
 from ditbench.records import Record, Stage, Status
 from ditbench.run import fit
@@ -83,8 +85,8 @@ def execute(
     try:
         work = functools.partial(_work, server, session.logs)
         hands = Crew(session.devices or ("",), work, server.stop)
-        with Interrupts() as interrupts, hands as crew:
-            run = _Run(queue, session, crew, tell, _held(write, interrupts))
+        with Interrupts() as interrupts:
+            run = _Run(queue, session, hands, tell, write, interrupts.held)
             run.to_the_end()
     except KeyboardInterrupt:
         raise InterruptedRunError(
@@ -113,28 +115,35 @@ def _work(server: Runner, logs: Path, job: Job, hear: Callable[[str], None]) -> 
     return server.run_job(job, log(job.replicate), hear)
 
 
-def _held(write: Callable[[Record], None], interrupts: Interrupts) -> Callable[[Record], None]:
-    """Storing, with whatever signal comes meanwhile heard after it."""
-
-    def store(record: Record) -> None:
-        with interrupts.held():
-            write(record)
-
-    return store
-
-
 @dataclass
 class _Run:
-    """A run on its way: jobs go to devices, answers become records."""
+    """A run on its way: jobs go to devices, answers become records.
+
+    held: within it, a signal waits until its end.
+    """
 
     queue: Waiting
     session: Session
     crew: Crew
     tell: Callable[[Event], None]
     write: Callable[[Record], None]
+    held: Callable[[], AbstractContextManager[None]]
 
     def to_the_end(self) -> None:
-        """Until no job is left, or none that fits the budget."""
+        """Until no job is left, or none that fits the budget.
+
+        On Ctrl-C, or where one device is not fit, what has ended on the others is kept all the same.
+        """
+        try:
+            with self.crew:
+                self._work_off()
+        except (UnfitError, KeyboardInterrupt):
+            for done in self.crew.ended:
+                if done.answer and not self.queue.ledger.has(done.job):
+                    self._end(done.job, done.answer, self.session.watch)
+            raise
+
+    def _work_off(self) -> None:
         while True:
             for device in self.crew.idle:
                 self._occupy(device)
@@ -144,9 +153,7 @@ class _Run:
             if isinstance(told, Phase):
                 self.tell(told)
                 continue
-            answer = told.result()
-            watch = self.session.watch
-            self._end(told.job, watch.judge(told.job, answer) if watch else answer)
+            self._end(told.job, told.result(), self.session.watch)
 
     def _occupy(self, device: str) -> None:
         """Give a device its next job; one that is refused ends at once, and is not the last to be tried."""
@@ -158,10 +165,12 @@ class _Run:
                 return
             self._end(job, refusal)
 
-    def _end(self, job: Job, answer: Answer) -> None:
-        record = _record(job, answer, self.session, self.queue.jobs)
-        self.write(record)
-        self.queue.end(job, record)
+    def _end(self, job: Job, answer: Answer, watch: Watch | None = None) -> None:
+        with self.held():  # so that what is written is in the ledger, and nothing is written twice
+            judged = watch.judge(job, answer) if watch else answer
+            record = _record(job, judged, self.session, self.queue.jobs)
+            self.write(record)
+            self.queue.end(job, record)
         self.tell(Ended(record, self.queue.pace.progress))
 
 

@@ -239,10 +239,13 @@ class Telemetry:
 
     def _look_on(self) -> None:
         due = dict.fromkeys(self._watches, time.monotonic())
-        while self._watches and not self._over.wait(max(0.0, min(due.values()) - time.monotonic())):
+        while due and not self._over.wait(max(0.0, min(due.values()) - time.monotonic())):
             now = time.monotonic()
-            for device, watch in list(self._watches.items()):
-                if due[device] <= now:
+            for device in tuple(due):
+                watch = self._watches.get(device)
+                if watch is None:  # it failed: nothing is waited for on its account
+                    del due[device]
+                elif due[device] <= now:
                     self._look(watch)
                     # A look that came late is not made up for: the next comes a whole period later.
                     due[device] = max(due[device] + watch.period_s, now + watch.period_s / 2)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +13,10 @@ from types import SimpleNamespace
 import pytest
 from fakes_run import FakeServer, cell, suite
 
+from ditbench.errors import UnfitError
 from ditbench.jobs import Findings, Quality, Timing
 from ditbench.records import Stage, Status
-from ditbench.run import waiting
+from ditbench.run import crew, scheduler, waiting
 from ditbench.run.events import Ended, Started
 from ditbench.run.interrupts import InterruptedRunError
 from ditbench.run.order import jobs_of
@@ -159,6 +162,53 @@ def test_what_cannot_be_written_stops_the_other_devices_too():
     with pytest.raises(OSError, match="no space left"):
         executed(server, write=write)
     assert server.stopped.is_set()
+
+
+def test_what_ended_on_one_device_is_kept_where_another_is_not_fit():
+    class Unfit(Busy):
+        def run_job(self, job, log, hear):  # noqa: ARG002 (no process writes)
+            if job.device == "GPU-b":
+                raise UnfitError("b fell off the bus")
+            self.stopped.wait(10)  # and has come to its end by then
+            return Answer(Findings(), "2030-01-01T00:00:00+00:00", 2.0)
+
+    kept = []
+    with pytest.raises(UnfitError, match="b fell off the bus"):
+        executed(Unfit(), write=kept.append)
+    assert [record.facts["gpu_uuid"] for record in kept] == ["GPU-a"]
+
+
+@pytest.mark.parametrize("place", ["heard", "judged", "told"])
+def test_ctrl_c_between_the_end_of_a_job_and_its_record_loses_nothing(place, monkeypatch):
+    """Wherever it comes: every job that has ended is one record."""
+    places = [place]
+
+    def reach(here):
+        if here in places:
+            places.remove(here)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    class Crew(crew.Crew):
+        def hear(self):
+            told = super().hear()
+            reach("heard" if isinstance(told, crew.Done) else "")
+            return told
+
+    class Watch:
+        def judge(self, _job, answer):
+            reach("judged")
+            return answer
+
+    def tell(event):
+        reach("told" if isinstance(event, Ended) else "")
+
+    monkeypatch.setattr(scheduler, "Crew", Crew)
+    server, kept = FakeServer(), []
+    with pytest.raises(InterruptedRunError):
+        executed(server, devices=("cpu",), write=kept.append, watch=Watch(), tell=tell)
+    ended = [(one.cell.attention.name, one.stage, one.replicate) for one in kept]
+    assert ended == server.ran
+    assert len(ended) == 1
 
 
 def test_one_device_has_one_job_at_a_time_in_the_order_of_the_plan():

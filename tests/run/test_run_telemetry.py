@@ -242,6 +242,27 @@ def test_a_failure_of_the_watcher_itself_is_told_once_and_ends_nothing(tmp_path,
     assert warned == [f"{ONE} is not watched any more: RuntimeError('the bus is on fire')"]
 
 
+def test_of_two_watches_one_may_fail_and_the_other_costs_no_more_than_before(tmp_path, gpu):
+    class Broken(FakeNvml):
+        def nvmlDeviceGetTemperature(self, gpu, _sensor):  # noqa: N802 (NVML's own)
+            if gpu.heat > 100:
+                raise RuntimeError("the bus is on fire")
+            return gpu.heat
+
+    warned = []
+    nvml = Broken([gpu, FakeGpu("GPU-2")])
+    with telemetry(tmp_path, *nvml.gpus, warned=warned, nvml=nvml) as watch:
+        nvml.gpus[1].heat = 101
+        wait(lambda: warned)
+        begun, spent = time.monotonic(), time.process_time()
+        time.sleep(2)
+        share = (time.process_time() - spent) / (time.monotonic() - begun)
+        found = judged(watch, timed(0.3))
+    assert len(warned) == 1
+    assert share < 0.1
+    assert found.facts["telemetry"]["samples"] >= 2
+
+
 def test_a_gpu_that_falls_off_the_bus_is_silent_and_ends_nothing(tmp_path, gpu):
     silent = dict.fromkeys(
         ("heat", "sm", "memory_clock", "reasons", "draw", "total", "utilisation")
