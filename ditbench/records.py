@@ -44,6 +44,7 @@ class Status(StrEnum):
     NOT_FINITE = "not finite"
     TIMEOUT = "timeout"
     CRASHED = "crashed"
+    NOT_RUN = "not run"  # never in a record: of a planned cell that has none
 
     @property
     def known_before(self) -> bool:

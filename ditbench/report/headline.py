@@ -116,6 +116,8 @@ def _compared(comparison: Comparison) -> str:
 def _cells(run: Run, summary: Summary) -> str:
     found = Counter(row.status for row in summary.rows)
     parts = [f"{found[status]} {status}" for status in Status if found[status]]
+    if partly := sum(bool(row.lacks) for row in summary.rows):
+        parts.append(f"{partly} of those ok not measured in full")
     why = f" ({run.stopped})" if run.stopped else ""
     ended = "" if run.finished else f" The run did not come to its end{why}."
     return f"{words.plural(len(run.planned), 'cell')} planned: {', '.join(parts) or 'none ran'}.{ended}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ditbench.records import Stage, Status
+from ditbench.records import Status
 from ditbench.store import Run, clock_notes
 from ditbench.summary import claims
 from ditbench.summary.doubts import Suspect, doubts, twins
-from ditbench.summary.evidence import DERIVED, Evidence, gather
+from ditbench.summary.evidence import DERIVED, Asked, Evidence, gather
 from ditbench.summary.rows import (
     Answered,
     ClaimResult,
@@ -49,8 +49,8 @@ def summarise(run: Run) -> Summary:
     """The run, read: rows in the order of the plan, claims in the order of the suite."""
     cells = gather(run)
     together = groups(cells)
-    timing = any(record.stage is Stage.TIME for record in run.records)
-    by_key = {key: row for group in together.values() for key, row in _rows(group, timing=timing)}
+    asked = Asked.of(run)
+    by_key = {key: row for group in together.values() for key, row in _rows(group, asked)}
     rows = tuple(by_key[one.cell.key] for one in cells)
     return Summary(
         rows=rows,
@@ -63,13 +63,14 @@ def summarise(run: Run) -> Summary:
     )
 
 
-def _rows(group: Group, *, timing: bool) -> list[tuple[str, Row]]:
+def _rows(group: Group, asked: Asked) -> list[tuple[str, Row]]:
     """The group's rows by key."""
     ratios, alike = speeds(group), twins(group.members)
     found = []
     for one in group.members:
         speed = ratios[one.cell.key]
-        suspect = Suspect(one, speed, group, alike.get(one.cell.quality_key), timing)
+        lacks = one.lacks(asked)
+        suspect = Suspect(one, speed, group, alike.get(one.cell.quality_key), lacks)
         row = Row(
             cell=one.cell,
             status=one.status,
@@ -88,6 +89,7 @@ def _rows(group: Group, *, timing: bool) -> list[tuple[str, Row]]:
             doubts=doubts(suspect),
             fit=one.fit,
             unfit=one.unfit,
+            lacks=lacks,
         )
         found.append((one.cell.key, row))
     return found
@@ -98,7 +100,10 @@ def _notes(run: Run, rows: tuple[Row, ...], together: Iterable[Group]) -> Iterab
     if not run.finished:
         missing = sum(not row.recorded for row in rows)
         why = f" ({run.stopped})" if run.stopped else ""
-        yield f"The run did not come to its end{why}: {missing} of {len(rows)} cells have no result."
+        partly = sum(bool(row.lacks) for row in rows)
+        rest = f", and {partly} only a part of it" if partly else ""
+        told = f"{missing} of {len(rows)} cells have no result{rest}"
+        yield f"The run did not come to its end{why}: {told}."
     if run.problems:
         yield f"Lines of the results that could not be read: {len(run.problems)}."
     yield from clock_notes(run)

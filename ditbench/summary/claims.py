@@ -22,15 +22,15 @@ def answer(
     measured = [row for row in answers if claim["metric"] in row.estimates]
     if measured:
         elsewhere = _elsewhere(claim, facts)
-        return [_compared(claim, row, elsewhere) for row in measured]
+        return [_compared(claim, row, elsewhere or _unfit(claim, row)) for row in measured]
     cell = answers[0].cell if answers else None
     return [_result(claim, cell, None, Answered.NOT_MEASURED, _missing(claim, answers))]
 
 
-def _compared(claim: Mapping[str, Any], row: Row, elsewhere: str) -> ClaimResult:
+def _compared(claim: Mapping[str, Any], row: Row, hindrance: str) -> ClaimResult:
     measured = _in_its_unit(claim, row)
-    if elsewhere:
-        return _result(claim, row.cell, measured, Answered.NOT_COMPARABLE, elsewhere)
+    if hindrance:
+        return _result(claim, row.cell, measured, Answered.NOT_COMPARABLE, hindrance)
     published = float(claim["value"])
     near = abs(measured - published) <= float(claim["tolerance"]) * abs(published)
     verdict = Answered.REPRODUCED if near else Answered.CONTRADICTED
@@ -57,10 +57,19 @@ def _elsewhere(claim: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     """Why a figure of this machine is none for that one; empty where the machine does not matter."""
     machine = claim.get("on", "")
     here = str(facts.get("gpu") or facts.get("cpu") or "an unknown machine")
-    of = known(claim["metric"])
-    if not machine or of is None or of.stage is not Stage.TIME or machine in here:
+    if not machine or not _is_timed(claim) or machine in here:
         return ""
     return f"published for {machine}, measured on {here}"
+
+
+def _unfit(claim: Mapping[str, Any], row: Row) -> str:
+    """Why a time of this cell refutes nothing; empty where it may be used."""
+    return f"the machine was not fit: {row.unfit}" if row.unfit and _is_timed(claim) else ""
+
+
+def _is_timed(claim: Mapping[str, Any]) -> bool:
+    of = known(claim["metric"])
+    return of is not None and of.stage is Stage.TIME
 
 
 def _missing(claim: Mapping[str, Any], answers: list[Row]) -> str:

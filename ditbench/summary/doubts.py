@@ -18,13 +18,13 @@ _WIDE = 0.10
 
 @dataclass(frozen=True)
 class Suspect:
-    """What doubts look at: a cell, its ratios, its group, and a cell with bit-identical pictures."""
+    """What doubts look at: a cell, its ratios and group, a cell of bit-identical pictures, its lacks."""
 
     evidence: Evidence
     speed: Speed
     group: Group
     twin: Cell | None
-    timing: bool
+    lacks: str
 
 
 def doubts(suspect: Suspect) -> tuple[str, ...]:
@@ -81,6 +81,20 @@ def _implausible(suspect: Suspect) -> str:
     )
 
 
+def _beside_unfit(suspect: Suspect) -> str:
+    """A ratio is no better than the other time in it."""
+    evidence, group = suspect.evidence, suspect.group
+    if not evidence.times:
+        return ""
+    others = (group.fastest, group.softmax, group.bound(evidence.cell.blocks))
+    reasons = {one.cell.attention.label: one.unfit for one in others if one and one is not evidence}
+    told = (
+        f"{label}, whose times must not be used: {why}" for label, why in reasons.items() if why
+    )
+    against = "; ".join(told)
+    return f"its ratios rest on {against}" if against else ""
+
+
 def _inexact(suspect: Suspect) -> str:
     drift = suspect.evidence.estimates.get("latent_drift")
     allowed = ROUNDING.get(suspect.evidence.cell.sampling.dtype, 0.0)
@@ -125,9 +139,8 @@ def _unjudged(suspect: Suspect) -> str:
     return f"pictures not judged: {reason}" if reason else ""
 
 
-def _untimed(suspect: Suspect) -> str:
-    ok = not suspect.evidence.reason and not suspect.evidence.cell.finds_batch
-    return "not timed" if suspect.timing and ok and not suspect.evidence.times else ""
+def _incomplete(suspect: Suspect) -> str:
+    return suspect.lacks
 
 
 def _alone(suspect: Suspect) -> str:
@@ -176,12 +189,13 @@ def _wavering(suspect: Suspect) -> str:
 
 _DOUBTS: tuple[Callable[[Suspect], str], ...] = (
     _implausible,
+    _beside_unfit,
     _inexact,
     _dead_knob,
     _constant,
     _uncounted,
     _parameters,
-    _untimed,
+    _incomplete,
     _unjudged,
     _alone,
     _wide,

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from ditbench import machine, stats
-from ditbench.metrics import LARGEST_BATCH
+from ditbench.metrics import FRECHET, LARGEST_BATCH, METRICS, stage_of
 from ditbench.records import Cell, Record, Stage, Status
 from ditbench.stats import Interval
 from ditbench.store import Run
@@ -22,6 +22,24 @@ _SEVERITY = {status: rank for rank, status in enumerate(Status)}
 _ERRORS = 2
 # Figures that follow from others of the same row: no metric of their own to compare.
 DERIVED = frozenset({"throughput", "flops", "macs_per_image", "psnr_p5"})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run asks of every cell that runs. processes: timed ones, 0 for none."""
+
+    processes: int
+    pictures: bool
+
+    @classmethod
+    def of(cls, run: Run) -> Asked:
+        """As the run's head tells it; a run of schema 1 shows by its records whether it was timed."""
+        known = (name for name in run.effort.get("metrics", ()) if name in {*METRICS, FRECHET})
+        stages = {stage_of(name) for name in known}
+        timed = Stage.TIME in stages or any(one.stage is Stage.TIME for one in run.records)
+        processes = run.effort.get("timing", {}).get("processes", 1)
+        samples = run.effort.get("quality", {}).get("samples", 0)
+        return cls(processes if timed else 0, Stage.QUALITY in stages and samples > 0)
 
 
 @dataclass(frozen=True)
@@ -49,9 +67,9 @@ class Evidence:
 
     @property
     def status(self) -> Status:
-        """The worst of all stages; a planned cell of which nothing is known did not survive its run."""
+        """The worst of all stages; a planned cell of which nothing is known was not run."""
         if not self.own:
-            return Status.CRASHED
+            return Status.NOT_RUN
         return self.worst.status if self.worst else Status.OK
 
     @property
@@ -68,6 +86,20 @@ class Evidence:
         skipped = self.worst.facts.get("replicates_skipped", 0)
         more = f" ({skipped} more not started)" if skipped else ""
         return f"process {self.worst.replicate + 1}: {self.worst.reason}{more}"
+
+    def lacks(self, asked: Asked) -> str:
+        """What the run asked of this cell and has no record of, though the cell is ok; empty for nothing."""
+        if self.status is not Status.OK:
+            return ""
+        if self.cell.finds_batch:
+            return "" if self.fit else "its largest batch was not searched"
+        timed = len(self.times)
+        missed = f"{timed} of {asked.processes} processes timed" if timed else "not timed"
+        parts = (
+            missed if timed < asked.processes else "",
+            "no pictures made" if asked.pictures and not self.shared else "",
+        )
+        return ", ".join(part for part in parts if part)
 
     @property
     def recorded(self) -> bool:

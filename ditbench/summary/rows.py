@@ -59,6 +59,7 @@ class Row:
     the measured bound", "one process only", ...). unfit: why its times must not be used though the
     cell is ok (a slowed or shared GPU), else empty. kernels: what really ran. recorded: whether the run
     holds any record of the cell itself. fit: of a cell whose batch size is `max`, where the search found one.
+    lacks: what the run asked of an ok cell and has no record of; empty for nothing.
     """
 
     cell: Cell
@@ -78,6 +79,7 @@ class Row:
     recorded: bool = True
     fit: Fit | None = None
     unfit: str = ""
+    lacks: str = ""
 
 
 _OF_SOMETHING = frozenset({"s", "J", "MAC", "FLOP"})

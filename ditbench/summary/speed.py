@@ -27,9 +27,13 @@ class Group:
 
     @cached_property
     def fastest(self) -> Evidence | None:
-        """The fastest exact method."""
+        """The fastest exact method; one whose times must not be used only where there is no other."""
         exact = [one for one in self.members if one.exact and "latency" in one.estimates]
-        return min(exact, key=lambda one: one.estimates["latency"].value, default=None)
+        return min(
+            exact,
+            key=lambda one: (bool(one.unfit), one.estimates["latency"].value),
+            default=None,
+        )
 
     @cached_property
     def softmax(self) -> Evidence | None:

@@ -23,7 +23,9 @@ def test_a_budget_that_is_too_small_is_exit_3_with_the_way_on_and_the_page_says_
     assert line in ended.err.splitlines()
     told = "did not come to its end (stopped after 100 ms: 6 of 6 jobs left)"
     assert told in ended.out
-    assert told in (shell.run_folder() / "report.html").read_text()
+    page = (shell.run_folder() / "report.html").read_text()
+    assert told in page
+    assert "2 cells planned: 2 not run." in page
 
     again = shell("run", "suite.yaml", "--resume", run, "--time-budget", "1h")
     assert again.code == 0, again.err

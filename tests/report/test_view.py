@@ -11,6 +11,7 @@ import pytest
 
 from ditbench import errors
 from ditbench.compare import Verdict
+from ditbench.records import Status
 from ditbench.report import changes, charts, points, ranking, words
 from ditbench.report.view import page
 from ditbench.summary import Estimate
@@ -183,6 +184,15 @@ def test_a_run_without_a_baseline_claims_no_comparison(tmp_path):
 
 def test_a_run_that_did_not_end_says_so(tmp_path):
     assert "did not come to its end" in view(tmp_path, finished=False).headline.cells
+
+
+def test_cells_that_never_ran_and_cells_measured_in_part_are_counted_as_that(tmp_path):
+    ok = fakes.row()
+    rows = (ok, replace(ok, lacks="not timed"), fakes.failed(Status.NOT_RUN, "no record"))
+    top = view(tmp_path, fakes.summary(rows=rows), finished=False).headline
+    assert top.cells.startswith(
+        "3 cells planned: 2 ok, 1 not run, 1 of those ok not measured in full."
+    )
 
 
 def test_claims_that_are_contradicted_come_first(tmp_path):

@@ -144,8 +144,54 @@ def test_a_run_with_pictures_that_nobody_could_judge_is_not_called_fine():
 
 def test_a_planned_cell_without_a_record_is_not_ok():
     found = row(cell("sdpa"), gate(cell()), planned=(cell(), cell("sdpa")), finished=False)
-    assert found.status is Status.CRASHED
+    assert found.status is Status.NOT_RUN
     assert found.reason == "no record: the run ended before its turn, or its lines are lost"
+
+
+def halfway(*records, **parts):
+    """A run that was to time in two processes and to make pictures, and was stopped."""
+    effort = {
+        "timing": {"processes": 2},
+        "quality": {"samples": 48},
+        "metrics": ["latency", "latent_drift"],
+    }
+    return summarise(fake_run(*records, **({"effort": effort, "finished": False} | parts)))
+
+
+@pytest.mark.parametrize(
+    ("records", "lacks"),
+    [
+        ((), "not timed, no pictures made"),
+        (timed(cell(), (0.1,)), "1 of 2 processes timed, no pictures made"),
+        (timed(cell(), (0.1,), (0.1,)), "no pictures made"),
+        ((quality(cell(), 0.1),), "not timed"),
+        ((*timed(cell(), (0.1,), (0.1,)), quality(cell(), 0.1)), ""),
+    ],
+)
+def test_what_a_run_asked_of_a_cell_and_did_not_come_to_is_doubted(records, lacks):
+    (found,) = halfway(gate(cell(), exact=True), *records).rows
+    assert found.status is Status.OK
+    assert found.lacks == lacks
+    assert (lacks in found.doubts) == bool(lacks)
+
+
+def test_a_failed_cell_lacks_nothing_but_what_it_says():
+    crash = record(cell(), Stage.TIME, status=Status.CRASHED, reason="SIGSEGV")
+    (found,) = halfway(gate(cell()), crash).rows
+    assert (found.status, found.lacks) == (Status.CRASHED, "")
+
+
+def test_a_search_that_a_run_did_not_come_to_is_doubted():
+    gated = [one for one in searched("sdpa", 40) if one.stage is Stage.GATE]
+    (found,) = halfway(*gated).rows
+    assert found.doubts == ("its largest batch was not searched",)
+
+
+def test_a_run_counts_what_it_measured_in_part():
+    of, other = cell(), cell("sdpa")
+    assert halfway(gate(of), planned=(of, other)).notes[0] == (
+        "The run did not come to its end: 1 of 2 cells have no result, and 1 only a part of it."
+    )
 
 
 def test_pictures_are_shared_by_all_batch_sizes_and_by_compiled_cells():
@@ -197,6 +243,41 @@ def test_speedups_are_against_the_fastest_exact_method_and_against_softmax():
 def test_a_fast_inexact_method_is_no_reference():
     found = row(cell(), *good(cell(), 0.8, exact=True), *good(cell("monarch"), 0.2))
     assert (found.against, found.speedup.value) == ("softmax", 1)
+
+
+def slowed(of, *seconds, **facts):
+    """A cell timed while the GPU was throttled."""
+    telemetry = {"samples": 100, "slowed_share": 0.5, "slowed": {"heat": 0.5}}
+    of_gate, *times = good(of, *seconds, **facts)
+    return of_gate, *(replace(one, facts={**one.facts, "telemetry": telemetry}) for one in times)
+
+
+def test_an_exact_method_whose_times_must_not_be_used_is_no_reference_where_there_is_another():
+    softmax, sdpa, monarch = cell(), cell("sdpa"), cell("monarch")
+    records = (
+        *good(softmax, 0.8, exact=True),
+        *slowed(sdpa, 0.4, exact=True),
+        *good(monarch, 0.2),
+    )
+    found = row(monarch, *records)
+    assert (found.against, found.speedup.value) == ("softmax", 4)
+    assert not any("must not be used" in clause for clause in found.doubts)
+
+
+@pytest.mark.parametrize("unfit", ["softmax", "identity"])
+def test_a_ratio_to_times_that_must_not_be_used_is_doubted(unfit):
+    made = {name: slowed if name == unfit else good for name in ("softmax", "identity")}
+    records = (
+        *made["softmax"](cell(), 0.8, exact=True),
+        *made["identity"](cell("identity"), 0.2),
+        *good(cell("monarch"), 0.4),
+    )
+    assert (
+        f"its ratios rest on {unfit}, whose times must not be used: "
+        "the GPU was slowed by heat in 50.0 % of samples"
+    ) in row(cell("monarch"), *records).doubts
+    own = row(cell(unfit), *records).doubts
+    assert not any(clause.startswith("its ratios") for clause in own)
 
 
 @pytest.mark.parametrize(
@@ -324,6 +405,18 @@ def test_a_claim_that_is_not_measured_says_why():
     assert found.why == "the run did not measure psnr"
     (found,) = answers(claim(metric="psnr", needs="the weights of the hub"))
     assert found.why == "needs the weights of the hub"
+
+
+def test_times_that_must_not_be_used_refute_no_claim_and_confirm_none():
+    of = cell("monarch", 4)
+    asked = (claim(metric="latency", value=0.02), claim(metric="latency", value=1), claim(value=1))
+    time, other, counted = answers(*asked, records=slowed(of, 0.4, core=20e6))
+    for found in (time, other):
+        assert (found.verdict, found.why) == (
+            "not comparable",
+            "the machine was not fit: the GPU was slowed by heat in 50.0 % of samples",
+        )
+    assert counted.verdict == "contradicted"
 
 
 def test_a_claim_about_two_cells_must_hold_in_both():
