@@ -172,7 +172,7 @@ def test_a_terminal_that_is_closed_ends_the_run_and_loses_nothing(start, shell):
     )
     os.close(theirs)
     shown = bytearray()
-    while b"1/4" not in shown:
+    while b"/4" not in shown:  # drawn seldom: the first figure may be any
         shown += os.read(ours, 65536)
     os.close(ours)
     running.process.wait(60)

@@ -20,7 +20,7 @@ import pytest
         "compare",
         "report.render",
         "run.scheduler",
-        "run.device",
+        "devices.device",
     ],
 )
 def test_the_torch_wall_holds(module):
