@@ -7,6 +7,7 @@ A test holds the committed pages to what this makes. MkDocs calls `on_config`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,7 @@ def _verb(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401 (one of typ
             yield from _verb(f"{name} {inner}", verb)
         return
     context = typer.Context(command, info_name=name)
-    pieces = [piece.strip("{}") for piece in command.collect_usage_pieces(context)[1:]]
+    pieces = [re.sub("[{}]", "", piece) for piece in command.collect_usage_pieces(context)[1:]]
     yield f"    {' '.join([name, *pieces, '[OPTIONS]'])}\n"
     yield from _table(("", "", "without it"), map(_parameter, command.params))
 

@@ -80,8 +80,8 @@ def merge(
     runs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN RUN...",
-            help="Runs of one suite, the one to trust first.",
+            metavar="RUN",
+            help="Two or more runs of one suite, the one to trust first.",
             autocompletion=completion.runs,
         ),
     ],
@@ -121,8 +121,9 @@ def gc(
     """List what may go, or remove it; never a run that a baseline names or that is being written."""
     from ditbench import store
 
-    if not baselines.is_dir():
-        print(f"ditbench: {baselines}: no such folder, so no baseline keeps a run", file=sys.stderr)
+    _check_days("--unfinished", unfinished)
+    _check_days("--pictures", pictures)
+    _check_known(baselines, yes=yes)
     limits = store.Limits(unfinished, keep, pictures)
     found = store.rubbish(out, baselines, limits, datetime.now(UTC))
     if json:
@@ -138,3 +139,20 @@ def gc(
         told = f"{total} removed" if yes else f"nothing was removed; --yes frees {total}"
         print(told, file=sys.stderr)
     return errors.OK
+
+
+def _check_days(option: str, days: float | None) -> None:
+    if days is not None and not days >= 0:  # nan is none either
+        raise errors.UsageError(f"{option} {days}: write a number of days, from 0")
+
+
+def _check_known(baselines: Path, *, yes: bool) -> None:
+    """Nothing is removed by somebody who has not said where the baselines are, if not here."""
+    if baselines.is_dir():
+        return
+    if yes and baselines == BASELINES:
+        raise errors.UsageError(
+            f"{baselines}: no such folder here, so nothing says which runs baselines name: "
+            "--baselines DIR says where they are; nothing was removed"
+        )
+    print(f"ditbench: {baselines}: no such folder, so no baseline keeps a run", file=sys.stderr)

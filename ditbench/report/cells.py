@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ditbench import units
 from ditbench.records import Status
@@ -108,12 +109,23 @@ def _logs_of(row: Row, logs: dict[str, list[str]]) -> list[str]:
     return [log for key in keys for log in logs.get(key, ())]
 
 
+def _commands_of(origins: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The command that first planned each cell, by its key, from what a merged head says of its runs."""
+    found: dict[str, str] = {}
+    for origin in origins:
+        inner = _commands_of(origin.get("origins", ()))
+        for key in origin.get("cells", ()):
+            found.setdefault(key, inner.get(key, origin["command"]))
+    return found
+
+
 def commands(run: Run, summary: Summary, names: words.Names, limit: int) -> Table:
-    """One command a cell, in the order of the plan."""
+    """One command a cell, in the order of the plan; in a merged run as the run that the cell is from."""
+    given = _commands_of(run.origins)
     rows = tuple(
         (
             Value(names.cell(row.cell)),
-            Value(words.command(run.command, run.suite_path, row.cell)),
+            Value(words.command(given.get(row.cell.key, run.command), run.suite_path, row.cell)),
         )
         for row in summary.rows[:limit]
     )

@@ -93,7 +93,7 @@ def _reason(entry: Entry, limits: Limits, age: timedelta, newer: int) -> str:
 
 
 def _older(age: timedelta, days: float | None) -> bool:
-    return days is not None and age > timedelta(days=days)
+    return days is not None and age / timedelta(days=1) > days  # so many days may be no timedelta
 
 
 def _age(entry: Entry, now: datetime) -> timedelta:

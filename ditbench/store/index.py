@@ -65,9 +65,15 @@ def find(results: Path, text: str) -> Path:
 
 
 def _newest_of(suite: str, results: Path, folders: list[Path]) -> Path:
+    """By the suite's place, or by its text: a head's path is relative to where the run was started."""
+    text = ""
+    with contextlib.suppress(StoreError, ValueError):  # gone since it was measured, or no text
+        text = load(Path(suite)).decode()
     for folder in reversed(folders):
         with contextlib.suppress(StoreError):  # what cannot be read is told when it is meant
-            if Path(read_head(folder).suite_path).resolve() == Path(suite).resolve():
+            head = read_head(folder)
+            here = Path(head.suite_path).resolve() == Path(suite).resolve()
+            if here or (text and head.suite_text == text):
                 return folder
     raise StoreError(f"{results}: holds no run of {suite}; `ditbench run {suite}` makes one")
 

@@ -153,6 +153,7 @@ def _origin(run: Run) -> dict[str, object]:
         "started": run.started,
         "finished": run.finished,
         "command": run.command,
+        "cells": [cell.key for cell in run.planned],
         "records": len(run.records),
         "problems": list(run.problems),
         "origins": [dict(origin) for origin in run.origins],

@@ -81,6 +81,10 @@ def test_what_json_prints_is_json_by_the_letter(home, capsys, run, verb):
         ),
         (["list", "--out", "afile"], "--out afile: is no folder"),
         (["list", "--out", "nosuch"], "--out nosuch: is no folder"),
+        (["baseline", "list", "--baselines", "afile"], "--baselines afile: is no folder"),
+        (["baseline", "list", "--baselines", "nosuch"], "--baselines nosuch: is no folder"),
+        (["gc", "--pictures", "nan"], "--pictures nan: write a number of days, from 0"),
+        (["gc", "--unfinished=-1"], "--unfinished -1.0: write a number of days, from 0"),
         (["show", "--out", "afile"], "afile: is no folder; `ditbench run"),
         (["show", "--out", "baselines"], "baselines: holds no run"),
         (["show", "../../etc"], "results: no run '../../etc'"),
@@ -142,12 +146,6 @@ def test_output_that_goes_nowhere_is_told_and_a_reader_who_left_is_not(home, ver
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (left.returncode, left.stderr) == (0, "")
-
-
-def test_show_says_what_its_exit_code_is_of(home, capsys):
-    name = store.runs(home / "results")[1].id
-    assert main(["show", name]) == 0
-    assert "exit code of the run: 3, some cells failed" in capsys.readouterr().out
 
 
 def test_one_axis_set_twice_is_refused():

@@ -70,3 +70,7 @@ def test_help_is_readable_at_eighty_columns(verb):
     assert shown.returncode == 0
     assert max(map(len, shown.stdout.splitlines())) <= 80
     assert "<bool>" not in shown.stdout
+
+
+def test_what_may_be_given_several_times_is_named_once():
+    assert "[OPTIONS] {RUN}..." in helped("merge", "--help").stdout

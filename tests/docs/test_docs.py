@@ -105,6 +105,12 @@ def test_a_page_that_is_made_from_the_code_is_up_to_date(page, made):
     assert (DOCS / page).read_text() == made(), "run: python docs/pages.py"
 
 
+def test_how_a_verb_is_used_is_written_without_braces():
+    used = [line for line in PAGES.verbs().splitlines() if line.startswith("    ditbench")]
+    assert "    ditbench merge RUN... [OPTIONS]" in used
+    assert not [line for line in used if "{" in line or "}" in line]
+
+
 def test_every_page_is_in_the_navigation():
     def leaves(entry):
         if isinstance(entry, str):

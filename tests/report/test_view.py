@@ -214,6 +214,26 @@ def test_a_command_finds_exactly_its_cell(tmp_path):
         assert words_of[-2:] == ["--set", "batch_size=1,8"]
 
 
+def test_a_command_of_a_merged_run_is_that_of_the_run_which_measured_the_cell(tmp_path):
+    first, second, third = (row.cell.key for row in fakes.summary().rows[:3])
+    flags = {"quick": "ditbench run a.yaml --quick", "deep": "ditbench run a.yaml --set steps=9"}
+    inner = {"command": "ditbench merge a b", "cells": [first, second, third]}
+    parts = [
+        {"command": flags["quick"], "cells": [first], "origins": []},
+        {"command": flags["deep"], "cells": [first, second], "origins": []},
+    ]
+    found = view(
+        tmp_path,
+        command="ditbench merge c d",
+        origins=(
+            inner | {"origins": parts},
+            {"command": flags["quick"], "cells": [second, third], "origins": []},
+        ),
+    )
+    given = [shlex.split(value.text)[5:] for value in column(found.commands, "command")]
+    assert given[:3] == [["--quick"], ["--set", "steps=9"], []]
+
+
 @pytest.mark.parametrize(
     ("axes", "drawn"),
     [

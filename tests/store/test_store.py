@@ -383,6 +383,21 @@ def test_a_suites_file_stands_for_its_newest_run(tmp_path):
         find(tmp_path / "results", str(tmp_path / "c.yaml"))
 
 
+def test_a_suites_file_stands_for_its_newest_run_from_another_folder_too(tmp_path, monkeypatch):
+    made = []
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text(f"name: {name}\n")
+        head = replace(fake_run(), suite_path=name, suite_text=f"name: {name}\n")
+        with RunWriter.create(tmp_path / "results", head) as writer:
+            made.append(writer.folder)
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    assert find(tmp_path / "results", "../a.yaml") == made[0]
+    (tmp_path / "c.yaml").write_text("name: c.yaml\n")
+    with pytest.raises(StoreError, match=r"holds no run of \.\./c\.yaml"):
+        find(tmp_path / "results", "../c.yaml")
+
+
 def test_going_on_takes_out_what_cannot_be_read_so_that_the_run_is_whole_when_it_ends(tmp_path):
     folder = written(tmp_path)
     whole = lines(folder)

@@ -68,6 +68,32 @@ def test_pictures_of_old_runs_go_and_their_records_stay(tmp_path):
     assert rubbish(tmp_path, tmp_path / "b", Limits(pictures=30), NOW) == ()
 
 
+@pytest.mark.parametrize("days", [1e300, float("inf")])
+def test_a_limit_beyond_all_time_keeps_everything(tmp_path, days):
+    written(tmp_path, 40)
+    written(tmp_path, 40, finish=False)
+    assert found(tmp_path, pictures=days, unfinished=days) == {}
+
+
+def test_nothing_is_removed_from_where_the_baselines_are_not_to_be_found(
+    tmp_path, capsys, monkeypatch
+):
+    folder = written(tmp_path / "r", 9000, finish=False)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    arguments = ["gc", "--out", "../r"]
+    assert cli.main(arguments) == 0
+    assert cli.main([*arguments, "--yes"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "ditbench: baselines: no such folder here, so nothing says which runs baselines name: "
+        "--baselines DIR says where they are; nothing was removed\n"
+    )
+    assert folder.exists()
+    assert cli.main([*arguments, "--yes", "--baselines", "../b"]) == 0
+    assert not folder.exists()
+
+
 def test_a_run_that_a_baseline_names_never_goes(tmp_path):
     old, _new = written(tmp_path, 90), written(tmp_path, 1)
     baseline_set(read(old), "main", tmp_path / "b")

@@ -45,6 +45,7 @@ def test_a_merged_run_has_every_record_with_its_log_its_pictures_and_its_origin(
     assert run.planned == (SOFT, SDPA)
     assert (run.finished, run.written, run.problems, run.command) == (True, 8, (), COMMAND)
     assert [origin["run"] for origin in run.origins] == [first.name, second.name]
+    assert [origin["cells"] for origin in run.origins] == [[SOFT.key], [SDPA.key]]
     assert [origin["records"] for origin in run.origins] == [4, 4]
     for folder in (first, second):
         for path in (*(folder / "logs").iterdir(), *(folder / "images").iterdir()):
