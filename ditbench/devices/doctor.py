@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from ditbench.devices import device, gpu_checks, host_checks
+from ditbench.devices import device, gpu_checks, host_checks, lock
 from ditbench.devices.diagnosis import Finding, Machine, Severity
 from ditbench.devices.nvml import Nvml
 
@@ -29,7 +28,7 @@ def here(
         cpus=host_checks.cpus(),
         torch_cuda=torch_cuda(),
         results=results,
-        lock_folder=Path(tempfile.gettempdir()),
+        lock_folder=lock.folder(),
     )
 
 

@@ -42,7 +42,7 @@ def _locks(machine: Machine) -> Iterator[Finding]:
         yield wrong(
             f"{folder} cannot be written",
             "devices are locked there, so that two runs do not share one",
-            "export TMPDIR=...  # a folder that all users of this machine can write",
+            f"export {lock.FOLDER}=...  # a folder that all users of this machine can write",
         )
 
 

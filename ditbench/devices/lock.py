@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
 from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
@@ -16,7 +15,9 @@ from pathlib import Path
 from ditbench.devices import processes
 from ditbench.errors import UnfitError
 
+FOLDER = "DITBENCH_LOCKS"  # the variable that names another folder for lock files
 _WAIT = "waiting for "
+_KERNELS = Path("/proc/locks")
 
 
 def is_wait(phase: str) -> bool:
@@ -26,41 +27,74 @@ def is_wait(phase: str) -> bool:
 
 def path_of(device: str) -> Path:
     """The lock file of a device."""
-    return Path(tempfile.gettempdir()) / f"ditbench-{device}.lock"
+    return folder() / f"ditbench-{device}.lock"
+
+
+def folder() -> Path:
+    """Where all users and jobs of a machine meet; not TMPDIR, of which each may have its own."""
+    return Path(os.environ.get(FOLDER) or "/tmp")  # noqa: S108 (on purpose)
 
 
 def take(device: str, say: Callable[[str], None]) -> FileIO:
     """Wait until this process has the device to itself, saying whom it waits for; close to let go.
 
     A file that an earlier run or another user left behind holds nobody up. Raises UnfitError where it
-    cannot be opened.
+    cannot be opened, or its file system locks nothing.
     """
     file = _open(path_of(device))
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        say(f"{_WAIT}{device}, which {holder(device) or 'another run'} holds")
-        fcntl.flock(file, fcntl.LOCK_EX)
+    while not _locked(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        if not _locked(file, fcntl.LOCK_SH | fcntl.LOCK_NB):  # else somebody only looked
+            say(f"{_WAIT}{device}, which {_name(file)} holds")
+            _locked(file, fcntl.LOCK_EX)
+            break
     return file
 
 
 def holder(device: str) -> str:
     """Who holds the lock of this device, as "process 1234 (ditbench run a.yaml)"; empty for nobody.
 
-    Empty too where the kernel does not tell.
+    "another run" where the kernel does not tell.
     """
-    path = path_of(device)
-    locks = Path("/proc/locks")
-    if not path.exists() or not locks.exists():
+    try:
+        with FileIO(path_of(device)) as file:
+            free = _locked(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return "" if free else _name(file)
+    except (OSError, UnfitError):  # no such file, or none that can be locked
         return ""
-    inode = str(path.stat().st_ino)
-    for line in locks.read_text(encoding="ascii").splitlines():
-        # "1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF"; waiting ones have "->" after the number
-        fields = line.split()
-        if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == inode:
-            pid = int(fields[4])
-            return processes.described(pid) if pid > 0 else "a process outside this container"
-    return ""
+
+
+def _locked(file: FileIO, how: int) -> bool:
+    """Whether the lock was to be had. Raises UnfitError where the file system refuses any, and closes."""
+    try:
+        fcntl.flock(file, how)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        file.close()
+        raise _unfit(file.name, error) from error
+    return True
+
+
+def _name(file: FileIO) -> str:
+    """Who holds the lock of this file, which somebody does.
+
+    Files of several file systems may have one number; the kernel's number of a file system is not always
+    the one that the file tells, so it decides only where it is found.
+    """
+    status = os.fstat(file.fileno())
+    system = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
+    holders = {}
+    with contextlib.suppress(OSError):
+        for line in _KERNELS.read_text(encoding="ascii").splitlines():
+            # "1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF"; waiting ones have "->" after the number
+            _, kind, _, access, number, place, *_ = line.split()
+            where, _, inode = place.rpartition(":")
+            if (kind, access, inode) == ("FLOCK", "WRITE", str(status.st_ino)):
+                holders[where] = int(number)
+    pid = holders.get(system, next(iter(holders.values()), None))
+    if pid is None:
+        return "another run"
+    return processes.described(pid) if pid > 0 else "a process outside this container"
 
 
 def _open(path: Path) -> FileIO:
@@ -68,13 +102,15 @@ def _open(path: Path) -> FileIO:
     try:
         with contextlib.suppress(FileNotFoundError):
             return FileIO(path)
-        file = FileIO(os.open(path, os.O_RDONLY | os.O_CREAT, 0o644))
+        file = FileIO(path, opener=lambda name, _: os.open(name, os.O_RDONLY | os.O_CREAT, 0o644))
         with contextlib.suppress(PermissionError):  # another user's, made in between
-            os.fchmod(
-                file.fileno(), 0o644
-            )  # whatever the umask: others must be able to wait for it
+            # whatever the umask: others must be able to wait for it
+            os.fchmod(file.fileno(), 0o644)
     except OSError as error:
-        raise UnfitError(
-            f"{path}: cannot be opened to lock the device: {error.strerror}; remove it, or set TMPDIR"
-        ) from error
+        raise _unfit(path, error) from error
     return file
+
+
+def _unfit(file: object, error: OSError) -> UnfitError:
+    told = f"{file}: no lock on the device can be taken by it: {error.strerror}"
+    return UnfitError(f"{told}; remove it, or set {FOLDER} to a folder that all users can write")

@@ -216,6 +216,7 @@ def test_a_folder_that_cannot_be_written_is_wrong(machine, tmp_path, part, told)
     (tmp_path / "file").write_text("")
     found = ill(machine(**{part: tmp_path / "file"}))
     assert (found.severity, told in found.why) == ("wrong", True)
+    assert "TMPDIR" not in found.command
 
 
 @pytest.mark.parametrize(("free", "severity"), [(50 * 2**20, "wrong"), (2**30, "doubtful")])

@@ -52,6 +52,7 @@ class Killable:
         environ = os.environ | {
             "PYTHONPATH": f"{HERE}:{HERE.parent}",
             "TMPDIR": str(self.folder),
+            "DITBENCH_LOCKS": str(self.folder),
             "DITBENCH_TEST": self.mark,
             "OMP_NUM_THREADS": "1",
         }

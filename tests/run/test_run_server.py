@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import textwrap
 import threading
 import time
@@ -143,7 +142,7 @@ def test_mistake_40_a_gpu_job_is_pinned_by_uuid(run):
     facts = run("tells_environment", device="GPU-of-a-test-1").facts
     assert facts["CUDA_VISIBLE_DEVICES"] == "GPU-of-a-test-1"
     assert facts["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
-    (Path(tempfile.gettempdir()) / "ditbench-GPU-of-a-test-1.lock").unlink()
+    lock.path_of("GPU-of-a-test-1").unlink()
 
 
 def test_the_kernel_kills_for_want_of_memory_and_nobody_else_is_blamed(run, monkeypatch):
@@ -313,7 +312,7 @@ def test_a_lock_file_can_be_waited_for_by_others_whatever_the_umask(server, tmp_
 def test_a_lock_that_cannot_be_opened_ends_the_run_with_one_line(server, tmp_path):
     path = lock.path_of("GPU-of-a-test-8")
     path.mkdir(exist_ok=True)
-    with pytest.raises(UnfitError, match="cannot be opened to lock the device: Is a directory"):
+    with pytest.raises(UnfitError, match="no lock on the device can be taken by it: Is a dir"):
         server.run_job(fakes_run.job(device="GPU-of-a-test-8"), tmp_path / "a.log")
 
 
@@ -331,7 +330,7 @@ def test_a_fork_server_that_was_killed_costs_its_job_and_is_started_anew(server,
 
 
 def test_a_worker_waits_for_a_locked_gpu_and_says_who_holds_it(server, tmp_path):
-    path = Path(tempfile.gettempdir()) / "ditbench-GPU-of-a-test-2.lock"
+    path = lock.path_of("GPU-of-a-test-2")
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         heard = []
