@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -29,16 +30,19 @@ def test_the_torch_wall_holds(module):
 
 
 def test_help_starts_at_once():
-    """Less than eight starts of Python beyond what typer takes; in turn, so that a busy machine slows all."""
+    """Less than eight starts of Python beyond what typer takes: processor time, without the tracer's."""
     commands = (["-c", "pass"], ["-c", "import typer"], ["-m", "ditbench", "--help"])
+    untraced = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
     shortest = [60.0, 60.0, 60.0]
-    for _ in range(5):
+    for _ in range(3):
         for number, words in enumerate(commands):
-            start = time.perf_counter()
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
             done = subprocess.run(
-                [sys.executable, *words], capture_output=True, text=True, check=True
+                [sys.executable, *words], capture_output=True, text=True, check=True, env=untraced
             )
-            shortest[number] = min(shortest[number], time.perf_counter() - start)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            shortest[number] = min(shortest[number], spent)
     assert "run" in done.stdout
     nothing, typer, ours = shortest
     assert ours - typer < 8 * nothing
