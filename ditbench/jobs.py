@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +83,17 @@ class Job:
     device: str
     pictures: Path
     reference: Cell | None = None
+
+    @property
+    def caches(self) -> Path:
+        """The folder for what compilers keep while it runs: on a disk of this machine, as results may not be.
+
+        The same for the job of a run whenever it is tried, so that whoever comes after a process that was
+        killed knows what to remove.
+        """
+        parts = (self.pictures.absolute(), self.cell.key, self.stage, self.replicate)
+        name = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:32]
+        return Path(tempfile.gettempdir()) / f"ditbench-{name}"
 
 
 @dataclass(frozen=True)

@@ -126,8 +126,13 @@ class Asked:
         """The answer; the default where this device, driver or package has none."""
         try:
             return getattr(self.nvml, question)(*arguments)
-        except (self.nvml.NVMLError, AttributeError):
+        except (self.nvml.NVMLError, AttributeError, self._mismatch):
             return default
+
+    @property
+    def _mismatch(self) -> type[Exception]:
+        """What newer packages raise of a driver that is too old for the question: it is no NVMLError."""
+        return getattr(self.nvml, "NVMLLibraryMismatchError", AttributeError)
 
     def number(self, question: str, *arguments: Any, scale: float = 1.0) -> float | None:  # noqa: ANN401
         """The answer in base units."""

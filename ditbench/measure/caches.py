@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +13,15 @@ _PLACES = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 
 
 @contextlib.contextmanager
-def empty() -> Iterator[None]:
-    """Within, both point into a folder of this process alone, which is made when it is needed and removed."""
+def empty(folder: Path) -> Iterator[None]:
+    """Within, both point into this folder, which is new and of this user alone, and is removed afterwards.
+
+    What an earlier process left in it, killed together with its parent, is removed first. Raises OSError
+    where it cannot be made: also where somebody else has one of its name, whose code would be run.
+    """
     before = {name: os.environ.get(name) for name in _PLACES}
-    folder = Path(tempfile.gettempdir()) / f"ditbench-{uuid.uuid4().hex}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
     os.environ |= {name: str(folder / place) for name, place in _PLACES.items()}
     try:
         yield

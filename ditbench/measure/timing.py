@@ -132,7 +132,7 @@ class Series:
 
 def run(job: Job, say: Callable[[str], None]) -> Findings:
     """Time one cell in this process, which has run nothing before, with nothing compiled beforehand."""
-    with caches.empty():
+    with caches.empty(job.caches):
         return _time(job, say)
 
 

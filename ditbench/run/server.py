@@ -11,6 +11,7 @@ import math
 import multiprocessing
 import multiprocessing.forkserver
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -113,7 +114,10 @@ class Server:
         limit = (job.timing.memory_limit or memory.limit()) if job.device == "cpu" else None
         order = Order(job, log, self.measure, self.preload, limit)
         kills = memory.kills()
-        talk = self._converse(worker.work, order, job.timing.timeout_s.of(job.stage), hear)
+        try:
+            talk = self._converse(worker.work, order, job.timing.timeout_s.of(job.stage), hear)
+        finally:
+            shutil.rmtree(job.caches, ignore_errors=True)  # a worker that was killed could not
         if isinstance(talk.final, Refused):
             raise talk.final.error
         if isinstance(talk.final, Answered):

@@ -18,15 +18,29 @@ NAMES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 def test_the_caches_are_a_process_own_and_gone_afterwards(monkeypatch, tmp_path):
     monkeypatch.setenv(NAMES[0], str(tmp_path))
     monkeypatch.delenv(NAMES[1], raising=False)
-    with caches.empty():
+    folder = tmp_path / "mine"
+    with caches.empty(folder):
         inside = [Path(os.environ[name]) for name in NAMES]
-        assert not any(path.exists() for path in inside)
-        inside[0].mkdir(parents=True)
-    with caches.empty():
-        assert inside[0] != Path(os.environ[NAMES[0]])
-    assert not inside[0].parent.exists()
+        assert all(path.parent == folder and not path.exists() for path in inside)
+        assert folder.stat().st_mode & 0o777 == 0o700
+        inside[0].mkdir()
+    assert not folder.exists()
     assert os.environ[NAMES[0]] == str(tmp_path)
     assert NAMES[1] not in os.environ
+
+
+def test_what_a_killed_process_left_in_its_caches_is_not_found_by_the_next(tmp_path):
+    left = tmp_path / "mine" / "inductor"
+    left.mkdir(parents=True)
+    with caches.empty(left.parent):
+        assert not left.exists()
+
+
+def test_caches_that_lead_elsewhere_are_refused(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "mine").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileExistsError), caches.empty(tmp_path / "mine"):
+        pass
 
 
 # A cell is timed in a Python of its own, which tells what its compiler found in the cache.

@@ -74,6 +74,18 @@ def tells_who_it_is_and_hangs(_job, say):
     time.sleep(600)
 
 
+def fills_its_caches_and_hangs(job, say):
+    (job.caches / "inductor").mkdir(parents=True, exist_ok=True)
+    say("cached")
+    time.sleep(600)
+
+
+def fills_its_caches_and_dies(job, say):
+    (job.caches / "inductor").mkdir(parents=True, exist_ok=True)
+    say("cached")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def takes_its_time(_job, say):
     for phase in ("timing 1", "timing 2", "judging"):
         say(phase)
@@ -295,6 +307,10 @@ class NvmlError(Exception):
     """What this NVML raises."""
 
 
+class MismatchError(Exception):
+    """What it raises of a driver that is older than itself, which is no kind of the other."""
+
+
 @dataclass
 class FakeGpu:
     """Numbers as NVML gives them: bytes, per cent, watts, megahertz. None: the device does not say.
@@ -337,6 +353,7 @@ class FakeNvml:
     gpus: list[FakeGpu]
     cuda: int = 13000
     NVMLError: type[Exception] = NvmlError
+    NVMLLibraryMismatchError: type[Exception] = MismatchError
 
     def nvmlInit(self):
         pass

@@ -7,11 +7,11 @@ import sys
 from itertools import cycle
 
 import pytest
-from fakes_run import FakeGpu, FakeNvml, NvmlError
+from fakes_run import FakeGpu, FakeNvml, MismatchError, NvmlError
 
 from ditbench.devices import device
 from ditbench.devices.device import CPU, visible
-from ditbench.devices.nvml import inventory, load, watched
+from ditbench.devices.nvml import Meter, inventory, load, watched
 from ditbench.errors import UnfitError, UsageError
 
 ONE = "GPU-11111111-aaaa"
@@ -78,6 +78,20 @@ def test_a_package_that_lacks_a_question_leaves_its_answer_out():
         nvmlDeviceGetEnforcedPowerLimit = property()  # noqa: N815 (NVML's name; it raises AttributeError)
 
     assert "gpu_power_enforced" not in choose(None, Old([FakeGpu(ONE)]), {}).facts
+
+
+class Older(FakeNvml):
+    """A driver before R510 under a package of today."""
+
+    def nvmlDeviceGetComputeRunningProcesses(self, _gpu):  # noqa: N802 (NVML's own)
+        raise MismatchError("Unversioned function called and the pyNVML version does not match")
+
+
+def test_a_driver_too_old_to_tell_its_processes_is_told_by_memory_and_utilisation():
+    assert choose(None, Older([FakeGpu(ONE)]), {}).name == ONE
+    with pytest.raises(UnfitError, match=r"has 3.00 GiB in use"):
+        choose("0", Older([FakeGpu(ONE, used=3 * GIB)]), {})
+    assert Meter.of(Older([FakeGpu(ONE)]), ONE).processes() == ()
 
 
 def test_slices_stand_for_the_gpu_that_is_cut_into_them():

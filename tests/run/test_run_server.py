@@ -47,6 +47,26 @@ def test_findings_of_a_job_come_back_whole(server, tmp_path):
     assert 0 < answer.seconds < 30
 
 
+@pytest.mark.parametrize(
+    ("attention", "status"),
+    [
+        ("fills_its_caches_and_hangs", Status.TIMEOUT),
+        ("fills_its_caches_and_dies", Status.CRASHED),
+    ],
+)
+def test_a_worker_that_was_killed_leaves_no_caches(run, attention, status):
+    found = run(attention, timeout_s=2.0)
+    assert (found.status, "in phase cached" in found.reason) == (status, True)
+    assert not fakes_run.job(attention).caches.exists()
+
+
+def test_a_job_has_caches_of_its_own_and_the_same_at_each_attempt():
+    attempts = [fakes_run.job(replicate=number).caches for number in (0, 1, 0)]
+    assert attempts[0] == attempts[2] != attempts[1]
+    elsewhere = replace(fakes_run.job(), pictures=Path("elsewhere"))
+    assert elsewhere.caches != attempts[0]
+
+
 def test_a_job_costs_little_beside_its_own_work(server, tmp_path):
     server.run_job(fakes_run.job(), tmp_path / "a.log")
     assert min(server.run_job(fakes_run.job(), tmp_path / "a.log").seconds for _ in range(3)) < 0.4
