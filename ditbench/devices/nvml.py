@@ -289,11 +289,12 @@ def watched(
     seconds: float = 2.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[Gpu, ...]:
-    """The same GPUs with the mean of their utilisation over so many seconds.
+    """The same GPUs with the mean of their utilisation over so many seconds, without its two highest looks.
 
-    One reading would not do: it is of a moment, in which a busy GPU may rest, or the driver stir.
+    One reading would not do: it is of a moment, in which a busy GPU may rest. Nor would all: a driver that
+    wakes up cleans the memory of an idle GPU first, and says for a moment that all of it is busy.
     """
-    asked, looks = Asked(nvml), 8
+    asked, looks, highest = Asked(nvml), 8, 2
     handles = {gpu.uuid: asked.ask("nvmlDeviceGetHandleByUUID", gpu.uuid) for gpu in gpus}
     seen: dict[str, list[float]] = {gpu.uuid: [] for gpu in gpus}
     for _ in range(looks):
@@ -302,7 +303,8 @@ def watched(
             share = None if handle is None else asked.utilisation(handle)
             if share is not None:
                 seen[uuid].append(share)
+    usual = {uuid: sorted(shares)[:-highest] for uuid, shares in seen.items()}
     return tuple(
-        dataclasses.replace(gpu, utilisation=fmean(seen[gpu.uuid])) if seen[gpu.uuid] else gpu
+        dataclasses.replace(gpu, utilisation=fmean(usual[gpu.uuid])) if usual[gpu.uuid] else gpu
         for gpu in gpus
     )

@@ -141,8 +141,18 @@ class Restless(FakeNvml):
 
 
 def test_mistake_29_a_gpu_that_rests_for_a_moment_is_busy_all_the_same():
-    with pytest.raises(UnfitError, match=r"is 20.0 % busy"):
+    with pytest.raises(UnfitError, match=r"is 13.3 % busy"):
         choose(None, Restless([FakeGpu(ONE)]), {})
+
+
+@pytest.mark.parametrize("place", range(8))
+def test_an_idle_gpu_whose_driver_wakes_up_is_idle(place):
+    """It cleans its memory for a moment, at 100 %, wherever among the eight looks that is."""
+
+    class Waking(Restless):
+        shares = iter([0] + [100 if look in {place, place + 1} else 0 for look in range(8)])
+
+    assert choose(None, Waking([FakeGpu(ONE)]), {}).name == ONE
 
 
 def test_a_gpu_is_watched_for_two_seconds():

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ditbench.records import Cell, Choice, Sampling
 from ditbench.search import MOST, Found, largest, step
 
 
@@ -60,6 +61,13 @@ def test_the_search_ends_at_its_cap_and_knows_no_number_that_fails():
     memory = Memory(10**9)
     assert largest(memory) == Found(MOST, None)
     assert max(memory.tried) == MOST
+
+
+def test_no_trial_has_more_rows_than_kernels_take():
+    """CUDA's limit of a grid in y and z, which flash and efficient attention lay a row along."""
+    guided = Cell(Choice("dit"), Choice("sdpa"), sampling=Sampling(guidance_scale=4.0))
+    most = guided.of_batch(MOST).rows
+    assert 2 * most > 65_535 >= most > MOST
 
 
 def test_what_fits_once_and_not_again_does_not_count_as_fitting():
