@@ -14,6 +14,8 @@ from ditbench.devices.readings import HELD_BY_IDLENESS, SLOWED_AT_ALL
 
 # A clock below this share of the highest, while nothing runs, is not locked there.
 _LOCKED = 0.9
+# The versions of CUDA that PyTorch has an index of wheels for.
+_INDEXES = (118, 121, 124, 126, 128, 130)
 
 
 def findings(machine: Machine) -> Iterator[Finding]:
@@ -59,11 +61,19 @@ def _torch(machine: Machine) -> Iterator[Finding]:
         yield wrong(
             f"torch was built for CUDA {machine.torch_cuda}, the driver knows {major}.{minor} at most",
             "CUDA would not start",
-            f"pip install torch --index-url https://download.pytorch.org/whl/cu{major}{minor}"
-            "  # or a newer driver",
+            _other_torch(major * 10 + minor),
         )
     else:
         yield fine(f"torch for CUDA {machine.torch_cuda} on a driver for {major}.{minor}")
+
+
+def _other_torch(driver: int) -> str:
+    """The command for a torch that a driver for this CUDA knows, where there is one. driver: 124 is 12.4."""
+    known = [index for index in _INDEXES if index <= driver]
+    if not known:
+        return "# install a newer driver: https://www.nvidia.com/drivers"
+    index = f"https://download.pytorch.org/whl/cu{max(known)}"
+    return f"pip install torch --index-url {index}  # or a newer driver"
 
 
 def _alike(machine: Machine) -> Iterator[Finding]:

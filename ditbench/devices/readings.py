@@ -126,6 +126,8 @@ def energy(window: Window[GpuSample]) -> dict[str, Any]:
     """
     if window.seconds < _LEAST_S:
         return {"missing": f"timed for {window.seconds:.2g} s, and the counter moves in steps"}
+    if window.samples and window.samples[0].ns > window.begin:
+        return {"missing": "timed for longer than samples are kept"}
     counter = _counter(window)
     integral = _integral(window)
     joules = counter or integral

@@ -130,6 +130,20 @@ def test_a_torch_that_cannot_use_the_gpu_is_wrong(machine, torch, cuda, what):
     assert found.command.startswith("pip install")
 
 
+@pytest.mark.parametrize(
+    ("cuda", "index"),
+    [(12090, "cu128"), (12070, "cu126"), (12040, "cu124"), (12020, "cu121"), (11080, "cu118")],
+)
+def test_the_index_that_an_old_driver_is_sent_to_exists(machine, cuda, index):
+    found = ill(machine(gpus=[FakeGpu(ONE)], cuda=cuda))
+    assert f"https://download.pytorch.org/whl/{index} " in found.command
+
+
+def test_a_driver_too_old_for_every_torch_is_sent_for_a_newer_one(machine):
+    found = ill(machine(gpus=[FakeGpu(ONE)], cuda=11040))
+    assert found.command == "# install a newer driver: https://www.nvidia.com/drivers"
+
+
 def test_an_older_driver_of_the_same_major_version_will_do(machine):
     found = examine(machine(gpus=[FakeGpu(ONE)], torch_cuda="12.9", cuda=12040))
     assert {one.severity for one in found} == {Severity.FINE}

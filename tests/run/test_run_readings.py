@@ -126,8 +126,9 @@ def test_a_counter_that_disagrees_with_power_says_by_how_much():
         (window(steady(power=0.0, energy=7.0)), "neither"),
         (window(metered(), 3.0, 3.4), "timed for 0.4 s"),
         (window(metered(), 3.0, 30.0), "neither"),
+        (window(metered(), -5.0, 9.0), "timed for longer than samples are kept"),
     ],
-    ids=["silent", "standing still", "too short", "beyond the samples"],
+    ids=["silent", "standing still", "too short", "beyond the samples", "before the samples"],
 )
 def test_energy_is_missing_with_a_reason_and_never_zero(found, why):
     told = readings.energy(found)

@@ -242,6 +242,14 @@ def test_a_failure_of_the_watcher_itself_is_told_once_and_ends_nothing(tmp_path,
     assert warned == [f"{ONE} is not watched any more: RuntimeError('the bus is on fire')"]
 
 
+def test_a_job_longer_than_samples_are_kept_says_so(tmp_path, gpu, monkeypatch):
+    monkeypatch.setattr("ditbench.run.telemetry._KEPT", 4)
+    with telemetry(tmp_path, gpu) as watch:
+        found = judged(watch, timed(1.2, until=lambda: len(lines(tmp_path)) > 8))
+    assert found.facts["energy"] == {"missing": "timed for longer than samples are kept"}
+    assert "energy" not in found.metrics
+
+
 def test_of_two_watches_one_may_fail_and_the_other_costs_no_more_than_before(tmp_path, gpu):
     class Broken(FakeNvml):
         def nvmlDeviceGetTemperature(self, gpu, _sensor):  # noqa: N802 (NVML's own)
