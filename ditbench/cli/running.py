@@ -153,6 +153,7 @@ def plan(
             device.name,
             device=device.name,
             alone=device.gpu is not None,  # a guess about processors is not worth waiting for
+            hear=output.warn,
         )
     if json:
         return output.as_json(planning.to_json(planned))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,12 @@ SHARE = 0.8  # of what is available: the parent, its server and the page cache n
 def limit(root: Path = Path("/")) -> int:
     """Bytes that one worker may hold."""
     return int(SHARE * available(root))
+
+
+def bounded(size: int) -> int:
+    """So many bytes, or what `ulimit` lets a process hold where that is less."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    return size if hard == resource.RLIM_INFINITY else min(size, hard)
 
 
 def available(root: Path = Path("/")) -> int:

@@ -111,7 +111,9 @@ class Server:
         hear: told each phase. Raises UnfitError where the server itself is not fit to fork, or the device
         cannot be locked, InterruptedRunError after `stop`.
         """
-        limit = (job.timing.memory_limit or memory.limit()) if job.device == "cpu" else None
+        limit: int | None = None
+        if job.device == "cpu":
+            limit = memory.bounded(job.timing.memory_limit or memory.limit())
         order = Order(job, log, self.measure, self.preload, limit)
         kills = memory.kills()
         try:
@@ -139,13 +141,15 @@ class Server:
         device: str = "cpu",
         alone: bool = False,
         timeout_s: float = 120.0,
+        hear: Hear = lambda _phase: None,
     ) -> Any:  # noqa: ANN401 (the function's own)
         """The result of "module:function" in a fresh process. Raises what it raises of our errors.
 
-        device: the only one that the process sees; alone: it also waits until it has that one to itself.
+        device: the only one that the process sees; alone: it also waits until it has that one to itself,
+        which is no part of the time limit and told to `hear`.
         """
         question = Question(function, arguments, self.preload, device, alone)
-        talk = self._converse(worker.answer, question, timeout_s, lambda _phase: None)
+        talk = self._converse(worker.answer, question, timeout_s, hear)
         if isinstance(talk.final, Refused):
             raise talk.final.error
         if talk.final is None:

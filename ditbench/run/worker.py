@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from io import FileIO
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ _NO_MEMORY = re.compile(
     re.IGNORECASE,
 )
 _NUMBERS = re.compile(r"[0-9]")
+_HELD: list[FileIO] = []  # locks, which closing lets go
 
 
 def work(connection: Connection, order: Order) -> None:
@@ -56,8 +58,8 @@ def answer(connection: Connection, question: Question) -> None:
     try:
         guard.check(question.preload)
         _pin(question.device)
-        # Held until this process ends.
-        _held = lock.take(question.device, lambda _phase: None) if question.alone else None
+        if question.alone:
+            _hold(question.device, connection)
         connection.send(Answered(_resolve(question.function)(*question.arguments)))
     except DitbenchError as error:
         connection.send(Refused.because(error))
@@ -68,20 +70,18 @@ def answer(connection: Connection, question: Question) -> None:
 
 
 def _findings(connection: Connection, order: Order) -> Findings:
-    lift = _limit_memory(order.memory_limit)
+    bounds = resource.getrlimit(resource.RLIMIT_DATA)
     telling = _Telling(connection)
     try:
+        _limit_memory(order.memory_limit)
         _pin(order.job.device)
-        begin = time.monotonic()
-        held = lock.take(order.job.device, lambda phase: connection.send(Queued(phase)))
-        connection.send(Locked(time.monotonic() - begin))
+        _hold(order.job.device, connection)
         measure = _resolve(order.measure)
         findings = plain(measure(order.job, telling))
-        held.close()
     except UnfitError:  # the machine's doing, and not this cell's
         raise
     except Exception as error:
-        lift()  # telling needs memory too
+        resource.setrlimit(resource.RLIMIT_DATA, bounds)  # telling needs memory too
         if refused := disk.refusal(error):
             raise refused from error
         traceback.print_exc()
@@ -159,16 +159,25 @@ def _pin(device: str) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = "" if device == "cpu" else device
 
 
-def _limit_memory(limit: int | None) -> Callable[[], None]:
-    """Bound the private memory of this process; the function that lifts the bound again.
+def _hold(device: str, connection: Connection) -> None:
+    """Have the device to itself until this process ends, the parent knowing of a wait.
+
+    What a context holds of a GPU goes with the process, after its last message.
+    """
+    begin = time.monotonic()
+    _HELD.append(lock.take(device, lambda phase: connection.send(Queued(phase))))
+    connection.send(Locked(time.monotonic() - begin))
+
+
+def _limit_memory(limit: int | None) -> None:
+    """Bound the private memory of this process.
 
     RLIMIT_DATA, which counts what can be written to, and not RLIMIT_AS, which also counts libraries and
     address space that is only reserved.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if limit is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
-    return lambda: resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _resolve(path: str) -> Callable[..., Any]:

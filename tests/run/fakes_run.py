@@ -10,6 +10,7 @@ import itertools
 import os
 import signal
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,6 +159,22 @@ def ignores_sigterm(_job, say):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     say(str(os.getpid()))
     time.sleep(600)
+
+
+def lingers(job, _say):
+    """Answer, and tell the log after it who holds the device."""
+
+    def tell():
+        threading.main_thread().join()
+        os.write(1, lock.holder(job.device).encode())
+
+    threading.Thread(target=tell).start()
+    return Findings()
+
+
+def lingers_and_raises(job, say):
+    lingers(job, say)
+    raise ZeroDivisionError
 
 
 def takes_a_second(_job, _say):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -299,6 +300,13 @@ def test_of_two_runs_on_one_device_the_second_waits_and_says_for_whom(tmp_path):
     assert rest == "loading\nok\n"
 
 
+@pytest.mark.parametrize("attention", ["lingers", "lingers_and_raises"])
+def test_the_device_is_held_until_the_process_has_ended(run, tmp_path, attention):
+    """After its answer too: what it holds of a GPU is not free before."""
+    run(attention)
+    assert "process" in (tmp_path / "logs" / "a.log").read_text().splitlines()[-1]
+
+
 def test_the_cpu_is_locked_as_a_gpu_is(server, tmp_path):
     with lock.take("cpu", print) as held:
         heard = []
@@ -394,6 +402,17 @@ class TestCall:
         alone = server.call("fakes_run:where", name, device=name, alone=True)
         lock.path_of(name).unlink()
         assert (shared[1], alone[1]) == (False, True)
+
+    def test_a_wait_for_the_device_is_told_and_no_time_of_its_own(self, server):
+        name = "GPU-of-a-test-9"
+        heard = []
+        with lock.take(name, print) as held:
+            threading.Timer(1.5, lambda: fcntl.flock(held, fcntl.LOCK_UN)).start()
+            answer = server.call(
+                "fakes_run:where", device=name, alone=True, timeout_s=0.7, hear=heard.append
+            )
+        assert answer[0] == name
+        assert [line.partition(",")[0] for line in heard] == [f"waiting for {name}"]
 
 
 # From here on each test needs a server of its own, and so a process of its own.
@@ -501,6 +520,21 @@ def test_a_child_does_not_run_the_parents_script_again(tmp_path):
     out = told(tmp_path, "light_preload", attention="softmax")
     assert out.count("the script runs") == 1
     assert "status=<Status.OK" in out
+
+
+def test_a_lower_limit_from_outside_bounds_a_worker_and_is_told(tmp_path):
+    """As `ulimit -d` sets it, which nobody but root may raise again."""
+    body = RUN.format("takes_all_memory", str(tmp_path / "a.log"))
+    limit = fakes_run.LIMIT // 2
+    process = script(
+        tmp_path,
+        "light_preload",
+        body,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)),
+    )
+    out, _ = process.communicate(timeout=60)
+    assert "MemoryError (a worker may hold 512 MiB)" in out
+    assert f"'memory_limit': {limit}" in out
 
 
 def started(tmp_path):
