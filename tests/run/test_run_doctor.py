@@ -233,6 +233,11 @@ def test_a_folder_that_cannot_be_written_is_wrong(machine, tmp_path, part, told)
     assert "TMPDIR" not in found.command
 
 
+def test_a_folder_for_locks_that_is_not_there_is_wrong(machine, tmp_path):
+    found = ill(machine(lock_folder=tmp_path / "none"))
+    assert (found.severity, found.what) == ("wrong", f"{tmp_path / 'none'} cannot be written")
+
+
 @pytest.mark.parametrize(("free", "severity"), [(50 * 2**20, "wrong"), (2**30, "doubtful")])
 def test_a_disk_that_is_nearly_full_is_told(machine, monkeypatch, free, severity):
     from shutil import disk_usage
