@@ -12,6 +12,7 @@ from typing import Any
 from ditbench.errors import StoreError
 from ditbench.registry import did_you_mean
 from ditbench.store.disk import load
+from ditbench.store.order import is_id
 from ditbench.store.reading import HEAD, RECORDS, gone, missing, read_head
 
 LATEST = "latest"
@@ -86,12 +87,12 @@ def entries_to_json(entries: Iterable[Entry]) -> list[dict[str, Any]]:
 def _folders(results: Path) -> list[Path]:
     """The folders of all runs, oldest first: ids rise. What has lost its head or its records is one too.
 
-    Empty records without a head are of a run that was killed before it began.
+    Copies under other names come before all, so that none is ever the newest. Empty records without a head are of a run that was killed before it began.
     """
     heads = {head.parent for head in results.glob(f"*/*/{HEAD}")}
     left = {part.parent for part in results.glob(f"*/*/{RECORDS}") if _holds_anything(part)}
     folders = (folder for folder in heads | left if not folder.name.startswith("."))
-    return sorted(folders, key=lambda folder: folder.name)
+    return sorted(folders, key=lambda folder: (is_id(folder.name), folder.name))
 
 
 def _holds_anything(path: Path) -> bool:

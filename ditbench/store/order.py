@@ -28,6 +28,11 @@ def next_id(results: Path, now: datetime) -> str:
     return f"{max([now, *taken]):{_TIME}}-{secrets.token_hex(2)}"
 
 
+def is_id(name: str) -> bool:
+    """Whether a folder's name is that of a run, and not somebody's copy of one."""
+    return _ID.fullmatch(name) is not None
+
+
 def clock_notes(run: Run) -> Iterator[str]:
     """What the clock did before and during a run, where it was set back by more than a minute."""
     named, started = _time(run.id), _when(run.started)

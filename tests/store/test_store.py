@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -420,3 +421,11 @@ def test_going_on_takes_out_what_cannot_be_read_so_that_the_run_is_whole_when_it
     assert (back.problems, back.finished, back.written) == ((), True, len(RUN.records))
     assert set(lines(folder)) == set(whole)
     assert (folder / "records.rejected.jsonl").read_bytes() == damaged + whole[2]
+
+
+def test_a_copy_of_a_run_under_another_name_is_never_the_latest(tmp_path):
+    run = written(tmp_path, RUN.records)
+    copy = shutil.copytree(run, run.parent / "zzz-backup")
+    assert find(tmp_path, "latest") == run
+    assert [entry.folder for entry in runs(tmp_path)] == [run, copy]
+    assert find(tmp_path, "zzz-backup") == copy
