@@ -1,14 +1,18 @@
-"""Tests of this checkout lock devices of their own: nobody else on this machine waits for them."""
+"""A run of the tests locks devices of its own: nobody else on this machine waits for it, nor it for them."""
 
 from __future__ import annotations
 
-import hashlib
+import atexit
 import os
+import shutil
 import tempfile
-from pathlib import Path
 
-_CHECKOUT = hashlib.sha256(str(Path(__file__).parent).encode()).hexdigest()[:8]
-_TEMPORARY = Path(tempfile.gettempdir()) / f"ditbench-tests-{os.getuid()}-{_CHECKOUT}"
-_TEMPORARY.mkdir(exist_ok=True)
+_TEMPORARY = tempfile.mkdtemp(prefix="ditbench-tests-")
 # Before anything asks where temporary files go; what tests start inherits it.
-os.environ["TMPDIR"] = os.environ["DITBENCH_LOCKS"] = tempfile.tempdir = str(_TEMPORARY)
+os.environ["TMPDIR"] = os.environ["DITBENCH_LOCKS"] = tempfile.tempdir = _TEMPORARY
+
+
+@atexit.register
+def _clean(made_by: int = os.getpid()) -> None:
+    if os.getpid() == made_by:  # and not in a fork of ours
+        shutil.rmtree(_TEMPORARY, ignore_errors=True)

@@ -87,7 +87,8 @@ def entries_to_json(entries: Iterable[Entry]) -> list[dict[str, Any]]:
 def _folders(results: Path) -> list[Path]:
     """The folders of all runs, oldest first: ids rise. What has lost its head or its records is one too.
 
-    Copies under other names come before all, so that none is ever the newest. Empty records without a head are of a run that was killed before it began.
+    Copies under other names come before all, so that none is ever the newest. Empty records without a head
+    are of a run that was killed before it began.
     """
     heads = {head.parent for head in results.glob(f"*/*/{HEAD}")}
     left = {part.parent for part in results.glob(f"*/*/{RECORDS}") if _holds_anything(part)}
