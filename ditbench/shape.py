@@ -240,6 +240,7 @@ HEAD = {
     "started": LINE,
     "finished": FLAG,
     "stopped": LINE,
+    "selected": TEXT,
     "environment": SCALARS,
     "code": OBJECT,
     "planned": LIST,

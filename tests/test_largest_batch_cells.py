@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
@@ -34,4 +35,4 @@ def test_its_trials_are_cells_with_a_batch():
 
 
 def test_it_survives_its_way_to_a_file():
-    assert cell_from_json(cell_to_json(ASKED)) == ASKED
+    assert cell_from_json(json.loads(json.dumps(cell_to_json(ASKED)))) == ASKED

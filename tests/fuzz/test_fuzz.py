@@ -8,13 +8,18 @@ import pytest
 import strategies
 import targets
 from fence import OutsideError, TooSlowError, fence
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 _ANY = {
     "deadline": None,
     "derandomize": True,
     "database": None,
+    "phases": (
+        Phase.explicit,
+        Phase.generate,
+        Phase.shrink,
+    ),  # to explain a case is to trace it, slowly
     "suppress_health_check": list(HealthCheck),
 }
 _OVERRIDES = st.tuples(

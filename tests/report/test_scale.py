@@ -22,7 +22,7 @@ def runs(tmp_path_factory):
     return store.read(then), store.read(now)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ten_thousand_records_are_compared_in_five_seconds_and_reported_in_twenty(runs, tmp_path):
     then, now = runs
     assert len(now.records) > 10_000

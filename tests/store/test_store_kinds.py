@@ -173,3 +173,9 @@ def test_a_record_of_a_search_that_tells_latency_gives_no_throughput():
 def test_a_record_of_the_last_year_does_not_end_the_clocks_account():
     late = replace(TIME, started="9999-12-31T23:59:59+00:00", seconds=1e9)
     assert any("during this run" in note for note in clock_notes(fake_run(late, TIME)))
+
+
+def test_a_selection_that_is_no_text_is_refused(tmp_path):
+    plain = {**head_to_json(fake_run()), "selected": [""]}
+    with pytest.raises(ValueError, match="selected must be text"):
+        shape.check(plain, shape.HEAD)
