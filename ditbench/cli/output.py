@@ -167,7 +167,7 @@ def show_entries(title: str, entries: list[dict[str, Any]], *, json: bool) -> in
 
 def show_findings(comparison: Comparison) -> None:
     """Every verdict that is not `unchanged`, and how many are."""
-    quiet = [finding for finding in comparison.findings if finding.verdict == "unchanged"]
+    told = [finding for finding in comparison.findings if finding.verdict != "unchanged"]
     table(
         f"against {comparison.baseline or 'nothing'}",
         ["verdict", "metric", "change", "cell", "why"],
@@ -179,11 +179,10 @@ def show_findings(comparison: Comparison) -> None:
                 finding.cell.id,
                 finding.reason,
             ]
-            for finding in comparison.findings
-            if finding not in quiet
+            for finding in told
         ),
     )
-    print(f"unchanged: {len(quiet)}")
+    print(f"unchanged: {len(comparison.findings) - len(told)}")
 
 
 def _show_comparison(comparison: Comparison) -> None:
