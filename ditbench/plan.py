@@ -21,7 +21,7 @@ from ditbench.records import Cell, Choice, Stage, Status
 from ditbench.suite.blocks import resolve_blocks
 from ditbench.suite.spec import Suite
 
-# Seconds a worker takes beside its work where no earlier run told: fork, weights, counting, judging. From `make bench`.
+# Seconds a worker takes beside its work (fork, weights, counting) where no earlier run told; by `make bench`.
 OVERHEAD_S = 0.25
 # Sampling runs of two samples and at most four steps that the gates make.
 _GATE_RUNS, _GATE_SAMPLES, _GATE_STEPS = 7, 2, 4
