@@ -114,7 +114,7 @@ def _said(fit: Fit) -> str:
 
 
 def _ratio(row: Row, to: float | None) -> Value:
-    if to is None:
+    if not to:  # not searched, or a file that somebody else wrote
         return MISSING
     return Value(words.factor(_largest(row) / to), order=_largest(row) / to)
 

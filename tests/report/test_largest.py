@@ -119,3 +119,8 @@ def test_two_protocols_are_two_tables():
         for one in searched("softmax", 30)
     ]
     assert len(shown(*SEARCHES, *other).largest) == 2
+
+
+def test_a_largest_batch_of_none_at_all_makes_no_ratio():
+    (found,) = shown(*searched("softmax", 0), *searched("sdpa", 4)).largest
+    assert "not measured" in {value.text for row in found.table.rows for value in row}
