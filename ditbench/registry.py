@@ -107,7 +107,7 @@ class Registry(Generic[T]):
         module, _, attribute = name.partition(":")
         try:
             return self._sound(getattr(importlib.import_module(module), attribute))
-        except Exception as error:
+        except Exception as error:  # a module of somebody else's may raise anything
             raise UsageError(f"{self.kind} {name!r} cannot be used: {_told(error)}") from error
 
 

@@ -345,7 +345,7 @@ def _head(planned: Plan, here: object, code: object) -> Run:
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         finished=False,
         environment=here,  # type: ignore[arg-type]  # imported where it is used
-        code=code,  # type: ignore[arg-type]
+        code=code,  # type: ignore[arg-type]  # likewise
         planned=tuple(entry.cell for entry in planned.entries),
         selected=planned.select,
         records=(),

@@ -36,8 +36,8 @@ class Nvml(Protocol):
     def nvmlDeviceGetHandleByUUID(self, uuid: str) -> Handle: ...
     def nvmlDeviceGetUUID(self, handle: Handle) -> str: ...
     def nvmlDeviceGetName(self, handle: Handle) -> str: ...
-    def nvmlDeviceGetMemoryInfo(self, handle: Handle) -> Any: ...  # noqa: ANN401
-    def nvmlDeviceGetUtilizationRates(self, handle: Handle) -> Any: ...  # noqa: ANN401
+    def nvmlDeviceGetMemoryInfo(self, handle: Handle) -> Any: ...  # noqa: ANN401 (a struct of C)
+    def nvmlDeviceGetUtilizationRates(self, handle: Handle) -> Any: ...  # noqa: ANN401 (likewise)
     def nvmlDeviceGetComputeRunningProcesses(self, handle: Handle) -> list[Any]: ...
     def nvmlDeviceGetPowerManagementLimit(self, handle: Handle) -> int: ...
     def nvmlDeviceGetPowerManagementDefaultLimit(self, handle: Handle) -> int: ...
@@ -134,7 +134,7 @@ class Asked:
         """What newer packages raise of a driver that is too old for the question: it is no NVMLError."""
         return getattr(self.nvml, "NVMLLibraryMismatchError", AttributeError)
 
-    def number(self, question: str, *arguments: Any, scale: float = 1.0) -> float | None:  # noqa: ANN401
+    def number(self, question: str, *arguments: Any, scale: float = 1.0) -> float | None:  # noqa: ANN401 (as NVML asks)
         """The answer in base units."""
         found = self.ask(question, *arguments)
         return None if found is None else found * scale

@@ -80,7 +80,7 @@ def _findings(connection: Connection, order: Order) -> Findings:
         findings = plain(measure(order.job, telling))
     except UnfitError:  # the machine's doing, and not this cell's
         raise
-    except Exception as error:
+    except Exception as error:  # a method may raise anything, and it is that cell's result
         resource.setrlimit(resource.RLIMIT_DATA, bounds)  # telling needs memory too
         if refused := disk.refusal(error):
             raise refused from error

@@ -156,7 +156,7 @@ class RunWriter:
             self._head(stopped=reason)
 
     def _head(self, **parts: object) -> None:
-        self.run = dataclasses.replace(self.run, **parts)  # type: ignore[arg-type]
+        self.run = dataclasses.replace(self.run, **parts)  # type: ignore[arg-type]  # fields of a head, given by name above
         _write_head(self.run)
 
     def _put(self, line: bytes) -> None:

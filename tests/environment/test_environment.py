@@ -141,7 +141,7 @@ def test_mistake_40_each_variable_that_moves_a_figure_must_agree(name):
 @pytest.mark.parametrize("name", ["TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"])
 def test_where_a_compiler_keeps_its_cache_is_told_and_free_to_differ(name):
     """A timed process has a folder of its own."""
-    one, other = (collect("cpu", {}, environ) for environ in ({}, {name: "/tmp/kept"}))  # noqa: S108
+    one, other = (collect("cpu", {}, environ) for environ in ({}, {name: "/tmp/kept"}))  # noqa: S108 (a value, never opened)
     assert differences(one, other) == [f"{name}: not set -> /tmp/kept"]
     assert incompatible(one, other) == []
 

@@ -45,11 +45,11 @@ class Nvml:
     def nvmlInit(self):  # noqa: N802 (NVML's name)
         """Nothing to do."""
 
-    def nvmlDeviceGetHandleByUUID(self, uuid):  # noqa: N802
+    def nvmlDeviceGetHandleByUUID(self, uuid):  # noqa: N802 (NVML's name)
         assert uuid == "GPU-1"
         return self
 
-    def nvmlDeviceGetComputeRunningProcesses(self, handle):  # noqa: N802
+    def nvmlDeviceGetComputeRunningProcesses(self, handle):  # noqa: N802 (NVML's name)
         return [handle]
 
 
