@@ -39,7 +39,7 @@ def profile(
     ] = None,
 ) -> int:
     """Trace a few warm steps of one cell with torch's profiler: shares of time, and no record."""
-    from ditbench.cli.running import Choices, plan_of, session_of
+    from ditbench.cli.preparing import Choices, plan_of, session_of
     from ditbench.jobs import Job
     from ditbench.records import Stage, Status
 

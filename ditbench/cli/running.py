@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import os
-import shlex
-import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ditbench import errors, units
+from ditbench import errors
 from ditbench.cli import completion, output
+from ditbench.cli.measuring import Allowance, measure
 from ditbench.cli.options import (
     BASELINES,
     RESULTS,
@@ -30,14 +22,13 @@ from ditbench.cli.options import (
     Set,
     SuiteFile,
 )
+from ditbench.cli.preparing import Choices, plan_of, session_of
 
 if TYPE_CHECKING:
     from ditbench.devices.device import Device
     from ditbench.plan import Plan
     from ditbench.records import Record
-    from ditbench.run.server import Server
-    from ditbench.run.waiting import Budget
-    from ditbench.store import Against, Run, RunWriter
+    from ditbench.store import Against, Run
 
 
 def add_to(app: typer.Typer) -> None:
@@ -45,41 +36,6 @@ def add_to(app: typer.Typer) -> None:
     app.command("run")(run)
     app.command("plan")(plan)
     app.command("train")(train)
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What the command line adds to a suite."""
-
-    suite: Path
-    select: str = ""
-    overrides: tuple[str, ...] = ()
-    quick: bool = False
-    gpu: str | None = None
-
-
-@dataclass(frozen=True)
-class Allowance:
-    """A time budget as it was said, and when it ends by the monotonic clock."""
-
-    said: str
-    deadline: float
-
-    @classmethod
-    def of(cls, text: str) -> Allowance | None:
-        """None for no budget. Raises UsageError for what is no time."""
-        if not text:
-            return None
-        seconds = units.parse_seconds(text)
-        if not seconds:
-            raise errors.UsageError(f"--time-budget {text}: write a time, as 90s, 30m or 1h30m")
-        return cls(units.seconds(seconds), time.monotonic() + seconds)
-
-    def budget(self, planned: Plan) -> Budget:
-        """What the scheduler is told: exact methods first, because the others are held against them."""
-        from ditbench.run.waiting import Budget
-
-        return Budget(self.deadline, frozenset({"softmax", *planned.suite.exact}))
 
 
 def run(
@@ -128,7 +84,7 @@ def run(
     allowed = Allowance.of(time_budget)
     with session_of(choices) as (server, devices):
         planned = plan_of(choices, server, devices[0])
-        folder = _measure(planned, server, devices, out, resume, allowed)
+        folder = measure(planned, server, devices, out, resume, allowed)
     return _conclude(folder, out, against)
 
 
@@ -193,47 +149,6 @@ def train(
     return errors.OK
 
 
-@contextmanager
-def session_of(choices: Choices) -> Iterator[tuple[Server, tuple[Device, ...]]]:
-    """A fork server, and the devices that were asked for; refused where the environment is not fit."""
-    from ditbench import environment
-    from ditbench.devices import device, nvml
-    from ditbench.run.server import Server
-
-    chosen = device.choose_all(choices.gpu, nvml.load(), os.environ)
-    here = environment.collect(chosen[0].kind, device.facts_of(chosen), os.environ)
-    if refusals := environment.refusals(here):
-        raise errors.UnfitError("; ".join(refusals))
-    with Server() as server:
-        yield server, chosen
-
-
-def plan_of(choices: Choices, server: Server, device: Device) -> Plan:
-    """The plan of a suite for a device. Raises UsageError and SuiteError where nothing would run."""
-    from ditbench import plan as planning
-    from ditbench.suite import parse
-
-    text = parse.read(choices.suite)
-    overrides = _overrides(choices.overrides)
-    told = [
-        text,
-        *(f"attention: [{value}\n]" for axis, value in overrides.items() if axis == "attention"),
-    ]
-    outside = [
-        name for part in told for name in parse.methods_from_outside(part, str(choices.suite))
-    ]
-    catalog = server.call("ditbench.measure.catalog:catalog", outside)
-    suite = parse.parse(text, str(choices.suite), catalog, overrides)
-    if choices.quick:
-        _check_quick(overrides)
-        suite = planning.quick(suite)
-    cells = planning.expand(suite)
-    inspections = server.call(
-        "ditbench.measure.catalog:inspect", cells, device.kind, device=device.name
-    )
-    return planning.assemble(suite, cells, inspections, choices.select)
-
-
 def _memory(planned: Plan, device: Device) -> float:
     """Bytes that a worker of this plan may hold."""
     from ditbench.devices import memory
@@ -241,156 +156,6 @@ def _memory(planned: Plan, device: Device) -> float:
     if device.gpu:
         return device.gpu.memory_total or 0
     return planned.suite.timing.memory_limit or memory.limit()
-
-
-def _overrides(given: tuple[str, ...]) -> dict[str, str]:
-    pairs = [text.partition("=") for text in given]
-    for axis, equals, _ in pairs:
-        if not equals:
-            raise errors.UsageError(f"--set {axis}: write --set axis=value or axis=v1,v2")
-    axes = [axis.strip() for axis, _, _ in pairs]
-    for axis in axes:
-        if axes.count(axis) > 1:
-            raise errors.UsageError(f"--set {axis} is given twice; write all values in one")
-    return {axis: values for axis, (_, _, values) in zip(axes, pairs, strict=True)}
-
-
-def _check_quick(overrides: Mapping[str, str]) -> None:
-    """`--quick` says how often; what says otherwise beside it would be lost in silence."""
-    lost = [axis for axis in overrides if axis.startswith("timing.") and axis != "timing.timeout_s"]
-    if lost:
-        raise errors.UsageError(f"--quick decides {lost[0]} itself: leave out one of the two")
-
-
-def _measure(
-    planned: Plan,
-    server: Server,
-    devices: Sequence[Device],
-    out: Path,
-    resume: str,
-    allowed: Allowance | None,
-) -> Path:
-    """Run every job of the plan; the run's folder."""
-    from ditbench import environment
-    from ditbench.devices import nvml
-    from ditbench.devices.device import facts_of
-    from ditbench.run import fit, telemetry
-    from ditbench.run.display import display_of
-    from ditbench.run.order import jobs_of
-    from ditbench.run.scheduler import Session, execute
-
-    device = devices[0]
-    watches = telemetry.watches(list(devices), nvml.load())
-    here = environment.collect(device.kind, facts_of(devices), os.environ)
-    code = environment.code_identity()
-    head = _head(planned, here, code)
-    with _writer(head, out, resume) as writer:
-        done = writer.run.records
-        _write_refused(writer, planned, head, done)
-        limit = fit.limit(done) if device.kind == "cpu" else None
-        jobs = jobs_of(planned.runnable, planned.suite, device.name, writer.images, limit)
-        watch = telemetry.Telemetry(watches, writer.folder, output.warn)
-        session = Session(
-            writer.logs,
-            here.id,
-            environment.code_label(code),
-            done,
-            watch,
-            devices=tuple(one.name for one in devices),
-            budget=allowed.budget(planned) if allowed else None,
-        )
-        with watch, display_of(jobs) as display:
-            left = execute(jobs, server, session, writer.append, display)
-        why = f"stopped after {allowed.said}" if allowed and left else ""
-        _close(writer, f"{why}: {left} of {len(jobs)} jobs left" if why else "")
-    return writer.folder
-
-
-def _writer(head: Run, out: Path, resume: str) -> RunWriter:
-    """A new run, or the one that goes on."""
-    from ditbench import store
-
-    if not resume:
-        return store.RunWriter.create(out, head)
-    earlier = store.read(store.find(out, resume))
-    _check_same(earlier, head)
-    writer = store.RunWriter.resume(earlier.folder)
-    writer.stop("")
-    for problem in writer.run.problems:
-        output.warn(f"{problem}; what it held is measured again")
-    return writer
-
-
-def _close(writer: RunWriter, stopped: str) -> None:
-    """Say on disk how the run ended, and to a person where it did not come to its end."""
-    if not stopped:
-        writer.finish()
-        return
-    writer.stop(stopped)
-    print(f"ditbench: {stopped}; go on with --resume {writer.run.id}", file=sys.stderr)
-
-
-def _head(planned: Plan, here: object, code: object) -> Run:
-    """What run.json says."""
-    from ditbench import store
-
-    suite = planned.suite
-    return store.Run(
-        id="",
-        folder=Path(),
-        suite=suite.name,
-        suite_path=suite.path,
-        suite_text=suite.text,
-        command=shlex.join(["ditbench", *sys.argv[1:]]),
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-        finished=False,
-        environment=here,  # type: ignore[arg-type]  # imported where it is used
-        code=code,  # type: ignore[arg-type]  # likewise
-        planned=tuple(entry.cell for entry in planned.entries),
-        selected=planned.select,
-        records=(),
-        gate=dict(suite.gate),
-        claims=tuple(dataclasses.asdict(claim) for claim in suite.claims),
-        effort={
-            "timing": dataclasses.asdict(suite.timing),
-            "quality": dataclasses.asdict(suite.quality),
-            "metrics": list(suite.metrics),
-        },
-    )
-
-
-def _check_same(earlier: Run, head: Run) -> None:
-    """A resumed run must go on as it began: cells, machine, effort and code."""
-    from ditbench import store
-
-    if {cell.key for cell in earlier.planned} != {cell.key for cell in head.planned}:
-        raise errors.UsageError(
-            f"--resume {earlier.id}: the suite plans other cells than that run did; "
-            "give the suite, -k and --set as they were, or start another run"
-        )
-    if differences := store.unlike(earlier, head):
-        raise errors.UsageError(
-            f"--resume {earlier.id}: that run did not measure like this: {'; '.join(differences)}; "
-            "go back to what it had, or start another run"
-        )
-
-
-def _write_refused(writer: RunWriter, planned: Plan, head: Run, done: tuple[Record, ...]) -> None:
-    from ditbench.records import Record, Stage
-
-    known = {record.key for record in done if record.stage is Stage.PLAN}
-    for entry in planned.refused:
-        if entry.cell.key not in known and entry.status:
-            writer.append(
-                Record(
-                    entry.cell,
-                    Stage.PLAN,
-                    entry.status,
-                    reason=entry.reason,
-                    started=head.started,
-                    environment=head.environment.id,
-                )
-            )
 
 
 def _required(

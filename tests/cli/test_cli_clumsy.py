@@ -15,7 +15,7 @@ from suite.catalogs import CATALOG
 from ditbench import plan, store
 from ditbench.catalog import Inspection
 from ditbench.cli import main
-from ditbench.cli.running import _check_quick, _overrides
+from ditbench.cli.preparing import _check_quick, _overrides
 from ditbench.errors import UsageError
 from ditbench.store import RunWriter
 from ditbench.suite import parse

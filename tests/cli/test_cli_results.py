@@ -11,7 +11,7 @@ from fakes_runs import cell, fake_run, gate, timed
 
 from ditbench import cli
 from ditbench.cli import output, running
-from ditbench.cli.running import _check_same
+from ditbench.cli.measuring import check_same
 from ditbench.compare import compare
 from ditbench.environment import Environment
 from ditbench.errors import StoreError, UsageError
@@ -271,9 +271,9 @@ def test_a_report_into_another_folder_leaves_the_runs_verdict_alone(tmp_path, di
 )
 def test_a_run_never_goes_on_with_another_effort_code_or_machine(changed, told):
     earlier = fake_run(*records(), effort=EFFORT)
-    _check_same(earlier, fake_run(*records(), effort=EFFORT))
+    check_same(earlier, fake_run(*records(), effort=EFFORT))
     with pytest.raises(UsageError) as error:
-        _check_same(earlier, fake_run(*records(), **({"effort": EFFORT} | changed)))
+        check_same(earlier, fake_run(*records(), **({"effort": EFFORT} | changed)))
     assert str(error.value).startswith(
         f"--resume {earlier.id}: that run did not measure like this: "
     )
@@ -283,12 +283,12 @@ def test_a_run_never_goes_on_with_another_effort_code_or_machine(changed, told):
 
 def test_a_run_of_schema_1_cannot_go_on_because_it_kept_no_effort():
     with pytest.raises(UsageError, match=r"timing\.repeats: not given -> 20"):
-        _check_same(fake_run(*records()), fake_run(*records(), effort=EFFORT))
+        check_same(fake_run(*records()), fake_run(*records(), effort=EFFORT))
 
 
 def test_a_run_never_goes_on_with_other_cells():
     with pytest.raises(UsageError, match="plans other cells than that run did; give the suite, -k"):
-        _check_same(fake_run(*records()), fake_run(gate(cell("sdpa"))))
+        check_same(fake_run(*records()), fake_run(gate(cell("sdpa"))))
 
 
 @pytest.mark.parametrize(

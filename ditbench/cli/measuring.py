@@ -1,0 +1,180 @@
+"""A plan, carried out: the run that is written, gone on with or stopped, and what its head says."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ditbench import errors, units
+from ditbench.cli import output
+
+if TYPE_CHECKING:
+    from ditbench.devices.device import Device
+    from ditbench.plan import Plan
+    from ditbench.records import Record
+    from ditbench.run.server import Server
+    from ditbench.run.waiting import Budget
+    from ditbench.store import Run, RunWriter
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """A time budget as it was said, and when it ends by the monotonic clock."""
+
+    said: str
+    deadline: float
+
+    @classmethod
+    def of(cls, text: str) -> Allowance | None:
+        """None for no budget. Raises UsageError for what is no time."""
+        if not text:
+            return None
+        seconds = units.parse_seconds(text)
+        if not seconds:
+            raise errors.UsageError(f"--time-budget {text}: write a time, as 90s, 30m or 1h30m")
+        return cls(units.seconds(seconds), time.monotonic() + seconds)
+
+    def budget(self, planned: Plan) -> Budget:
+        """What the scheduler is told: exact methods first, because the others are held against them."""
+        from ditbench.run.waiting import Budget
+
+        return Budget(self.deadline, frozenset({"softmax", *planned.suite.exact}))
+
+
+def measure(
+    planned: Plan,
+    server: Server,
+    devices: Sequence[Device],
+    out: Path,
+    resume: str,
+    allowed: Allowance | None,
+) -> Path:
+    """Run every job of the plan; the run's folder."""
+    from ditbench import environment
+    from ditbench.devices import nvml
+    from ditbench.devices.device import facts_of
+    from ditbench.run import fit, telemetry
+    from ditbench.run.display import display_of
+    from ditbench.run.order import jobs_of
+    from ditbench.run.scheduler import Session, execute
+
+    device = devices[0]
+    watches = telemetry.watches(list(devices), nvml.load())
+    here = environment.collect(device.kind, facts_of(devices), os.environ)
+    code = environment.code_identity()
+    head = _head(planned, here, code)
+    with _writer(head, out, resume) as writer:
+        done = writer.run.records
+        _write_refused(writer, planned, head, done)
+        limit = fit.limit(done) if device.kind == "cpu" else None
+        jobs = jobs_of(planned.runnable, planned.suite, device.name, writer.images, limit)
+        watch = telemetry.Telemetry(watches, writer.folder, output.warn)
+        session = Session(
+            writer.logs,
+            here.id,
+            environment.code_label(code),
+            done,
+            watch,
+            devices=tuple(one.name for one in devices),
+            budget=allowed.budget(planned) if allowed else None,
+        )
+        with watch, display_of(jobs) as display:
+            left = execute(jobs, server, session, writer.append, display)
+        why = f"stopped after {allowed.said}" if allowed and left else ""
+        _close(writer, f"{why}: {left} of {len(jobs)} jobs left" if why else "")
+    return writer.folder
+
+
+def _writer(head: Run, out: Path, resume: str) -> RunWriter:
+    """A new run, or the one that goes on."""
+    from ditbench import store
+
+    if not resume:
+        return store.RunWriter.create(out, head)
+    earlier = store.read(store.find(out, resume))
+    check_same(earlier, head)
+    writer = store.RunWriter.resume(earlier.folder)
+    writer.stop("")
+    for problem in writer.run.problems:
+        output.warn(f"{problem}; what it held is measured again")
+    return writer
+
+
+def _close(writer: RunWriter, stopped: str) -> None:
+    """Say on disk how the run ended, and to a person where it did not come to its end."""
+    if not stopped:
+        writer.finish()
+        return
+    writer.stop(stopped)
+    print(f"ditbench: {stopped}; go on with --resume {writer.run.id}", file=sys.stderr)
+
+
+def _head(planned: Plan, here: object, code: object) -> Run:
+    """What run.json says."""
+    from ditbench import store
+
+    suite = planned.suite
+    return store.Run(
+        id="",
+        folder=Path(),
+        suite=suite.name,
+        suite_path=suite.path,
+        suite_text=suite.text,
+        command=shlex.join(["ditbench", *sys.argv[1:]]),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        finished=False,
+        environment=here,  # type: ignore[arg-type]  # imported where it is used
+        code=code,  # type: ignore[arg-type]  # likewise
+        planned=tuple(entry.cell for entry in planned.entries),
+        selected=planned.select,
+        records=(),
+        gate=dict(suite.gate),
+        claims=tuple(dataclasses.asdict(claim) for claim in suite.claims),
+        effort={
+            "timing": dataclasses.asdict(suite.timing),
+            "quality": dataclasses.asdict(suite.quality),
+            "metrics": list(suite.metrics),
+        },
+    )
+
+
+def check_same(earlier: Run, head: Run) -> None:
+    """A resumed run must go on as it began: cells, machine, effort and code."""
+    from ditbench import store
+
+    if {cell.key for cell in earlier.planned} != {cell.key for cell in head.planned}:
+        raise errors.UsageError(
+            f"--resume {earlier.id}: the suite plans other cells than that run did; "
+            "give the suite, -k and --set as they were, or start another run"
+        )
+    if differences := store.unlike(earlier, head):
+        raise errors.UsageError(
+            f"--resume {earlier.id}: that run did not measure like this: {'; '.join(differences)}; "
+            "go back to what it had, or start another run"
+        )
+
+
+def _write_refused(writer: RunWriter, planned: Plan, head: Run, done: tuple[Record, ...]) -> None:
+    from ditbench.records import Record, Stage
+
+    known = {record.key for record in done if record.stage is Stage.PLAN}
+    for entry in planned.refused:
+        if entry.cell.key not in known and entry.status:
+            writer.append(
+                Record(
+                    entry.cell,
+                    Stage.PLAN,
+                    entry.status,
+                    reason=entry.reason,
+                    started=head.started,
+                    environment=head.environment.id,
+                )
+            )

@@ -1,0 +1,88 @@
+"""From a command line to a plan: a fork server, the devices, the suite with what was set beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ditbench import errors
+
+if TYPE_CHECKING:
+    from ditbench.devices.device import Device
+    from ditbench.plan import Plan
+    from ditbench.run.server import Server
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the command line adds to a suite."""
+
+    suite: Path
+    select: str = ""
+    overrides: tuple[str, ...] = ()
+    quick: bool = False
+    gpu: str | None = None
+
+
+@contextmanager
+def session_of(choices: Choices) -> Iterator[tuple[Server, tuple[Device, ...]]]:
+    """A fork server, and the devices that were asked for; refused where the environment is not fit."""
+    from ditbench import environment
+    from ditbench.devices import device, nvml
+    from ditbench.run.server import Server
+
+    chosen = device.choose_all(choices.gpu, nvml.load(), os.environ)
+    here = environment.collect(chosen[0].kind, device.facts_of(chosen), os.environ)
+    if refusals := environment.refusals(here):
+        raise errors.UnfitError("; ".join(refusals))
+    with Server() as server:
+        yield server, chosen
+
+
+def plan_of(choices: Choices, server: Server, device: Device) -> Plan:
+    """The plan of a suite for a device. Raises UsageError and SuiteError where nothing would run."""
+    from ditbench import plan as planning
+    from ditbench.suite import parse
+
+    text = parse.read(choices.suite)
+    overrides = _overrides(choices.overrides)
+    told = [
+        text,
+        *(f"attention: [{value}\n]" for axis, value in overrides.items() if axis == "attention"),
+    ]
+    outside = [
+        name for part in told for name in parse.methods_from_outside(part, str(choices.suite))
+    ]
+    catalog = server.call("ditbench.measure.catalog:catalog", outside)
+    suite = parse.parse(text, str(choices.suite), catalog, overrides)
+    if choices.quick:
+        _check_quick(overrides)
+        suite = planning.quick(suite)
+    cells = planning.expand(suite)
+    inspections = server.call(
+        "ditbench.measure.catalog:inspect", cells, device.kind, device=device.name
+    )
+    return planning.assemble(suite, cells, inspections, choices.select)
+
+
+def _overrides(given: tuple[str, ...]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in given]
+    for axis, equals, _ in pairs:
+        if not equals:
+            raise errors.UsageError(f"--set {axis}: write --set axis=value or axis=v1,v2")
+    axes = [axis.strip() for axis, _, _ in pairs]
+    for axis in axes:
+        if axes.count(axis) > 1:
+            raise errors.UsageError(f"--set {axis} is given twice; write all values in one")
+    return {axis: values for axis, (_, _, values) in zip(axes, pairs, strict=True)}
+
+
+def _check_quick(overrides: Mapping[str, str]) -> None:
+    """`--quick` says how often; what says otherwise beside it would be lost in silence."""
+    lost = [axis for axis in overrides if axis.startswith("timing.") and axis != "timing.timeout_s"]
+    if lost:
+        raise errors.UsageError(f"--quick decides {lost[0]} itself: leave out one of the two")
