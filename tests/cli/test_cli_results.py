@@ -70,7 +70,7 @@ def night(tmp_path, ditbench, monkeypatch):
             made.append(written(tmp_path / "results"))
             return made[0].folder
 
-        monkeypatch.setattr(running, "_measure", measure)
+        monkeypatch.setattr(running, "measure", measure)
         code, _, told = ditbench("run", "suite.yaml", *arguments)
         return *made, code, told
 
