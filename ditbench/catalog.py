@@ -23,18 +23,37 @@ class Setting:
     least: float | None = None
     choices: tuple[str, ...] = ()
 
+    @property
+    def takes(self) -> str:
+        """Its values in words: "a whole number, at least 1"."""
+        if self.choices:
+            return " or ".join(self.choices)
+        least = "" if self.least is None else f", at least {self.least:g}"
+        return f"{_KINDS[self.kind]}{least}"
+
+
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "on or off", "str": "text"}
+
 
 @dataclass(frozen=True)
 class Method:
-    """An attention method as its page describes it."""
+    """An attention method as its page describes it.
+
+    needs: package and hardware anywhere; unavailable: what is missing on this machine. place: the class as
+    `module:Class`. page: all that its file says in words.
+    """
 
     name: str
-    settings: tuple[Setting, ...]
-    exact: bool
-    summary: str
-    paper: str
-    cost: str
+    settings: tuple[Setting, ...] = ()
+    exact: bool = False
+    summary: str = ""
+    paper: str = ""
+    formula: str = ""
+    cost: str = ""
+    needs: str = ""
     unavailable: tuple[str, ...] = ()
+    place: str = ""
+    page: str = ""
 
 
 @dataclass(frozen=True)

@@ -87,12 +87,15 @@ class AttentionMethod(ABC):
     name: as suites say it. exact: equals softmax up to rounding. kernels: for an exact method, the kinds of
     kernel of which one must be seen running ("flash", "efficient", "cudnn", "math"); empty
     means any.
-    paper, cost: one line each for people.
+    paper, formula, cost: one line each for people, in plain letters; the cost in multiply-adds a head.
+    needs: the package, with the command that installs it, and the hardware; empty where torch will do.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
+    formula: ClassVar[str]
     cost: ClassVar[str]
+    needs: ClassVar[str] = ""
     exact: ClassVar[bool] = False
 
     @property
@@ -162,7 +165,9 @@ def problems(plugin: object) -> list[str]:
     if not (inspect.isclass(plugin) and issubclass(plugin, AttentionMethod)):
         return ["is no subclass of ditbench.attention.base.AttentionMethod"]
     told = [
-        f"says no {word}" for word in ("name", "paper", "cost") if not getattr(plugin, word, "")
+        f"says no {word}"
+        for word in ("name", "paper", "formula", "cost")
+        if not getattr(plugin, word, "")
     ]
     if missing := sorted(plugin.__abstractmethods__):
         told.append(f"does not define {' and '.join(missing)}")

@@ -27,6 +27,9 @@ class Cosformer(AttentionMethod):
 
     name: ClassVar[str] = "cosformer"
     paper: ClassVar[str] = "Qin et al. 2022, arXiv 2202.08791"
+    formula: ClassVar[str] = (
+        "out_i = sum_j s_ij v_j / sum_j s_ij, s_ij = relu(q_i) relu(k_j) cos(pi (i - j) / 2N)"
+    )
     cost: ClassVar[str] = "4 N d^2 + 2 N d"
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

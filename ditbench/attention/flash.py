@@ -37,7 +37,11 @@ class Flash(AttentionMethod):
 
     name: ClassVar[str] = "flash"
     paper: ClassVar[str] = "Dao 2024, arXiv 2307.08691"
+    formula: ClassVar[str] = "out = softmax(q k^T / sqrt(d)) v"
     cost: ClassVar[str] = "2 N^2 d"
+    needs: ClassVar[str] = (
+        "flash-attn 2, 3 or 4 (pip install flash-attn --no-build-isolation); CUDA; half precision"
+    )
     exact: ClassVar[bool] = True
 
     release: str = setting("auto", choices=("auto", *_RELEASES))

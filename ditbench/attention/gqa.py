@@ -30,6 +30,9 @@ class Gqa(AttentionMethod):
 
     name: ClassVar[str] = "gqa"
     paper: ClassVar[str] = "Ainslie et al. 2023, arXiv 2305.13245"
+    formula: ClassVar[str] = (
+        "out_h = softmax(q_h K_g^T / sqrt(d)) V_g, g = floor(h kv_heads / heads)"
+    )
     cost: ClassVar[str] = "2 N^2 d"
 
     kv_heads: int = setting(1, least=1)

@@ -26,6 +26,7 @@ class Identity(AttentionMethod):
 
     name: ClassVar[str] = "identity"
     paper: ClassVar[str] = "none: the measured bound of methods that replace the core"
+    formula: ClassVar[str] = "out = v"
     cost: ClassVar[str] = "0"
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:  # noqa: ARG002 (that is the point)

@@ -31,6 +31,10 @@ class Int8Qk(AttentionMethod):
 
     name: ClassVar[str] = "int8-qk"
     paper: ClassVar[str] = "Zhang et al. 2024, arXiv 2410.02367"
+    formula: ClassVar[str] = (
+        "out = softmax(s_q s_k (q8 k8^T) / sqrt(d)) v, x8 = round(x / s_x) in -127..127, "
+        "s_x = max |x| / 127"
+    )
     cost: ClassVar[str] = "2 N^2 d, half of it in eight bits"
 
     scale_per: str = setting("token", choices=("token", "head"))

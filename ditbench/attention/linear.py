@@ -27,6 +27,7 @@ class Linear(AttentionMethod):
 
     name: ClassVar[str] = "linear"
     paper: ClassVar[str] = "Katharopoulos et al. 2020, arXiv 2006.16236"
+    formula: ClassVar[str] = "out = phi(q) (phi(k)^T v) / (phi(q) sum phi(k)), phi(x) = 1 + elu(x)"
     cost: ClassVar[str] = "2 N d^2 + N d"
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

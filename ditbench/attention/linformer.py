@@ -29,6 +29,9 @@ class Linformer(AttentionMethod):
 
     name: ClassVar[str] = "linformer"
     paper: ClassVar[str] = "Wang et al. 2020, arXiv 2006.04768"
+    formula: ClassVar[str] = (
+        "out = softmax(q (R k)^T / sqrt(d)) (R v), R: r x N, independent N(0, 1 / r)"
+    )
     cost: ClassVar[str] = "4 r N d"
 
     rank: int = setting(32, least=1)

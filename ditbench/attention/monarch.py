@@ -1,7 +1,7 @@
 """MonarchAttention (Yaras et al., 2025, arXiv 2505.18698): softmax, restricted to Monarch matrices.
 
     softmax(S) = argmax of f(A) = <A, S> + H(A) over row-stochastic A,  S = q k^T / sqrt(d),  H the entropy
-    A[(l, j), (k, i)] = L[j, k, l] R[k, j, i],  sum_k L = 1,  sum_i R = 1
+    out = A v,  A[(l, j), (k, i)] = L[j, k, l] R[k, j, i],  sum_k L = 1,  sum_i R = 1
     cost (T-1) 2 N' d (b + M) + N' d (3 b + 2 M)
 
 Token (l, j) is number j of block l; there are M = ceil(N / b) blocks of b tokens, N' = M b. f is maximised by
@@ -35,6 +35,9 @@ class Monarch(AttentionMethod):
 
     name: ClassVar[str] = "monarch"
     paper: ClassVar[str] = "Yaras et al. 2025, arXiv 2505.18698"
+    formula: ClassVar[str] = (
+        "out = A v, A[(l, j), (k, i)] = L[j, k, l] R[k, j, i], sum_k L = 1, sum_i R = 1"
+    )
     cost: ClassVar[str] = "(T-1) 2 N' d (b + M) + N' d (3 b + 2 M), N' = M b"
 
     block_size: int = setting(16, least=1)

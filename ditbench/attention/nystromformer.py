@@ -33,6 +33,10 @@ class Nystromformer(AttentionMethod):
 
     name: ClassVar[str] = "nystromformer"
     paper: ClassVar[str] = "Xiong et al. 2021, arXiv 2102.03902"
+    formula: ClassVar[str] = (
+        "out = F Z (B v), F = softmax(q k~^T), A = softmax(q~ k~^T), "
+        "B = softmax(q~ k^T), Z ~ pinv(A)"
+    )
     cost: ClassVar[str] = "4 N m d + 2 m^2 d + 4 m^3 an iteration"
 
     rank: int = setting(32, least=1)

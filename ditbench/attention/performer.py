@@ -30,6 +30,9 @@ class Performer(AttentionMethod):
 
     name: ClassVar[str] = "performer"
     paper: ClassVar[str] = "Choromanski et al. 2021, arXiv 2009.14794"
+    formula: ClassVar[str] = (
+        "out = phi(q) (phi(k)^T v) / (phi(q) sum phi(k)), phi(x) = exp(w x - |x|^2 / 2) / sqrt(m)"
+    )
     cost: ClassVar[str] = "4 N m d + N m"
 
     features: int = setting(32, least=1)

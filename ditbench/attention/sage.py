@@ -27,7 +27,11 @@ class Sage(AttentionMethod):
 
     name: ClassVar[str] = "sage"
     paper: ClassVar[str] = "Zhang et al. 2024, arXiv 2410.02367"
+    formula: ClassVar[str] = "out = softmax(s_q s_k (q8 k8^T) / sqrt(d)) v"
     cost: ClassVar[str] = "2 N^2 d, in eight bits and fewer"
+    needs: ClassVar[str] = (
+        "sageattention (pip install sageattention --no-build-isolation); CUDA; half precision"
+    )
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """One call. Raises ImportError without the package."""

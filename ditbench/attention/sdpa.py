@@ -71,6 +71,7 @@ class Sdpa(AttentionMethod):
 
     name: ClassVar[str] = "sdpa"
     paper: ClassVar[str] = "Dao et al. 2022, arXiv 2205.14135"
+    formula: ClassVar[str] = "out = softmax(q k^T / sqrt(d)) v"
     cost: ClassVar[str] = "2 N^2 d"
     exact: ClassVar[bool] = True
 

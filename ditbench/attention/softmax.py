@@ -24,6 +24,7 @@ class Softmax(AttentionMethod):
 
     name: ClassVar[str] = "softmax"
     paper: ClassVar[str] = "Vaswani et al. 2017, arXiv 1706.03762"
+    formula: ClassVar[str] = "out = softmax(q k^T / sqrt(d)) v"
     cost: ClassVar[str] = "2 N^2 d"
     exact: ClassVar[bool] = True
 

@@ -29,6 +29,9 @@ class TokenMerge(AttentionMethod):
 
     name: ClassVar[str] = "token-merge"
     paper: ClassVar[str] = "Bolya et al. 2023, arXiv 2210.09461"
+    formula: ClassVar[str] = (
+        "out = softmax(q k'^T / sqrt(d) + log n) v', k', v' means and n sizes of the N - r groups"
+    )
     cost: ClassVar[str] = "N^2 d / 4 + 2 N (N - r) d, r = ratio N"
 
     ratio: float = setting(0.25, least=0.0)

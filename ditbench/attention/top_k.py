@@ -26,6 +26,10 @@ class TopK(AttentionMethod):
 
     name: ClassVar[str] = "top-k"
     paper: ClassVar[str] = "Gupta et al. 2021, arXiv 2106.06899"
+    formula: ClassVar[str] = (
+        "out = softmax(top(q k^T / sqrt(d))) v, top keeps n = max(1, "
+        "round(keep N)) scores of each row"
+    )
     cost: ClassVar[str] = "2 N^2 d"
 
     keep: float = setting(0.25, least=0.0)

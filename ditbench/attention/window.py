@@ -36,6 +36,10 @@ class Window(AttentionMethod):
 
     name: ClassVar[str] = "window"
     paper: ClassVar[str] = "Hassani et al. 2023, arXiv 2204.07143"
+    formula: ClassVar[str] = (
+        "out_p = softmax(q_p K_W^T / sqrt(d)) V_W, "
+        "W = the size x size tokens nearest to p on the grid"
+    )
     cost: ClassVar[str] = "2 N size^2 d"
 
     size: int = setting(5, least=1)

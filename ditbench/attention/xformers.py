@@ -25,7 +25,9 @@ class Xformers(AttentionMethod):
 
     name: ClassVar[str] = "xformers"
     paper: ClassVar[str] = "Rabe and Staats 2021, arXiv 2112.05682"
+    formula: ClassVar[str] = "out = softmax(q k^T / sqrt(d)) v"
     cost: ClassVar[str] = "2 N^2 d"
+    needs: ClassVar[str] = "xformers (pip install ditbench[xformers])"
     exact: ClassVar[bool] = True
 
     @property

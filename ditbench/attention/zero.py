@@ -44,6 +44,7 @@ class Zero(AttentionMethod):
 
     name: ClassVar[str] = "zero"
     paper: ClassVar[str] = "none: the measured bound of methods that may skip the projections too"
+    formula: ClassVar[str] = "out = 0"
     cost: ClassVar[str] = "0, and the projections of q, k, v are skipped"
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:  # noqa: ARG002 (that is the point)

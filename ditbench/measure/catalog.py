@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 from collections.abc import Iterable
+from inspect import cleandoc
 
 import torch
 
@@ -24,10 +26,7 @@ from ditbench.registry import settings_of
 def catalog(outside: Iterable[str] = ()) -> Catalog:
     """Everything registered, and the methods of other packages that a suite names as `module:Class`."""
     methods = METHODS.discover() | {name: METHODS.get(name) for name in outside}
-    broken = {
-        name: Method(name, (), exact=False, summary="", paper="", cost="", unavailable=(reason,))
-        for name, reason in METHODS.broken.items()
-    }
+    broken = {name: Method(name, unavailable=(reason,)) for name, reason in METHODS.broken.items()}
     models = {name: _model(name, preset) for name, preset in presets().items()}
     models["dit"] = dataclasses.replace(
         _model("dit", Preset(DiT(), "any architecture: every setting may be given")),
@@ -109,8 +108,12 @@ def _method(name: str, plugin: type[AttentionMethod]) -> Method:
         exact=plugin.exact,
         summary=(plugin.__doc__ or "").strip().splitlines()[0],
         paper=plugin.paper,
+        formula=plugin.formula,
         cost=plugin.cost,
+        needs=plugin.needs,
         unavailable=tuple(plugin.unavailable()),
+        place=f"{plugin.__module__}:{plugin.__qualname__}",
+        page=cleandoc(sys.modules[plugin.__module__].__doc__ or ""),
     )
 
 

@@ -301,7 +301,8 @@ def test_the_page_says_paper_formula_cost_and_what_it_is_not(plugin):
     assert any(line.startswith("    ") and "=" in line for line in page.splitlines())
     assert "cost" in page
     assert "confused" in page
-    assert all((plugin.name, plugin.paper, plugin.cost, plugin.__doc__))
+    assert all((plugin.name, plugin.paper, plugin.formula, plugin.cost, plugin.__doc__))
+    assert plugin.formula in " ".join(page.split())
 
 
 @every_plugin

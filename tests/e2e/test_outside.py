@@ -63,7 +63,7 @@ MODULES = {
 }  # fmt: skip
 REASONS = {
     "keyless": "attend(q, kv) must be attend(q, k, v)",
-    "paperless": "says no paper; does not define macs; is no frozen dataclass",
+    "paperless": "says no paper; says no formula; does not define macs; is no frozen dataclass",
     "stranger": "is no subclass of ditbench.attention.base.AttentionMethod",
     "broken": "ModuleNotFoundError: No module named 'nothing_of_that_name'",
 }

@@ -6,7 +6,7 @@ from ditbench.catalog import Catalog, Method, Model, Setting
 
 
 def _method(name, *settings, exact=False):
-    return Method(name, settings, exact, summary="", paper="", cost="")
+    return Method(name, settings, exact)
 
 
 _DIT = (
