@@ -27,7 +27,8 @@ class Setting:
     def takes(self) -> str:
         """Its values in words: "a whole number, at least 1"."""
         if self.choices:
-            return " or ".join(self.choices)
+            *most, last = self.choices
+            return f"{', '.join(most)} or {last}" if most else last
         least = "" if self.least is None else f", at least {self.least:g}"
         return f"{_KINDS[self.kind]}{least}"
 

@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: verbs.md and suite-language.md.
+"""Writes the pages that are made from the code: methods.md, suite-language.md and verbs.md.
 
     python docs/pages.py
 
@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from ditbench.catalog import Catalog
+from ditbench.catalog import Catalog, Method, Setting
 from ditbench.cli import app
 from ditbench.cli.tree import PANELS, tree
 from ditbench.metrics import METRICS
@@ -43,6 +43,16 @@ with its file, line and column, all mistakes at once.
 
 `--set axis=v1,v2` on the command line replaces an axis or a key of `sampling`, `timing` or `quality`
 (`--set timing.repeats=5`).
+"""
+_METHODS = """\
+# Methods
+
+<!-- made by docs/pages.py: edit the files in ditbench/attention instead -->
+
+Every attention method that comes with ditbench. An exact one gives what softmax gives, up to rounding, and
+is held to it. Costs are multiply-adds a head, of matrix products only: N tokens, head_dim d.
+`ditbench methods` lists the same with what is missing on a machine, those of other packages too; to add
+one, see [Add a method](add-a-method.md).
 """
 _VERBS = """\
 # Verbs
@@ -143,6 +153,31 @@ def _metrics() -> Iterator[str]:
     yield from _table(("metric", "unit", "better", "meaning"), rows)
 
 
+def methods() -> str:
+    """The page about the methods: one table, then each with its settings and the words of its file."""
+    from ditbench.measure.catalog import catalog  # noqa: PLC0415 (torch, for this page only)
+
+    found = catalog().methods.values()
+    ours = [method for method in found if method.place.startswith("ditbench.")]
+    rows = (
+        (f"[`{one.name}`](#{one.name})", _exact(one), one.cost, one.paper, one.needs)
+        for one in ours
+    )
+    parts = [_METHODS, *_table(("method", "", "cost", "paper", "needs"), rows)]
+    for one in ours:
+        parts += [f"\n## {one.name}\n", f"{one.page}\n", *_settings(one.settings)]
+    return "\n".join(parts) + "\n"
+
+
+def _exact(method: Method) -> str:
+    return "exact" if method.exact else ""
+
+
+def _settings(settings: Sequence[Setting]) -> Iterator[str]:
+    rows = ((f"`{one.name}`", one.takes, f"`{written(one.default)}`") for one in settings)
+    yield from _table(("setting", "takes", "without it"), rows) if settings else ("No settings.",)
+
+
 def verbs() -> str:
     """The page about the verbs: one table, then each with its options."""
     root = tree(app)
@@ -197,7 +232,7 @@ def on_config(config: Any) -> Any:  # noqa: ANN401 (MkDocs is not there when thi
     return config
 
 
-PAGES = {"suite-language.md": language, "verbs.md": verbs}
+PAGES = {"methods.md": methods, "suite-language.md": language, "verbs.md": verbs}
 
 
 if __name__ == "__main__":

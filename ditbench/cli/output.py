@@ -62,9 +62,45 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]]) -> 
     screen.print(shown)
 
 
+def cards(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table with too much in it for a terminal's width: there each row is a card of its own."""
+    if not Console().is_terminal:
+        table(title, columns, rows)
+        return
+    print(title)
+    for row in rows:
+        print()
+        card([(column, text) for column, text in zip(columns, row, strict=True) if text])
+
+
+def card(lines: Sequence[tuple[str, str]]) -> None:
+    """Words and what each stands for, the first of them in bold; folded to a terminal's width."""
+    screen = Console(highlight=False)
+    lines = [(word, errors.one_line(text)) for word, text in lines]
+    if not screen.is_terminal:
+        _print_aligned("", lines)
+        return
+    shown = Table.grid(padding=(0, 2))
+    shown.add_column(no_wrap=True)
+    shown.add_column(overflow="fold")
+    for number, (word, text) in enumerate(lines):
+        shown.add_row(word, Text(text, style="" if number else "bold"))
+    screen.print(shown)
+
+
+def prose(text: str) -> None:
+    """Paragraphs, folded to a terminal's width; an indented one is a formula and keeps its lines."""
+    screen = Console(highlight=False)
+    for paragraph in text.split("\n\n") if text else ():
+        lines = [paragraph] if paragraph.startswith(" ") else [" ".join(paragraph.split())]
+        print()
+        screen.print(Text("\n".join(lines)), soft_wrap=not screen.is_terminal)
+
+
 def _print_aligned(title: str, lines: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    print(title)
+    if title:
+        print(title)
     for line in lines:
         told = (text.ljust(wide) for text, wide in zip(line, widths, strict=True))
         print("  ".join(told).rstrip())

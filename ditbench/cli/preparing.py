@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ditbench import errors
 
 if TYPE_CHECKING:
+    from ditbench.catalog import Catalog
     from ditbench.devices.device import Device
     from ditbench.plan import Plan
     from ditbench.run.server import Server
@@ -43,6 +44,23 @@ def session_of(choices: Choices) -> Iterator[tuple[Server, tuple[Device, ...]]]:
         yield server, chosen
 
 
+def catalog(methods: Iterable[str] = ()) -> Catalog:
+    """What a suite may name, asked of a process that imports torch.
+
+    methods: names of which those from outside, `module:Class`, are looked up too.
+    """
+    from ditbench.run.server import Server
+
+    with Server() as server:
+        return _catalog(server, methods)
+
+
+def _catalog(server: Server, methods: Iterable[str]) -> Catalog:
+    outside = [name for name in methods if ":" in name]
+    found: Catalog = server.call("ditbench.measure.catalog:catalog", outside)
+    return found
+
+
 def plan_of(choices: Choices, server: Server, device: Device) -> Plan:
     """The plan of a suite for a device. Raises UsageError and SuiteError where nothing would run."""
     from ditbench import plan as planning
@@ -57,8 +75,7 @@ def plan_of(choices: Choices, server: Server, device: Device) -> Plan:
     outside = [
         name for part in told for name in parse.methods_from_outside(part, str(choices.suite))
     ]
-    catalog = server.call("ditbench.measure.catalog:catalog", outside)
-    suite = parse.parse(text, str(choices.suite), catalog, overrides)
+    suite = parse.parse(text, str(choices.suite), _catalog(server, outside), overrides)
     if choices.quick:
         _check_quick(overrides)
         suite = planning.quick(suite)

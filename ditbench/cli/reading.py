@@ -1,20 +1,17 @@
-"""The verbs that read: compare, report, baseline, show, list, methods, models. None imports torch."""
+"""The verbs that read: compare, report, baseline, show, list, models. None imports torch."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ditbench import errors
-from ditbench.cli import completion, output
+from ditbench.cli import completion, output, preparing
 from ditbench.cli.concluding import asked_or_kept, conclude, either
 from ditbench.cli.options import BASELINES, RESULTS, Baselines, Json, Out, RunName
-
-if TYPE_CHECKING:
-    from ditbench.catalog import Catalog
 
 _baseline = typer.Typer(
     help="Accepted records of a run, kept in a file for git.", no_args_is_help=True
@@ -28,7 +25,6 @@ def add_to(app: typer.Typer) -> None:
     app.command("show")(show)
     app.command("claims")(claims)
     app.command("list")(list_)
-    app.command("methods")(methods)
     app.command("models")(models)
     app.add_typer(_baseline, name="baseline")
 
@@ -127,39 +123,9 @@ def list_(out: Out = RESULTS, json: Json = False) -> int:
     return output.show_entries(str(out), store.entries_to_json(store.runs(out)), json=json)
 
 
-def methods(json: Json = False) -> int:
-    """List the attention methods: settings, cost, paper, and what is missing to run them here."""
-    found = _catalog().methods.values()
-    if json:
-        return output.as_json([dataclasses.asdict(method) for method in found])
-    output.table(
-        "attention methods",
-        [
-            "name",
-            "settings",
-            "exact",
-            "cost (multiply-adds a head)",
-            "paper",
-            "not available here because",
-        ],
-        (
-            [
-                method.name,
-                ", ".join(f"{s.name}={s.default}" for s in method.settings),
-                "yes" if method.exact else "no",
-                method.cost,
-                method.paper,
-                "; ".join(method.unavailable),
-            ]
-            for method in found
-        ),
-    )
-    return errors.OK
-
-
 def models(json: Json = False) -> int:
     """List the models a suite may name."""
-    found = _catalog().models.values()
+    found = preparing.catalog().models.values()
     if json:
         return output.as_json([dataclasses.asdict(model) for model in found])
     output.table(
@@ -231,12 +197,3 @@ def baseline_show(
         return output.as_json(summary.rows_to_json(summed))
     output.show_figures(found, summed)
     return errors.OK
-
-
-def _catalog() -> Catalog:
-    """Asked of a process that imports torch; this one does not."""
-    from ditbench.run.server import Server
-
-    with Server() as server:
-        found: Catalog = server.call("ditbench.measure.catalog:catalog")
-    return found

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ditbench import errors
-from ditbench.cli import completion
+from ditbench.cli import completion, preparing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from ditbench.catalog import Catalog
 
 SCHEMA_FILE = "ditbench.schema.json"
 
@@ -54,7 +52,7 @@ def init(
     _check_free(file)
     # softmax is what all others are judged against.
     methods = list(dict.fromkeys(["softmax", *(one.strip() for one in attention.split(","))]))
-    catalog = _catalog(methods)
+    catalog = preparing.catalog(methods)
     _check("--attention", methods, catalog.methods)
     _check("--model", [model], catalog.models)
     text = template(catalog, model, methods, file.stem, SCHEMA_FILE if with_schema else "")
@@ -69,7 +67,7 @@ def schema() -> int:
     """Print the JSON schema of suites, for editors: all keys, methods, models and metrics."""
     from ditbench.suite.schema import schema as made
 
-    print(_json(made(_catalog())), end="")
+    print(_json(made(preparing.catalog())), end="")
     return errors.OK
 
 
@@ -108,13 +106,3 @@ def _told(file: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise errors.UsageError(f"{file}: cannot be written: {error.strerror}") from error
-
-
-def _catalog(methods: Iterable[str] = ()) -> Catalog:
-    """Asked of a process that imports torch; this one does not. methods: those from outside count."""
-    from ditbench.run.server import Server
-
-    outside = [name for name in methods if ":" in name]
-    with Server() as server:
-        found: Catalog = server.call("ditbench.measure.catalog:catalog", outside)
-    return found

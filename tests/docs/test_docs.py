@@ -173,11 +173,11 @@ def test_the_method_on_the_page_is_a_method():
     from ditbench.attention.base import Shape
     from ditbench.registry import settings_of
 
-    blocks = FENCE.findall((DOCS / "adding-a-method.md").read_text())
+    blocks = FENCE.findall((DOCS / "add-a-method.md").read_text())
     (code,) = [text for language, text in blocks if language == "python"]
     module = ModuleType("pooled")
     sys.modules["pooled"] = module  # dataclasses look their module up
-    exec(compile(code, "adding-a-method.md", "exec"), module.__dict__)  # noqa: S102 (our own page)
+    exec(compile(code, "add-a-method.md", "exec"), module.__dict__)  # noqa: S102 (our own page)
     method = module.Pooled(group=2)
     q, k, v = torch.randn(3, 2, 4, 8, 16).unbind()
     with FlopCounterMode(display=False) as counter:
