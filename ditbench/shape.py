@@ -174,6 +174,7 @@ FACTS = {
     "exact": FLAG,
     "kernels": TEXTS,
     "uncounted": TEXTS,
+    "own_formulas": TEXTS,
     "parameters": COUNT,
     "numeric_error": NUMBER,
     "numeric_tolerance": Kind("a number above 0", lambda value: _finite(value) and value > 0),

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 from ditbench.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import torch
 
@@ -89,6 +89,8 @@ class AttentionMethod(ABC):
     means any.
     paper, formula, cost: one line each for people, in plain letters; the cost in multiply-adds a head.
     needs: the package, with the command that installs it, and the hardware; empty where torch will do.
+    operator_macs: for operators that torch's counter does not know, each by its name ("aten._int_mm"): the
+    multiply-adds of one call from its arguments, a shape in the place of each tensor.
     """
 
     name: ClassVar[str]
@@ -97,6 +99,7 @@ class AttentionMethod(ABC):
     cost: ClassVar[str]
     needs: ClassVar[str] = ""
     exact: ClassVar[bool] = False
+    operator_macs: ClassVar[Mapping[str, Callable[..., int]]] = {}
 
     @property
     def kernels(self) -> frozenset[str]:

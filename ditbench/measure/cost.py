@@ -1,14 +1,15 @@
 """Multiply-adds of one forward, exactly: the model on `meta` with an opaque core, the core by its formula.
 
 torch's FlopCounterMode counts two operations per multiply-add and gives fused and custom attention zero on
-some devices, so the core is never left to it: the method declares, a count on `meta` checks.
+some devices, so the core is never left to it: the method declares, a count on `meta` checks. Operators that
+the counter does not know are counted by the method's own formula for them, if it has one, and told as such.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,7 @@ class Cost:
     embedders: what diffusers spends on embedders beyond the one that the paper's network has.
     counted_core: what the counter found in one site's core on `meta`, None where the core cannot run there;
     declared_core: what the method declares for it. uncounted: heavy operators without a formula.
+    own_formulas: operators of the core that the method itself has a formula for.
     """
 
     total: float
@@ -45,6 +47,7 @@ class Cost:
     counted_core: float | None
     declared_core: float
     uncounted: tuple[str, ...]
+    own_formulas: tuple[str, ...] = ()
 
     @property
     def disagreement(self) -> float:
@@ -66,7 +69,7 @@ def cost(cell: Cell) -> Cost:
     denoiser = _on_meta(cell.model)
     shape = denoiser.shape(cell.rows)
     core = core_macs(cell, method, shape)
-    counted, uncounted = _count_core(method, shape)
+    counted, uncounted, own_formulas = _count_core(method, shape)
     try:
         around = _around(cell)
     except _NO_KERNEL:
@@ -82,6 +85,7 @@ def cost(cell: Cell) -> Cost:
         counted_core=counted,
         declared_core=float(method.macs(shape)),
         uncounted=uncounted,
+        own_formulas=own_formulas,
     )
 
 
@@ -133,7 +137,8 @@ def _around(cell: Cell) -> float:
 
     plugin = type(plain)
     free = type(plugin.__name__, (plugin,), {"attend": attend})(**dict(cell.attention.settings))
-    counted = _count_around(cell.model, cell.rows, placed(free, make(Choice("sdpa")), cell.blocks))
+    layers = placed(free, make(Choice("sdpa")), cell.blocks)
+    counted = _count_around(cell.model, cell.rows, layers, plain.operator_macs)
     return counted - (0 if calls else len(cell.blocks) * plain.macs(shape))
 
 
@@ -158,7 +163,12 @@ def _failure(error: Exception) -> GateError:
     return GateError(f"raises {type(error).__name__} on tensors without data: {told}")
 
 
-def _count_around(model: Choice, rows: int, layer_of: Callable[[Site], Layer]) -> float:
+def _count_around(
+    model: Choice,
+    rows: int,
+    layer_of: Callable[[Site], Layer],
+    own: Mapping[str, Callable[..., int]] | None = None,
+) -> float:
     denoiser = _on_meta(model)
     opaque = CoreLayer(make(Choice("identity")))
 
@@ -171,7 +181,7 @@ def _count_around(model: Choice, rows: int, layer_of: Callable[[Site], Layer]) -
     ids = torch.zeros(rows, dtype=torch.long, device="meta")
     denoiser.install(open_at)
     try:
-        return _count(lambda: denoiser(latents, ids, ids))
+        return _count(lambda: denoiser(latents, ids, ids), own)
     finally:
         denoiser.uninstall()
 
@@ -184,35 +194,64 @@ def _repeated_embedders(denoiser: Denoiser, rows: int) -> float:
     return denoiser.spec.depth * one
 
 
-def _count_core(method: AttentionMethod, shape: Shape) -> tuple[float | None, tuple[str, ...]]:
+def _count_core(
+    method: AttentionMethod, shape: Shape
+) -> tuple[float | None, tuple[str, ...], tuple[str, ...]]:
+    """Multiply-adds of one core, operators that went uncounted, operators that its own formulas counted."""
     q, k, v = (
         torch.empty(shape.batch, shape.heads, shape.tokens, shape.head_dim, device="meta")
         for _ in range(3)
     )
-    operators: set[str] = set()
+    own = method.operator_macs
     try:
-        with _watching(operators):
-            counted = _count(lambda: method.attend(q, k, v))
+        # First only watched: a package may make its operators when it is first used.
+        with torch.no_grad(), _Watch() as watch:
+            method.attend(q, k, v)
+        counted = _count(lambda: method.attend(q, k, v), own)
     except _NO_KERNEL:
-        return None, ("core not countable on meta",)
+        return None, ("core not countable on meta",), ()
     except Exception as error:  # a method may raise anything: it fails its gate in one line
         raise _failure(error) from error
-    return counted, tuple(sorted(operators))
+    return counted, tuple(sorted(watch.unknown - own.keys())), tuple(sorted(watch.run & own.keys()))
 
 
-def _count(work: Callable[[], object]) -> float:
-    """Multiply-adds of what `work` runs. A product with the counter's two operations each."""
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+def _count(
+    work: Callable[[], object], own: Mapping[str, Callable[..., int]] | None = None
+) -> float:
+    """Multiply-adds of what `work` runs. A product with the counter's two operations each.
+
+    own: formulas of a method for operators, by their names.
+    """
+    mapping = _as_the_counter_wants(own or {})
+    with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         work()
     return float(counter.get_total_flops()) / 2
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it so
-    """Notes operators that multiply matrices and have no formula."""
+def _as_the_counter_wants(own: Mapping[str, Callable[..., int]]) -> dict[Any, Callable[..., int]]:
+    """Two operations a multiply-add, by torch's operators; those of an absent package are left out."""
+    mapping: dict[Any, Callable[..., int]] = {}
+    for name, macs in own.items():
+        space, _, operator = name.partition(".")
+        with contextlib.suppress(AttributeError):
+            mapping[getattr(getattr(torch.ops, space), operator)] = _twice(macs)
+    return mapping
 
-    def __init__(self, found: set[str]) -> None:
+
+def _twice(macs: Callable[..., int]) -> Callable[..., int]:
+    def flops(*args: object, out_shape: object, **settings: object) -> int:  # noqa: ARG001 (torch gives it)
+        return 2 * macs(*args, **settings)
+
+    return flops
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it so
+    """Notes the operators that run, and those that multiply matrices and have no formula of torch's."""
+
+    def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._found = found
+        self.run: set[str] = set()
+        self.unknown: set[str] = set()
 
     def __torch_dispatch__(
         self,
@@ -224,12 +263,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
         packet = func.overloadpacket
         name = str(packet)
         ours = name.startswith(("aten.", "prims."))
+        self.run.add(name)
         if packet not in flop_registry and (not ours or any(word in name for word in _HEAVY)):
-            self._found.add(name)
+            self.unknown.add(name)
         return func(*args, **(kwargs or {}))
-
-
-@contextlib.contextmanager
-def _watching(found: set[str]) -> Iterator[None]:
-    with _Watch(found):
-        yield

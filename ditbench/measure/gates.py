@@ -75,6 +75,7 @@ def _check(
         "parameters": price.parameters,
         "counted_core_macs": price.counted_core,
         "uncounted": list(price.uncounted),
+        "own_formulas": list(price.own_formulas),
     }
     check_cost(price)
     say("gates")

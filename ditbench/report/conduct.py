@@ -186,7 +186,13 @@ def _gates(records: list[Record], summary: Summary) -> str:
             f" The exact method that came nearest to its tolerance lies {error:.2g} from "
             f"softmax in float64, where {worst['numeric_tolerance']:.2g} is allowed."
         )
-    return said + " The numbers of every cell are below."
+    return f"{said}{_own_formulas(records)} The numbers of every cell are below."
+
+
+def _own_formulas(records: list[Record]) -> str:
+    """Operators whose multiply-adds no counter knows but the methods that use them."""
+    told = sorted({str(name) for one in records for name in one.facts.get("own_formulas", ())})
+    return f" Counted by a method's own formula: {', '.join(told)}." if told else ""
 
 
 def _over(facts: Mapping[str, Any]) -> float:

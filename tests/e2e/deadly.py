@@ -17,6 +17,7 @@ class Deadly(AttentionMethod):
     """Priced as softmax; `die` is called first."""
 
     paper: ClassVar[str] = "none"
+    formula: ClassVar[str] = "softmax(q k^T / sqrt(d)) v"
     cost: ClassVar[str] = "2 N^2 d"
 
     def die(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 import torch
@@ -15,6 +16,7 @@ class Faulty(AttentionMethod):
 
     name: ClassVar[str] = "faulty"
     paper: ClassVar[str] = "none"
+    formula: ClassVar[str] = "softmax(q k^T / sqrt(d)) v"
     cost: ClassVar[str] = "2 N^2 d"
     exact: ClassVar[bool] = True
 
@@ -246,6 +248,20 @@ class CustomOperator(Faulty):
 
     def attend(self, q, k, v):
         return fused(q, k, v)
+
+
+@dataclass(frozen=True)
+class CountsItsOperator(CustomOperator):
+    """The same, and it says what the operator costs."""
+
+    operator_macs: ClassVar = {"faulty.fused": lambda q, k, _v: 2 * prod(q) * k[-2]}
+
+
+@dataclass(frozen=True)
+class CountsHalfItsOperator(CustomOperator):
+    """Says half of what it declares."""
+
+    operator_macs: ClassVar = {"faulty.fused": lambda q, k, _v: prod(q) * k[-2]}
 
 
 @dataclass(frozen=True)

@@ -187,6 +187,20 @@ def test_mistake_05_an_operator_without_a_formula_is_listed_and_not_refused(tmp_
     found = run(cell("faulty:CustomOperator"), tmp_path)
     assert (found.status, found.reason) == (Status.OK, "")
     assert found.facts["uncounted"] == ["faulty.fused"]
+    assert found.facts["own_formulas"] == []
+
+
+def test_mistake_05_an_operator_is_counted_by_its_methods_own_formula_and_told_as_such(tmp_path):
+    found = run(cell("faulty:CountsItsOperator"), tmp_path)
+    assert (found.status, found.reason) == (Status.OK, "")
+    assert (found.facts["uncounted"], found.facts["own_formulas"]) == ([], ["faulty.fused"])
+    assert found.facts["counted_core_macs"] == 2 * 2 * 2 * 16**2 * 16
+
+
+def test_mistake_05_a_formula_of_an_operator_is_held_to_what_the_method_declares(tmp_path):
+    found = run(cell("faulty:CountsHalfItsOperator"), tmp_path)
+    assert found.status is Status.FAILED_GATE
+    assert found.reason == "declares 3.277e+04 multiply-adds a site, 1.638e+04 counted"
 
 
 def test_compiled_by_name_only_is_refused(tmp_path, monkeypatch):
