@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ def plan_of(choices: Choices, server: Server, device: Device) -> Plan:
     from ditbench.suite import parse
 
     text = parse.read(choices.suite)
+    _find_beside(choices.suite)
     overrides = _overrides(choices.overrides)
     told = [
         text,
@@ -84,6 +86,16 @@ def plan_of(choices: Choices, server: Server, device: Device) -> Plan:
         "ditbench.measure.catalog:inspect", cells, device.kind, device=device.name
     )
     return planning.assemble(suite, cells, inspections, choices.select)
+
+
+def _find_beside(suite: Path) -> None:
+    """Let `module:Class` name a file in the suite's own folder too, after all that is installed.
+
+    Every child takes this process's path over when it is forked.
+    """
+    folder = str(suite.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
 
 
 def _overrides(given: tuple[str, ...]) -> dict[str, str]:

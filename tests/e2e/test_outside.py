@@ -127,7 +127,10 @@ def test_a_suite_that_names_a_broken_one_is_told_in_one_line(shell, installed, n
 
 
 def test_what_only_shows_when_it_runs_is_refused_by_a_gate(shell, installed):
-    ended = shell("run", shell.suite(SUITE.replace("METHODS", "good, cheap, half")), **installed)
+    (shell.folder / "seeds").mkdir()
+    (shell.folder / "seeds" / "beside.py").write_text(GOOD)  # a file in the suite's own folder
+    text = SUITE.replace("METHODS", "good, cheap, half, 'beside:Good'")
+    ended = shell("run", shell.suite(text, "seeds/suite.yaml"), **installed)
     assert ended.code == 3, ended.err
     lines = (shell.run_folder() / "records.jsonl").read_text().splitlines()
     gates = {
@@ -135,6 +138,10 @@ def test_what_only_shows_when_it_runs_is_refused_by_a_gate(shell, installed):
         for record in map(json.loads, lines)
         if record["stage"] == "gate"
     }
-    assert {name for name, (status, _) in gates.items() if status == "ok"} == {"softmax", "good"}
+    assert {name for name, (status, _) in gates.items() if status == "ok"} == {
+        "softmax",
+        "good",
+        "beside:Good",
+    }
     assert "float16" in gates["half"][1]
     assert "declares 0" in gates["cheap"][1] or "0 multiply-adds" in gates["cheap"][1]
