@@ -47,6 +47,13 @@ _TABLE = (
     Metric("macs", "MAC", "none", Stage.GATE, "multiply-adds of one step, guidance rows included"),
     Metric("core_macs", "MAC", "none", Stage.GATE, "of which the attention core, over all blocks"),
     Metric(
+        "projection_macs",
+        "MAC",
+        "none",
+        Stage.GATE,
+        "of a step: the projections around the cores in the model's attention modules, skipped or not",
+    ),
+    Metric(
         "macs_shared_embedder",
         "MAC",
         "none",

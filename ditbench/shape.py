@@ -172,6 +172,9 @@ _TELEMETRY = Kind(
 # Facts that somebody computes with; whatever else a record tells is only shown.
 FACTS = {
     "exact": FLAG,
+    "core_only": FLAG,
+    "own_numbers": COUNT,
+    "knob_digest": LINE,
     "kernels": TEXTS,
     "uncounted": TEXTS,
     "own_formulas": TEXTS,

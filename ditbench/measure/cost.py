@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from ditbench.attention.base import AttentionMethod, CoreLayer, Layer, Shape, Site
 from ditbench.measure.bench import make
 from ditbench.measure.evidence import GateError
-from ditbench.models.dit import DiT
+from ditbench.models.dit import DiT, attentions
 from ditbench.models.seam import Denoiser, placed
 from ditbench.records import Cell, Choice
 
@@ -34,7 +34,8 @@ _NO_KERNEL = (RuntimeError, ImportError, AttributeError)
 class Cost:
     """Multiply-adds of one step (one forward of all rows).
 
-    embedders: what diffusers spends on embedders beyond the one that the paper's network has.
+    embedders: what diffusers spends on embedders beyond the one that the paper's network has. projections:
+    what the model's attention modules cost outside their cores, whether or not the method skips some of it.
     counted_core: what the counter found in one site's core on `meta`, None where the core cannot run there;
     declared_core: what the method declares for it. uncounted: heavy operators without a formula.
     own_formulas: operators of the core that the method itself has a formula for.
@@ -43,6 +44,7 @@ class Cost:
     total: float
     core: float
     embedders: float
+    projections: float
     parameters: int
     counted_core: float | None
     declared_core: float
@@ -81,6 +83,7 @@ def cost(cell: Cell) -> Cost:
         total=around + core,
         core=core,
         embedders=_repeated_embedders(denoiser, cell.rows),
+        projections=cell.rows * _projections_of_one_row(cell.model),
         parameters=parameters(cell.model),
         counted_core=counted,
         declared_core=float(method.macs(shape)),
@@ -138,7 +141,9 @@ def _around(cell: Cell) -> float:
     plugin = type(plain)
     free = type(plugin.__name__, (plugin,), {"attend": attend})(**dict(cell.attention.settings))
     layers = placed(free, make(Choice("sdpa")), cell.blocks)
-    counted = _count_around(cell.model, cell.rows, layers, plain.operator_macs)
+    counted = _count_around(
+        cell.model, cell.rows, layers, lambda work: _count(work, plain.operator_macs)
+    )
     return counted - (0 if calls else len(cell.blocks) * plain.macs(shape))
 
 
@@ -158,6 +163,13 @@ def _around_one_row(model: Choice) -> float:
     return _count_around(model, 1, make(Choice("identity")).open)
 
 
+@functools.cache
+def _projections_of_one_row(model: Choice) -> float:
+    modules = tuple(attentions(_on_meta(model).network))
+    layers = make(Choice("identity")).open
+    return _count_around(model, 1, layers, lambda work: _count_inside(modules, work))
+
+
 def _failure(error: Exception) -> GateError:
     told = next(iter(str(error).splitlines()), "")
     return GateError(f"raises {type(error).__name__} on tensors without data: {told}")
@@ -167,7 +179,7 @@ def _count_around(
     model: Choice,
     rows: int,
     layer_of: Callable[[Site], Layer],
-    own: Mapping[str, Callable[..., int]] | None = None,
+    count: Callable[[Callable[[], object]], float] | None = None,
 ) -> float:
     denoiser = _on_meta(model)
     opaque = CoreLayer(make(Choice("identity")))
@@ -181,7 +193,7 @@ def _count_around(
     ids = torch.zeros(rows, dtype=torch.long, device="meta")
     denoiser.install(open_at)
     try:
-        return _count(lambda: denoiser(latents, ids, ids), own)
+        return (count or _count)(lambda: denoiser(latents, ids, ids))
     finally:
         denoiser.uninstall()
 
@@ -226,6 +238,30 @@ def _count(
     with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         work()
     return float(counter.get_total_flops()) / 2
+
+
+def _count_inside(modules: Iterable[torch.nn.Module], work: Callable[[], object]) -> float:
+    """Multiply-adds of what `work` runs inside these modules, none of which holds another."""
+    inside = 0.0
+
+    def enter(*_: object) -> None:
+        nonlocal inside
+        inside -= counter.get_total_flops()
+
+    def leave(*_: object) -> None:
+        nonlocal inside
+        inside += counter.get_total_flops()
+
+    with (
+        torch.inference_mode(),
+        FlopCounterMode(display=False) as counter,
+        contextlib.ExitStack() as hooks,
+    ):
+        for module in modules:
+            hooks.callback(module.register_forward_pre_hook(enter).remove)
+            hooks.callback(module.register_forward_hook(leave).remove)
+        work()
+    return inside / 2
 
 
 def _as_the_counter_wants(own: Mapping[str, Callable[..., int]]) -> dict[Any, Callable[..., int]]:

@@ -8,6 +8,7 @@ and leave the model and the process as they were.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch._dynamo.exc import TorchDynamoException
 from torch._dynamo.utils import counters
 
 from ditbench.jobs import Findings, Job
-from ditbench.measure import flags, kernels
+from ditbench.measure import flags, kernels, opened
 from ditbench.measure.bench import Bench, dtype_of, set_up
 from ditbench.measure.core import CORE_TOLERANCE, check_core, nudged
 from ditbench.measure.cost import Cost, cost
@@ -59,6 +60,7 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
     metrics = {
         "macs": (price.total,),
         "core_macs": (price.core,),
+        "projection_macs": (price.projections,),
         "macs_shared_embedder": (price.total - price.embedders,),
     }
     return Findings(Status.OK, metrics=metrics, facts=evidence.facts)
@@ -79,6 +81,7 @@ def _check(
     }
     check_cost(price)
     say("gates")
+    evidence.facts |= opened.facts(bench)
     shape = bench.denoiser.shape(bench.cell.rows)
     with torch.inference_mode():
         check_core(bench.method, shape, dtype_of(bench.cell), bench.device, evidence)
@@ -120,6 +123,8 @@ def check_run(bench: Bench, untouched: torch.Tensor, evidence: Evidence) -> None
 
     ours = with_layers()
     calls = denoiser.calls()
+    # Equal digests of cells that differ in a setting show a knob that is wired to nothing.
+    evidence.facts["knob_digest"] = _digest(ours)
     again = with_layers()
     turned = with_layers(turned=True).flip(0)
     softmax = with_layers("softmax")
@@ -137,6 +142,10 @@ def check_run(bench: Bench, untouched: torch.Tensor, evidence: Evidence) -> None
     denoiser.uninstall()
     if not torch.equal(_short(bench), untouched):
         raise GateError("the model is another one after the method was taken out")
+
+
+def _digest(latents: torch.Tensor) -> str:
+    return hashlib.sha256(latents.float().cpu().numpy().tobytes()).hexdigest()[:16]
 
 
 def _check_calls(calls: list[int], forwards: int, evidence: Evidence) -> None:
