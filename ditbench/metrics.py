@@ -28,6 +28,18 @@ class Metric:
     derived: bool = False
 
 
+# What is measured of an attention core by itself: there are no steps, no pictures, and no weights.
+OF_AN_OP = (
+    "first_call",
+    "latency",
+    "macs",
+    "core_macs",
+    "flops",
+    "peak_allocated",
+    "peak_reserved",
+    "device_used",
+    "peak_resident",
+)
 # The one metric of a cell whose batch size is `max`.
 LARGEST_BATCH = "largest_batch"
 

@@ -17,7 +17,7 @@ from ditbench import search, stopping
 from ditbench.catalog import Inspection
 from ditbench.errors import UsageError
 from ditbench.metrics import stage_of
-from ditbench.records import Cell, Choice, Stage, Status
+from ditbench.records import OP, Cell, Choice, Stage, Status
 from ditbench.suite.blocks import resolve_blocks
 from ditbench.suite.spec import Suite
 
@@ -121,7 +121,7 @@ def _selections(
     suite: Suite, model: Choice, attention: Choice
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
     for label in ("all",) if attention.name in suite.exact else suite.blocks:
-        yield label, resolve_blocks(label, int(model["depth"]))
+        yield label, resolve_blocks(label, 1 if model.name == OP else int(model["depth"]))
 
 
 def assemble(

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 
+# What stands in the place of a model where there is none: the attention core by itself.
+OP = "op"
+
 # The batch size of a cell that asks how many samples fit: the suite's `max`.
 LARGEST = 0
 
@@ -84,6 +87,24 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Op:
+    """An attention core by itself: the sizes of q, k and v, and the last-level cache before a timed call.
+
+    cache: "cold" where it is flushed before each call, "hot" where calls follow each other.
+    """
+
+    tokens: int
+    heads: int
+    head_dim: int
+    cache: str
+
+    @property
+    def choice(self) -> Choice:
+        """What a cell has in the place of a model."""
+        return Choice(OP, tuple(dataclasses.asdict(self).items()))
+
+
+@dataclass(frozen=True)
 class Sampling:
     """How latents are made into pictures, but for the number of steps, which is an axis of its own."""
 
@@ -98,7 +119,8 @@ class Cell:
     """One point of the matrix: what is measured, and nothing of how often or where.
 
     `blocks` is the resolved list, numbered from 0; `blocks_label` is how the suite said it. A `batch_size`
-    of LARGEST asks for the largest batch that fits: such a cell is gated and searched, never timed.
+    of LARGEST asks for the largest batch that fits: such a cell is gated and searched, never timed. A cell of
+    an `Op` has that in the place of its model, one block and one step; of its sampling only the dtype counts.
     """
 
     model: Choice
@@ -132,9 +154,23 @@ class Cell:
             "sampling": dataclasses.asdict(self.sampling),
         }
 
+    @cached_property
+    def op(self) -> Op | None:
+        """The core that is measured by itself, or None where there is a model around it."""
+        return Op(**dict(self.model.settings)) if self.model.name == OP else None  # type: ignore[arg-type]  # checked by whoever read them
+
     @property
     def axes(self) -> dict[str, str]:
         """Each axis as a person writes it, in the order of the rendered id."""
+        if self.op:
+            return {
+                "model": OP,
+                "attention": self.attention.label,
+                **{name: str(value) for name, value in dataclasses.asdict(self.op).items()},
+                "compile": "on" if self.compile else "off",
+                "batch_size": str(self.batch_size),
+                "dtype": self.sampling.dtype,
+            }
         return {
             "model": self.model.label,
             "weights": self.weights,
@@ -237,6 +273,10 @@ def cell_from_json(plain: Mapping[str, Any]) -> Cell:
         choice = dict(fields[part])
         shape.check(choice, shape.CHOICE, f"cell.{part}")
         fields[part] = Choice(**(choice | {"settings": tuple(choice["settings"].items())}))
+    if fields["model"].name == OP:
+        settings = dict(fields["model"].settings)
+        shape.check(settings, shape.OP, "cell.model.settings")
+        Op(**settings)
     return Cell(
         **(fields | {"blocks": tuple(fields["blocks"]), "sampling": Sampling(**fields["sampling"])})
     )

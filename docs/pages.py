@@ -18,7 +18,8 @@ from typer.core import TyperGroup
 from ditbench.catalog import Catalog, Method, Setting
 from ditbench.cli import app
 from ditbench.cli.tree import PANELS, tree
-from ditbench.metrics import METRICS
+from ditbench.metrics import METRICS, OF_AN_OP
+from ditbench.records import OP
 from ditbench.suite.kinds import Key, Keys, Several, Table
 from ditbench.suite.parse import keys
 from ditbench.suite.template import is_axis, written
@@ -41,8 +42,19 @@ each of its points is a **cell**. Everywhere else a list is a list. YAML is read
 and `off` are switches, `3.44e9` is a number, and there are no anchors, aliases or tags. A mistake is told
 with its file, line and column, all mistakes at once.
 
-`--set axis=v1,v2` on the command line replaces an axis or a key of `sampling`, `timing` or `quality`
-(`--set timing.repeats=5`).
+`--set axis=v1,v2` on the command line replaces an axis or a key of `sampling`, `op`, `timing` or
+`quality` (`--set timing.repeats=5`).
+"""
+_OP = """
+## Suites of an op
+
+A suite with `kind: op` measures the attention core by itself, on q, k and v of the sizes that it gives: no
+model, no steps, no pictures. Keys that speak of those are refused. These are its own:
+"""
+_CONDITION = f"""
+Where `exclude` and `claims` name cells, such a suite has `attention`, `batch_size`, `compile`, `dtype` and
+`op`, a mapping of some of its sizes: `op: {{tokens: 16384, cache: cold}}`. Its metrics are
+{", ".join(f"`{name}`" for name in OF_AN_OP)}.
 """
 _METHODS = """\
 # Methods
@@ -66,7 +78,8 @@ What the process says in the end is in [Exit codes](exit-codes.md).
 
 def language() -> str:
     """The page about the suite language. The catalogue adds methods and models, which are elsewhere."""
-    table = keys(Catalog(methods={}, models={}))
+    catalog = Catalog(methods={}, models={})
+    table, of_op = keys(catalog), keys(catalog, OP)
     inner = {name: key.kind.keys for name, key in table.items() if isinstance(key.kind, Table)}
     parts = [
         _LANGUAGE,
@@ -77,6 +90,7 @@ def language() -> str:
     for name in ("exclude", "claims"):
         shape = table[name].kind.schema()["items"]
         parts += [f"\n## {name}\n", f"A list of mappings: {table[name].says}.\n", *_shape(shape)]
+    parts += [_OP, *_keys(of_op), "\n### op\n", *_keys(of_op["op"].kind.keys), _CONDITION]
     return "\n".join([*parts, "\n## Metrics\n", *_metrics()]) + "\n"
 
 

@@ -53,11 +53,10 @@ def methods(incomplete: str) -> list[str]:
 def axes(incomplete: str) -> list[str]:
     """What `--set` may replace, with the sign of equality."""
     from ditbench.catalog import Catalog
-    from ditbench.suite.overrides import settable
-    from ditbench.suite.parse import keys
+    from ditbench.suite.parse import settable_axes
 
-    language = keys(Catalog(methods={}, models={}))
-    return _beginning([f"{axis}=" for axis in settable(language)], incomplete)
+    language = Catalog(methods={}, models={})
+    return _beginning([f"{axis}=" for axis in settable_axes(language)], incomplete)
 
 
 def _glob(folder: Path, pattern: str) -> list[Path]:

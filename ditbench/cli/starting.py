@@ -30,7 +30,12 @@ def init(
         "suite.yaml"
     ),
     model: Annotated[
-        str, typer.Option("--model", metavar="NAME", help="A model, see `models`.")
+        str,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="A model, see `models`; op: the attention core by itself.",
+        ),
     ] = "fashion-dit",
     attention: Annotated[
         str,
@@ -46,6 +51,7 @@ def init(
     ] = False,
 ) -> int:
     """Write a first suite, with every key explained; nothing is overwritten."""
+    from ditbench.records import OP
     from ditbench.suite.schema import schema as made
     from ditbench.suite.template import template
 
@@ -54,7 +60,7 @@ def init(
     methods = list(dict.fromkeys(["softmax", *(one.strip() for one in attention.split(","))]))
     catalog = preparing.catalog(methods)
     _check("--attention", methods, catalog.methods)
-    _check("--model", [model], catalog.models)
+    _check("--model", [model], (*catalog.models, OP))
     text = template(catalog, model, methods, file.stem, SCHEMA_FILE if with_schema else "")
     _write(file, text, "x")
     if with_schema:

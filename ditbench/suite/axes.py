@@ -60,11 +60,7 @@ def keys(catalog: Catalog, models: Sequence[Choice] = ()) -> Keys:
             Axis(Made(lambda at: weights(at, models, catalog), WEIGHTS)),
             "random, embedded, hub, hub:owner/name@revision, or a folder",
         ),
-        "attention": Key(
-            Axis(Made(lambda at: plugins.spread(at, catalog), plugins.METHODS)),
-            "a method, or a method with settings, each of which is an axis too",
-            required=True,
-        ),
+        "attention": attention(catalog),
         "blocks": Key(
             Axis(Made(lambda at: at.selection(depths), SELECTION)),
             'all, first-half, second-half, 5, 0-3, "0,1,5"; numbered from 0; the others run sdpa',
@@ -79,6 +75,15 @@ def keys(catalog: Catalog, models: Sequence[Choice] = ()) -> Keys:
     # As attributes of the class, the fields of a dataclass are their defaults.
     firsts = {name: getattr(Suite, field, (None,))[0] for name, field in _FIELDS.items()}
     return {name: replace(key, default=firsts.get(name)) for name, key in table.items()}
+
+
+def attention(catalog: Catalog) -> Key:
+    """The axis of methods."""
+    return Key(
+        Axis(Made(lambda at: plugins.spread(at, catalog), plugins.METHODS)),
+        "a method, or a method with settings, each of which is an axis too",
+        required=True,
+    )
 
 
 def _sampling(catalog: Catalog) -> Keys:
@@ -104,7 +109,7 @@ def read(root: At, given: Mapping[str, At], catalog: Catalog) -> dict[str, Any]:
         **{key: len(values) for key, values in (axes | sampling).items()},
     }
     fields: dict[str, Any] = {_FIELDS[key]: values for key, values in axes.items()}
-    if cause := _too_many(sizes):
+    if cause := too_many(sizes):
         root.wrong(cause)
         return fields
     samplings = [
@@ -114,7 +119,7 @@ def read(root: At, given: Mapping[str, At], catalog: Catalog) -> dict[str, Any]:
     return fields | {"attentions": plugins.unique(spreads), "samplings": tuple(samplings)}
 
 
-def _too_many(sizes: Mapping[str, int]) -> str:
+def too_many(sizes: Mapping[str, int]) -> str:
     """Why this matrix is too big, or nothing. An axis with a mistake counts as one value."""
     counted = {key: size for key, size in sizes.items() if size > 1}
     cells = math.prod(counted.values())

@@ -8,7 +8,7 @@ from typing import Any
 from ditbench.catalog import Catalog
 from ditbench.metrics import LARGEST_BATCH, METRICS
 from ditbench.records import LARGEST, Scalar
-from ditbench.suite import plugins
+from ditbench.suite import ops, plugins
 from ditbench.suite.blocks import SELECTION
 from ditbench.suite.cursor import At
 from ditbench.suite.kinds import (
@@ -29,6 +29,8 @@ from ditbench.suite.kinds import (
 from ditbench.suite.spec import Claim, Exclusion
 from ditbench.suite.yaml12 import Fields
 
+# Of the conditions on cells, those that an attention core by itself can meet.
+_OF_AN_OP = ("attention", "op", "batch_size", "compile", "dtype")
 _OF_A_CLAIM = ("attention", "model", "blocks", "batch_size", "steps", "guidance")
 _BECAUSE: Keys = {"because": Key(Text(), "why, for the report", required=True)}
 _PUBLISHED: Keys = {
@@ -42,17 +44,19 @@ _PUBLISHED: Keys = {
 }
 
 
-def exclusions(catalog: Catalog) -> Made:
+def exclusions(catalog: Catalog, *, of_op: bool = False) -> Made:
     """`{<axis>: <value>, because: <why>}`: the cells where all conditions hold shall not run."""
-    conditions = {k: key for k, key in _conditions(catalog).items() if k != "guidance"}
+    every = _conditions(catalog, of_op=of_op)
+    conditions = {k: key for k, key in every.items() if k != "guidance"}
     keys = {**conditions, **_BECAUSE}
     return Made(lambda at: _exclusion(at, keys), table(keys, minProperties=2))
 
 
-def claims(catalog: Catalog) -> Made:
+def claims(catalog: Catalog, *, of_op: bool = False) -> Made:
     """A published value of a metric, how near is near enough, and the cells it speaks of."""
-    conditions = _conditions(catalog)
-    keys = {**_PUBLISHED, **{name: conditions[name] for name in _OF_A_CLAIM}}
+    conditions = _conditions(catalog, of_op=of_op)
+    named = _OF_AN_OP if of_op else _OF_A_CLAIM
+    keys = {**_PUBLISHED, **{name: conditions[name] for name in named}}
     return Made(lambda at: _claim(at, keys), table(keys))
 
 
@@ -84,12 +88,14 @@ def _check_batch(at: At, metric: str | None, batch_size: int | None) -> None:
 
 def _where(found: Mapping[str, Any]) -> Mapping[str, Scalar]:
     """Conditions as `holds` wants them: a method's settings stand beside its name."""
-    plain = {name: value for name, value in found.items() if name != "attention"}
-    return {**plain, **found.get("attention", {})}
+    plain = {name: value for name, value in found.items() if name not in {"attention", "op"}}
+    sizes = {f"model.{name}": value for name, value in found.get("op", {}).items()}
+    return {**plain, **sizes, **found.get("attention", {})}
 
 
-def _conditions(catalog: Catalog) -> Keys:
-    return {
+def _conditions(catalog: Catalog, *, of_op: bool) -> Keys:
+    every: Keys = {
+        "op": Key(ops.condition(), "all or some sizes of an op"),
         "attention": Key(
             Made(lambda at: _attention(at, catalog), plugins.METHOD),
             "a method, all or some settings",
@@ -106,6 +112,8 @@ def _conditions(catalog: Catalog) -> Keys:
         "dtype": Key(Word(catalog.dtypes, "dtype"), "of weights and activations"),
         "seed": Key(Whole(0), "exactly this one"),
     }
+    names = _OF_AN_OP if of_op else every.keys() - {"op"}
+    return {name: key for name, key in every.items() if name in names}
 
 
 def _label(at: At, catalog: Catalog) -> str | None:

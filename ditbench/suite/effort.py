@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ditbench.jobs import Quality, Timeouts, Timing
-from ditbench.metrics import FRECHET, LARGEST_BATCH, METRICS
+from ditbench.metrics import FRECHET, LARGEST_BATCH, METRICS, OF_AN_OP
 from ditbench.records import Stage
 from ditbench.suite.cursor import At
 from ditbench.suite.kinds import (
@@ -58,11 +58,14 @@ class Limits:
 
 
 TIMING: Keys = {
-    "warmup": Key(Whole(0), "sampling runs of a process that are thrown away, at least"),
+    "warmup": Key(
+        Whole(0),
+        "runs of a process (whole samplings, calls of an op) that are thrown away, at least",
+    ),
     "warmup_cap_s": Key(
         Number(0), "seconds in which a process may become steady before it is timed; 0: no waiting"
     ),
-    "repeats": Key(Whole(1), "sampling runs of a process that are kept, at least"),
+    "repeats": Key(Whole(1), "runs of a process that are kept, at least"),
     "precision": Key(
         Share(above=0),
         "half-width of the median's 95 % interval until which a process goes on; else exactly repeats",
@@ -118,8 +121,13 @@ class Often(Table):
 
 @dataclass(frozen=True)
 class Metrics:
-    """A list of metrics. can_judge: whether there are pictures. finds_batch: whether a batch size is max."""
+    """A list of metrics.
 
+    of_op: only those that an attention core by itself has. can_judge: whether there are pictures.
+    finds_batch: whether a batch size is max.
+    """
+
+    of_op: bool = False
     can_judge: bool = True
     finds_batch: bool = True
 
@@ -132,6 +140,9 @@ class Metrics:
 
     def _one(self, at: At) -> str | None:
         name = at.word(_NAMES, "metric")
+        if name and name not in self._known:
+            at.wrong(f"{name} is not measured of an op (those that are: {', '.join(self._known)})")
+            return None
         if name and _is_of_quality(name) and not self.can_judge:
             at.wrong(f"{name} looks at pictures: set quality.samples, at least {_LEAST_SAMPLES}")
         if name == LARGEST_BATCH and not self.finds_batch:
@@ -140,11 +151,15 @@ class Metrics:
             )
         return name
 
+    @property
+    def _known(self) -> tuple[str, ...]:
+        return OF_AN_OP if self.of_op else _NAMES
+
     def schema(self) -> Schema:
         """A list of words, each with its summary."""
         said = {name: f"{row.summary} ({row.unit})" for name, row in METRICS.items()}
         said[FRECHET] = "Frechet distance of pictures to each reference"
-        words = [{"const": name, "description": text} for name, text in said.items()]
+        words = [{"const": name, "description": said[name]} for name in self._known]
         return {"type": "array", "items": {"anyOf": words}, "minItems": 1, "uniqueItems": True}
 
 
@@ -197,7 +212,17 @@ KEYS: Keys = {
 }
 
 
-def read(given: Mapping[str, At], *, finds_batch: bool = False) -> dict[str, Any]:
+# A core by itself makes no pictures.
+KEYS_OF_AN_OP: Keys = {
+    "timing": KEYS["timing"],
+    "metrics": Key(Metrics(of_op=True), "what is reported", default=_default(can_judge=False)),
+    "gate": KEYS["gate"],
+}
+
+
+def read(
+    given: Mapping[str, At], *, of_op: bool = False, finds_batch: bool = False
+) -> dict[str, Any]:
     """The fields of `Suite` for timing, quality, metrics and gate.
 
     finds_batch: whether a batch size is `max`; what that finds is a metric without being named.
@@ -208,7 +233,7 @@ def read(given: Mapping[str, At], *, finds_batch: bool = False) -> dict[str, Any
     can_judge = found.get("quality", Quality()).samples >= _LEAST_SAMPLES
     names = _default(can_judge=can_judge)
     if "metrics" in given:
-        names = Metrics(can_judge=can_judge, finds_batch=finds_batch).read(given["metrics"])
+        names = Metrics(of_op, can_judge, finds_batch).read(given["metrics"])
     if finds_batch:
         names = tuple(dict.fromkeys((*names, LARGEST_BATCH)))
     gate = Gate(names).read(given["gate"]) if "gate" in given else {}

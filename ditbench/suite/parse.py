@@ -11,15 +11,23 @@ from typing import Any
 
 from ditbench.catalog import Catalog
 from ditbench.errors import SuiteError, UsageError
-from ditbench.records import LARGEST
-from ditbench.suite import axes, conditions, effort
+from ditbench.records import LARGEST, OP
+from ditbench.suite import axes, conditions, effort, ops
 from ditbench.suite.cursor import At, Problems
-from ditbench.suite.kinds import Key, Keys, Listed, Text
+from ditbench.suite.kinds import Key, Keys, Listed, Text, Word
 from ditbench.suite.overrides import put, settable
 from ditbench.suite.spec import Suite
 from ditbench.suite.yaml12 import MOST_CHARACTERS, Fields, Items, Leaf, Node, compose
 
 LONGEST_NAME = 120
+# What a suite measures: methods inside of models, or the attention core by itself.
+MODEL = "model"
+KINDS = (MODEL, OP)
+_NO_KEY_OF = {
+    OP: "an op is the attention core by itself, on q, k and v of the sizes under op: it has no model, no "
+    "steps and no pictures",
+    MODEL: "it is of suites with kind: op, which have no model",
+}
 _OUTSIDE = re.compile(r"\w+(\.\w+)*:\w+")
 _NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -55,9 +63,10 @@ def parse(text: str, path: str, catalog: Catalog, overrides: Mapping[str, str] =
     Raises SuiteError with every mistake, in the order of the file.
     """
     problems = Problems()
-    table = keys(catalog)
-    root = put(compose(text, path), overrides, settable(table), problems)
-    values = _values(At(root, "", problems), table, catalog)
+    root = compose(text, path)
+    kind = _kind(At(root, "", problems))
+    root = put(root, overrides, settable_axes(catalog), problems)
+    values = _values(At(root, "", problems), kind, catalog)
     problems.tell()
     exact = frozenset(name for name, method in catalog.methods.items() if method.exact)
     return Suite(path=path, text=text, exact=exact, overrides=dict(overrides), **values)
@@ -81,33 +90,56 @@ def _names(node: Node | None) -> tuple[str, ...]:
     return (str(node.value),) if isinstance(node, Leaf) else ()
 
 
-def keys(catalog: Catalog) -> Keys:
-    """Every key of a suite, in the order in which people write them."""
+def keys(catalog: Catalog, kind: str = MODEL) -> Keys:
+    """Every key of a suite of this kind, in the order in which people write them."""
     return {
         "name": Key(Text(LONGEST_NAME), "what runs and reports are called", required=True),
-        **axes.keys(catalog),
-        **effort.KEYS,
+        "kind": Key(
+            Word(KINDS, "kind of suite"),
+            "model: methods inside of models; op: the attention core by itself",
+            default=kind,
+            required=kind != MODEL,
+        ),
+        **(ops.keys(catalog) if kind == OP else axes.keys(catalog)),
+        **(effort.KEYS_OF_AN_OP if kind == OP else effort.KEYS),
         "exclude": Key(
-            Listed(conditions.exclusions(catalog)),
+            Listed(conditions.exclusions(catalog, of_op=kind == OP)),
             "cells that shall not run, and why",
             example='- {attention: sdpa, batch_size: 8, because: "out of memory below 40 GiB"}',
         ),
         "claims": Key(
-            Listed(conditions.claims(catalog)),
+            Listed(conditions.claims(catalog, of_op=kind == OP)),
             "published numbers that are measured again",
-            example="- {metric: core_macs, per: step, attention: softmax, guidance: on, value: 3.44e9,\n"
+            example="- {metric: core_macs, per: step, attention: softmax, batch_size: 1, value: 3.44e9,\n"
             '   tolerance: 0.5%, source: "a paper, its table"}',
         ),
     }
 
 
-def _values(root: At, table: Keys, catalog: Catalog) -> dict[str, Any]:
-    given = root.fields(table)
+def settable_axes(catalog: Catalog) -> tuple[str, ...]:
+    """What `--set` may replace in a suite of any kind; what this one has no use for is told when read."""
+    return tuple(dict.fromkeys(path for one in KINDS for path in settable(keys(catalog, one))))
+
+
+def _kind(root: At) -> str:
+    """The kind of suite that a text says it is."""
+    known = root.child("kind").word(KINDS, "kind of suite") if root.has("kind") else MODEL
+    return known or MODEL
+
+
+def _values(root: At, kind: str, catalog: Catalog) -> dict[str, Any]:
+    table = keys(catalog, kind)
+    foreign = {name for one in KINDS for name in keys(catalog, one) if name not in table}
+    given = root.fields((*table, *foreign))
+    for name in foreign & given.keys():
+        root.wrong(f"{name} means nothing here: {_NO_KEY_OF[kind]}", name)
+        del given[name]
     root.require(given, *(name for name, key in table.items() if key.required))
     plain = ("name", "exclude", "claims")
-    spread = axes.read(root, given, catalog)
+    of_op = kind == OP
+    spread = ops.read(root, given, catalog) if of_op else axes.read(root, given, catalog)
     return (
         spread
-        | effort.read(given, finds_batch=LARGEST in spread.get("batch_sizes", ()))
+        | effort.read(given, of_op=of_op, finds_batch=LARGEST in spread.get("batch_sizes", ()))
         | {name: table[name].kind.read(given[name]) for name in plain if name in given}
     )

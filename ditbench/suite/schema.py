@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ditbench.catalog import Catalog, Method, Model, Setting
+from ditbench.records import OP
 from ditbench.suite import parse
 from ditbench.suite.kinds import Axis, Key, Keys, Kind, Schema, kind_of, table
 
@@ -24,7 +25,10 @@ def schema(catalog: Catalog) -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "ditbench suite",
         "description": "What ditbench shall measure. Under the keys of an axis a list means: each of these.",
-        **table(parse.keys(catalog)),
+        "type": "object",
+        "if": {"properties": {"kind": {"const": OP}}, "required": ["kind"]},
+        "then": table(parse.keys(catalog, OP)),
+        "else": table(parse.keys(catalog)),
         "$defs": {
             "model": {"anyOf": [*_named(models), *map(_architecture, models)]},
             "axis_of_methods": _methods(methods, axes=True),

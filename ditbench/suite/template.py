@@ -12,8 +12,9 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
 from ditbench.catalog import Catalog, Method
+from ditbench.records import OP
 from ditbench.suite.kinds import Axis, Key, Table
-from ditbench.suite.parse import LONGEST_NAME, keys
+from ditbench.suite.parse import LONGEST_NAME, MODEL, keys
 from ditbench.suite.yaml12 import resolve
 
 _WIDTH, _COLUMN = 100, 32
@@ -26,14 +27,16 @@ def template(
 ) -> str:
     """The text of a suite of this model and these methods. schema: a path for editors, none where empty.
 
-    Model and methods must be in the catalog. name: any text; what no suite may be called is left out of it.
+    Model and methods must be in the catalog, but for `op`: the attention core by itself. name: any text;
+    what no suite may be called is left out of it.
     """
+    kind = OP if model == OP else MODEL
     given = {
         "name": [_text(_callable(name))],
-        "model": [model],
         "attention": ["", *(f"  - {_method(catalog.methods[one])}" for one in methods)],
+        **({"kind": [OP]} if kind == OP else {"model": [model]}),
     }
-    if catalog.models[model].embedded:
+    if kind == MODEL and catalog.models[model].embedded:
         given["weights"] = ["embedded"]
     lines = [f"# yaml-language-server: $schema={schema}"] if schema else []
     lines += [
@@ -42,7 +45,7 @@ def template(
         "# Under a key marked (axis) a list means: each of these. The matrix is the product of all axes.",
         "# Keys that are commented out show what holds without them, or (example) what might be written.",
     ]
-    for key, row in keys(catalog).items():
+    for key, row in keys(catalog, kind).items():
         lines += ["", *_lines(key, row, given)]
     return "\n".join(lines) + "\n"
 
@@ -53,9 +56,12 @@ def _lines(name: str, row: Key, given: Mapping[str, Sequence[str]]) -> Iterator[
         yield from _said(f"{name}: {first}".rstrip(), row)
         yield from more
     elif isinstance(row.kind, Table):
-        yield from _said(f"#{name}:", row)
+        yield from _said(f"{name}:" if row.required else f"#{name}:", row)
         for inner, key in row.kind.keys.items():
-            yield from _left_out(f"#  {inner}:", key)
+            if key.required:
+                yield from _said(f"  {inner}: {key.example}", key)
+            else:
+                yield from _left_out(f"#  {inner}:", key)
     elif row.default is None:
         yield from _said(f"#{name}:", row, _FOR_EXAMPLE)
         yield from (f"#  {line}" for line in row.example.splitlines())

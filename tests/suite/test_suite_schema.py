@@ -76,7 +76,11 @@ def texts_in_tests():
     for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             text = node.value if isinstance(node, ast.Constant) else None
-            if isinstance(text, str) and "attention:" in text and "model:" in text:
+            if (
+                isinstance(text, str)
+                and "attention:" in text
+                and ("model:" in text or "op:" in text)
+            ):
                 yield text.replace("TINY", "{name: dit, hidden: 32}")
 
 
@@ -116,9 +120,10 @@ def test_a_method_from_outside_is_accepted_by_its_form(method):
     assert accepts(f"name: x\nmodel: small\nattention: {method}")
 
 
-def test_the_schema_has_every_key_of_the_language_with_its_text():
-    properties = VALIDATOR.schema["properties"]
-    table = keys(CATALOG)
+@pytest.mark.parametrize(("kind", "where"), [("model", "else"), ("op", "then")])
+def test_the_schema_has_every_key_of_the_language_with_its_text(kind, where):
+    properties = VALIDATOR.schema[where]["properties"]
+    table = keys(CATALOG, kind)
     assert properties.keys() == table.keys()
     for name, key in table.items():
         assert properties[name]["description"] == key.says
