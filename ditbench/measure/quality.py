@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ditbench import frechet, pictures
+from ditbench import frechet, pictures, sampling
 from ditbench.errors import StoreError
 from ditbench.jobs import Findings, Job
 from ditbench.measure.bench import Bench, set_up
-from ditbench.models import fashion_cnn
+from ditbench.models import fashion_cnn, weights
 from ditbench.records import Cell, Status
 from ditbench.store.disk import replacing
 
@@ -30,12 +30,15 @@ class Generated:
     """What one quality key made.
 
     latents (n, channels, size, size) float32; images (n, size, size, channels) uint8, or empty where the
-    latents are not pictures and no decoder is at hand; features (n, d) float32, or empty likewise.
+    latents are not pictures and no decoder is at hand; features (n, d) float32, or empty likewise. labels
+    (n,): the class of each, and classes (n,) what it is called.
     """
 
     latents: NDArray[np.float32]
     images: NDArray[np.uint8]
     features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    classes: NDArray[np.str_]
 
 
 def run(job: Job, say: Callable[[str], None]) -> Findings:
@@ -49,7 +52,7 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
     say("judging")
     images = _pictures(bench, latents)
     features = extractor.features(images) if extractor else np.zeros((0, 0), np.float32)
-    ours = Generated(latents, images, features)
+    ours = Generated(latents, images, features, *_classes(bench, len(latents)))
     keep(job.pictures / f"{job.cell.quality_key}.npz", ours)
     reference = _reference(job, ours)
     metrics, facts = judge(ours, reference, extractor, job.quality.reference)
@@ -143,6 +146,14 @@ def _pictures(bench: Bench, latents: NDArray[np.float32]) -> NDArray[np.uint8]:
     return pictures.quantise(latents)
 
 
+def _classes(bench: Bench, count: int) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+    """Number and name of the class of each sample."""
+    cell = bench.cell
+    labels = sampling.labels(bench.denoiser.spec, cell.sampling.seed, range(count)).numpy()
+    names = weights.class_names(cell.model.name, cell.weights)
+    return labels, np.array([names.get(label, f"class {label}") for label in labels.tolist()])
+
+
 def _extractor_for(bench: Bench) -> fashion_cnn.Extractor | None:
     spec = bench.denoiser.spec
     return fashion_cnn.load() if fashion_cnn.suits(spec.channels, spec.size) else None
@@ -163,10 +174,10 @@ def kept(folder: Path, cell: Cell) -> Path:
 def keep(path: Path, made: Generated) -> None:
     """Write pictures whole or not at all. Raises StoreError."""
     with replacing(path) as file:
-        np.savez(file, latents=made.latents, images=made.images, features=made.features)
+        np.savez(file, **vars(made))
 
 
 def open_kept(path: Path) -> Generated:
     """Read pictures back; nothing is unpickled."""
     with np.load(path, allow_pickle=False) as file:
-        return Generated(file["latents"], file["images"], file["features"])
+        return Generated(**{field.name: file[field.name] for field in fields(Generated)})

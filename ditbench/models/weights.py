@@ -99,6 +99,20 @@ def locate(model: str, weights: str) -> Path:
     return folder
 
 
+def class_names(model: str, weights: str) -> dict[int, str]:
+    """What the weights call their classes, by number; empty where they do not say.
+
+    Told as the hub's pipelines tell it, in `model_index.json`; of several names the first.
+    """
+    if weights == "random":
+        return {}
+    try:
+        told = json.loads((locate(model, weights) / "model_index.json").read_text())["id2label"]
+        return {int(number): str(name).partition(",")[0] for number, name in told.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
+
+
 def transformer_folder(folder: Path) -> Path:
     """Where the network lies: the hub keeps a pipeline's parts in folders of their own."""
     inner = folder / "transformer"

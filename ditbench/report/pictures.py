@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,30 +24,61 @@ REFERENCE = "softmax"
 _SIDE = 64  # pixels; larger pictures are shrunk to it
 _COLUMNS = 8
 _COUNTS = (24, 16, 8, 4)
+_CLASSES = 12  # columns of a table that a page has room for
 _METHODS = 40
 
 Images = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """One method's pictures. width, height: pixels to show it at."""
+class Tile:
+    """Some pictures of one method as one. said: what they are. width, height: pixels to show it at."""
 
-    label: str
-    detail: str
+    said: str
     uri: str
     width: int
     height: int
 
 
 @dataclass(frozen=True)
+class Sheet:
+    """One method's pictures: a tile for each class of its gallery, or one with all of them."""
+
+    label: str
+    detail: str
+    tiles: tuple[Tile, ...]
+
+    @property
+    def size(self) -> int:
+        """Characters that it takes."""
+        return sum(len(tile.uri) for tile in self.tiles)
+
+
+@dataclass(frozen=True)
 class Gallery:
-    """Sheets that may be laid side by side. hidden: methods left out; lost: files that cannot be read."""
+    """Sheets that may be laid side by side. hidden: methods left out.
+
+    classes: the names of the classes that each sheet shows, in order; none where there are too many, or
+    nobody knows what the pictures are of.
+    """
 
     title: str
     sheets: tuple[Sheet, ...]
-    count: int
     hidden: int
+    classes: tuple[str, ...] = ()
+
+
+# The name of each class with where its pictures are.
+_Places = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True)
+class _Made:
+    """One method's pictures as they were read, the first ones. classes: number and name of each, or empty."""
+
+    row: Row
+    images: Images
+    classes: tuple[tuple[int, str], ...]
 
 
 def galleries(
@@ -62,14 +94,14 @@ def galleries(
             cell = row.cell
             title = names.said(cell, (names.varying | {"model", "steps"}) - _ASIDE)
             together.setdefault(title, {}).setdefault(cell.quality_key, row)
-    read: dict[str, list[tuple[Row, Images]]] = {}
+    read: dict[str, list[_Made]] = {}
     problems = []
     for title, rows in together.items():
         read[title] = []
         for row in rows.values():
-            images = _read(run.folder, row)
-            if images is not None:
-                read[title].append((row, images))
+            made = _read(run.folder, row)
+            if made is not None:
+                read[title].append(made)
             elif problem := _lost(run.folder, row):
                 problems.append(problem)
     kept = [(title, found) for title, found in read.items() if found]
@@ -84,17 +116,33 @@ def _path(folder: Path, row: Row) -> Path:
     return folder / "images" / f"{row.cell.quality_key}.npz"
 
 
-def _read(folder: Path, row: Row) -> Images | None:
-    """uint8 pictures (n, height, width, channels), or None where there are none."""
+def _read(folder: Path, row: Row) -> _Made | None:
+    """uint8 pictures (n, height, width, channels) with their classes, or None where there are none."""
     try:
         with np.load(_path(folder, row), allow_pickle=False) as file:
             images: Images = file["images"]
+            classes = _classes(file)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
     fit = (
         images.ndim == 4 and images.dtype == np.uint8 and len(images) and images.shape[-1] in {1, 3}
     )
-    return images[: _COUNTS[0]].copy() if fit else None  # a view would keep all the others alive
+    if not fit:
+        return None
+    most = _COUNTS[0]
+    return _Made(row, images[:most].copy(), classes[:most])  # a view would keep all others alive
+
+
+def _classes(file: Mapping[str, NDArray[Any]]) -> tuple[tuple[int, str], ...]:
+    """Number and name of each picture's class; nothing where the file does not tell of every one."""
+    if not {"labels", "classes"} <= set(file):
+        return ()
+    labels, names = file["labels"], file["classes"]
+    if (labels.dtype.kind, names.dtype.kind) != ("i", "U"):
+        return ()
+    if {labels.shape, names.shape} != {(len(file["images"]),)}:
+        return ()
+    return tuple(zip(labels.tolist(), names.tolist(), strict=True))
 
 
 def _lost(folder: Path, row: Row) -> str:
@@ -114,38 +162,58 @@ def _is_empty(path: Path) -> bool:
         return False
 
 
-def _gallery(
-    title: str, found: list[tuple[Row, Images]], names: words.Names, budget: int
-) -> Gallery:
-    """As many pictures a method as fit into the budget."""
-    found = sorted(found, key=lambda pair: pair[0].cell.attention.name != REFERENCE)
+def _gallery(title: str, found: list[_Made], names: words.Names, budget: int) -> Gallery:
+    """As many pictures a method as fit into the budget; a column for each class where they are few."""
+    found = sorted(found, key=lambda made: made.row.cell.attention.name != REFERENCE)
     shown = found[:_METHODS]
-    most = min(len(images) for _, images in shown)
+    most = min(len(made.images) for made in shown)
     tries = [count for count in _COUNTS if count <= most] or [most]
     for count in tries:
-        sheets = tuple(_sheet(row, images[:count], names) for row, images in shown)
-        if sum(len(sheet.uri) for sheet in sheets) <= budget:
+        places = _places(shown, count)
+        sheets = tuple(_sheet(made, places, count, names) for made in shown)
+        if sum(sheet.size for sheet in sheets) <= budget:
             break
     sheets = _within(sheets, budget)
-    return Gallery(title, sheets, count, len(found) - len(sheets))
+    classes = tuple(name for name, _ in places)
+    return Gallery(title, sheets, len(found) - len(sheets), classes)
+
+
+def _places(shown: Sequence[_Made], count: int) -> _Places:
+    """Where the pictures of each class are among the first ones, as many of each; the classes by number.
+
+    Empty where there are too many, or the methods have not all drawn the same.
+    """
+    drawn = {made.classes[:count] for made in shown}
+    classes = drawn.pop()
+    if drawn or not 1 < len(set(classes)) <= _CLASSES:
+        return ()
+    found = {one: tuple(n for n, other in enumerate(classes) if other == one) for one in classes}
+    each = min(map(len, found.values()))
+    return tuple((one[1], found[one][:each]) for one in sorted(found))
 
 
 def _within(sheets: Iterable[Sheet], budget: int) -> tuple[Sheet, ...]:
     kept: list[Sheet] = []
     for sheet in sheets:
-        budget -= len(sheet.uri)
+        budget -= sheet.size
         if budget < 0:
             break
         kept.append(sheet)
     return tuple(kept)
 
 
-def _sheet(row: Row, images: Images, names: words.Names) -> Sheet:
-    sheet = pictures.grid(_shrunk(images), _COLUMNS)
+def _sheet(made: _Made, places: _Places, count: int, names: words.Names) -> Sheet:
+    label = names.method(made.row.cell)
+    by_class = tuple(_tile(f"{name} by {label}", made.images[list(at)], 1) for name, at in places)
+    everything = (_tile(f"{count} pictures by {label}", made.images[:count], _COLUMNS),)
+    return Sheet(label, _detail(made.row), by_class or everything)
+
+
+def _tile(said: str, images: Images, columns: int) -> Tile:
+    sheet = pictures.grid(_shrunk(images), columns)
     zoom = 2 if images.shape[1] <= _SIDE // 2 else 1
-    return Sheet(
-        label=names.method(row.cell),
-        detail=_detail(row),
+    return Tile(
+        said=said,
         uri="data:image/png;base64," + base64.b64encode(_png(sheet)).decode(),
         width=sheet.shape[1] * zoom,
         height=sheet.shape[0] * zoom,

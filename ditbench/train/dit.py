@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Training:
-    """What a training file says; every field may stand in YAML."""
+    """What a training file says; every field may stand in YAML. class_names: in order, by commas."""
 
     name: str
     model: DiT
@@ -51,6 +51,7 @@ class Training:
     ema: float = 0.999
     label_dropout: float = 0.1
     seed: int = 0
+    class_names: str = ""
     log_every: int = 20
     save_every: int = 100
     sample_every: int = 500

@@ -78,6 +78,8 @@ def export(training: Training, out: Path, folder: Path, command: str) -> None:
             f"| {line['step']} | {float(line['loss']):.4f} |" for line in _curve(lines)
         ),
     }
+    if training.class_names:
+        (folder / "model_index.json").write_text(_named(training.class_names))
     (folder / "README.md").write_text(_CARD.format(**facts))
     path = folder / "diffusion_pytorch_model.safetensors"
     path.chmod(0o644)  # safetensors writes files that only their owner may read
@@ -85,6 +87,12 @@ def export(training: Training, out: Path, folder: Path, command: str) -> None:
     (folder / "training.json").write_text(
         json.dumps({**facts, "curve": None, "sha256": digest}, indent=1)
     )
+
+
+def _named(classes: str) -> str:
+    """What the classes are called, as the hub's pipelines tell it."""
+    names = enumerate(name.strip() for name in classes.split(","))
+    return json.dumps({"id2label": {str(number): name for number, name in names}}, indent=1) + "\n"
 
 
 def _curve(lines: list[dict[str, str]]) -> list[dict[str, str]]:

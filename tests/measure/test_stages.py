@@ -169,6 +169,8 @@ def test_pictures_are_kept_and_read_back(tmp_path):
     kept = quality.open_kept(quality.kept(tmp_path, what))
     assert kept.images.shape == (5, 8, 8, 1)
     assert kept.images.dtype == np.uint8
+    assert len(set(kept.labels.tolist())) == 5  # of ten classes, none twice before each came once
+    assert kept.classes.tolist() == [f"class {label}" for label in kept.labels.tolist()]
     assert not list(tmp_path.glob("*.tmp"))
 
 

@@ -204,3 +204,17 @@ def test_weights_in_the_hubs_cache_are_checked_too(tmp_path, monkeypatch):
     assert check("hub:someone/small") == []
     with pytest.raises(UsageError, match="num_layers is 2, not 3"):
         check("hub:someone/small", dataclasses.replace(SMALL, depth=3))
+
+
+def test_weights_name_their_classes_as_the_hubs_pipelines_do(folder):
+    named = {"id2label": {"0": "tench, Tinca tinca", "9": "ostrich"}}
+    (folder / "model_index.json").write_text(json.dumps(named))
+    assert weights.class_names("dit", str(folder)) == {0: "tench", 9: "ostrich"}
+    assert weights.class_names("fashion-dit", "embedded")[9] == "ankle boot"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"id2label": 3}', '{"id2label": {"x": "y"}}'])
+def test_classes_that_are_not_told_have_no_name(folder, text):
+    (folder / "model_index.json").write_text(text)
+    assert weights.class_names("dit", str(folder)) == {}
+    assert weights.class_names("dit", "random") == {}

@@ -252,8 +252,11 @@ def run(folder: Path, of: Summary | None = None, **parts) -> Run:
     return Run(**(plain | parts))
 
 
-def paint(of: Run, methods: Summary, side: int = 32, count: int = 24) -> None:
-    """Pictures for every row with a result: a blurred blob a seed, moved a little by each method."""
+def paint(of: Run, methods: Summary, side: int = 32, count: int = 24, **more: object) -> None:
+    """Pictures for every row with a result: a blurred blob a seed, moved a little by each method.
+
+    more: what else the files hold, as `labels` and `classes`.
+    """
     folder = of.folder / "images"
     folder.mkdir(parents=True, exist_ok=True)
     axis = np.arange(side)
@@ -264,4 +267,4 @@ def paint(of: Run, methods: Summary, side: int = 32, count: int = 24) -> None:
             near = (axis[None, :, None] - at[:, 0, None, None]) ** 2
             near = near + (axis[None, None, :] - at[:, 1, None, None]) ** 2
             images = (255 * np.exp(-near / side)).astype(np.uint8)[..., None]
-            np.savez(folder / f"{one.cell.quality_key}.npz", images=images)
+            np.savez(folder / f"{one.cell.quality_key}.npz", images=images, **more)

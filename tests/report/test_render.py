@@ -165,8 +165,8 @@ def test_pictures_that_are_not_shown_are_not_kept_in_memory(tmp_path):
     many = fakes.np.zeros((500, 8, 8, 1), dtype="uint8")
     fakes.np.savez(folder / f"{row.cell.quality_key}.npz", images=many)
     read = pictures._read(run.folder, row)
-    assert read.base is None
-    assert len(read) < 500
+    assert read.images.base is None
+    assert len(read.images) < 500
 
 
 def test_large_pictures_keep_the_page_small(tmp_path):

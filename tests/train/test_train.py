@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from ditbench.errors import UsageError
 from ditbench.models import fashion_cnn, idx
 from ditbench.models.dit import DiT
+from ditbench.models.weights import class_names
 from ditbench.train import dit, export, features
 
 RNG = np.random.default_rng(0)
@@ -106,6 +107,7 @@ def test_the_null_class_is_trained_because_labels_are_dropped_in_the_loop(traini
 
 
 def test_what_ships_is_half_the_size_and_says_what_it_is(training, tmp_path):
+    training = dataclasses.replace(training, class_names="bag, ankle boot")
     dit.train(training, tmp_path / "run")
     export.export(training, tmp_path / "run", tmp_path / "ship", "suites/train/small.yaml")
     card = (tmp_path / "ship" / "README.md").read_text()
@@ -117,6 +119,7 @@ def test_what_ships_is_half_the_size_and_says_what_it_is(training, tmp_path):
         ].dtype
         is torch.float16
     )
+    assert class_names("any", str(tmp_path / "ship")) == {0: "bag", 1: "ankle boot"}
 
 
 def test_the_feature_network_learns_writes_moments_and_is_read_back(data, tmp_path):
