@@ -31,7 +31,7 @@ _MEANING = {
 }
 
 
-_FIGURES = ("latency", "speed-up", "core MACs", "drift", "Frechet, real")
+_FIGURES = ("latency", "speed-up", "bound", "MAC ceilings", "core MACs", "drift", "Frechet, real")
 
 
 def as_json(objects: Sequence[dict[str, Any]]) -> int:
@@ -242,11 +242,26 @@ def _largest(row: Row) -> str:
     return f"{'at least ' if row.fit.fails is None else ''}{row.fit.largest}"
 
 
+def _bound(row: Row) -> str:
+    """Beside a speed-up; where nothing bounds it, a note below the table says why."""
+    if row.bound is None:
+        return "none" if row.boundless else ""
+    return f"{units.digits(row.bound.value)}x"
+
+
+def _ceilings(row: Row) -> str:
+    """Of the core, of the attention module."""
+    found = (row.ceiling, row.module_ceiling)
+    return ", ".join(f"{units.digits(value)}x" for value in found if value is not None)
+
+
 def _figures(row: Row) -> list[str]:
     frechet = next((e for name, e in row.estimates.items() if name.endswith("@dataset")), None)
     return [
         units.seconds(row.estimates["latency"].value) if "latency" in row.estimates else "",
         f"{units.digits(row.speedup.value)}x" if row.speedup else "",
+        _bound(row),
+        _ceilings(row),
         units.count(row.estimates["core_macs"].value) if "core_macs" in row.estimates else "",
         units.digits(row.estimates["latent_drift"].value)
         if "latent_drift" in row.estimates

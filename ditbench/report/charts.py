@@ -147,22 +147,18 @@ def _reach(group: Group, names: words.Names) -> Figure | None:
         name="bounds",
         title="Speed-up beside what is possible",
         caption=(
-            f"{group.title}. The measured bound is the same model without any attention; the MAC ceiling is "
-            "what multiply-adds alone would allow, shown and never judging: attention waits for memory, so "
-            f"honest methods may exceed it.{_hidden(hidden)}"
+            f"{group.title}. The measured bound is the same model without the core (identity), or without "
+            "any attention (zero) for methods that may skip the projections too. The MAC ceilings are what "
+            "multiply-adds alone would allow were the core free, or the whole attention module; they never "
+            f"judge: attention waits for memory, so honest methods may exceed them.{_hidden(hidden)}"
         ),
-        alternative="; ".join(_reach_said(one) for one in found),
+        alternative="; ".join(f"{one.label}: {one.said}" for one in found),
         spec=_plain(_reaches(found)),
     )
 
 
-def _reach_said(one: Reach) -> str:
-    bound = words.factor(one.bound) if one.bound is not None else "not measured"
-    return f"{one.label}: {words.factor(one.speedup.value)}, bound {bound}"
-
-
 def _reaches(found: Sequence[Reach]) -> Any:  # noqa: ANN401 (altair is untyped)
-    kinds = ("measured speed-up", "measured bound", "MAC ceiling")
+    kinds = ("measured speed-up", "measured bound", "MAC ceiling: core", "MAC ceiling: module")
     rows = [
         {
             "method": one.label,
@@ -170,10 +166,12 @@ def _reaches(found: Sequence[Reach]) -> Any:  # noqa: ANN401 (altair is untyped)
             "x": value,
             "low": one.speedup.low if kind == kinds[0] else value,
             "high": one.speedup.high if kind == kinds[0] else value,
-            "result": words.factor(value),
+            "result": one.said,
         }
         for one in found
-        for kind, value in zip(kinds, (one.speedup.value, one.bound, one.ceiling), strict=True)
+        for kind, value in zip(
+            kinds, (one.speedup.value, one.bound, one.ceiling, one.module_ceiling), strict=True
+        )
         if value is not None
     ]
     order = [one.label for one in found]
@@ -183,10 +181,12 @@ def _reaches(found: Sequence[Reach]) -> Any:  # noqa: ANN401 (altair is untyped)
     base = alt.Chart(_data(rows))
     tall_tick = "M0,-1.6V1.6"
     shape = alt.Shape(
-        "kind:N", title=None, scale=alt.Scale(domain=kinds, range=("circle", tall_tick, "diamond"))
+        "kind:N",
+        title=None,
+        scale=alt.Scale(domain=kinds, range=("circle", tall_tick, "diamond", "square")),
     )
     shape = shape.legend(orient="top", symbolStrokeWidth=2)
-    colour = alt.Color("kind:N", title=None, scale=alt.Scale(domain=kinds, range=_TONES[:3]))
+    colour = alt.Color("kind:N", title=None, scale=alt.Scale(domain=kinds, range=_TONES[:4]))
     return alt.layer(
         base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q", y=y, color=colour),
         base.mark_point(size=80, strokeWidth=2, filled=False).encode(

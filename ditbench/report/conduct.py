@@ -55,9 +55,12 @@ _INTERVALS = (
 _SPEEDUP = (
     "Above 1 is faster. The first column is against the fastest exact method of the same run, with equal "
     'model, batch, steps and compilation; the second against explicit softmax. "Possible" is measured too: '
-    "the same model with a method that computes no attention. A speed-up above it beyond its interval is "
-    "called implausible. The MAC ceiling, what the multiply-adds alone would allow, is shown and never "
-    "judges: softmax waits for memory, so honest methods may exceed it."
+    "the same model with `identity` in the same blocks, which has no core; or with `zero`, which has no "
+    "projections of q, k and v either, for methods that may skip those. A speed-up above it beyond both "
+    "intervals (of single processes, by more than 10 %) is called implausible. The MAC ceilings, what the "
+    "multiply-adds alone would allow if the core cost nothing, or the whole attention module, are shown and "
+    "never judge: softmax waits for memory, so honest methods may exceed them. What else differs between the "
+    "two arms of a ratio stands among the doubts."
 )
 _MACS = (
     "A MAC is one multiply-add, which is two operations: FLOP = 2 MAC. What papers on DiT call Gflops "

@@ -183,10 +183,12 @@ def _praise(kind: str, row: Row, names: words.Names) -> str:
     facts = [words.figure("latency", row.estimates["latency"].value)]
     if row.exact and row.versus_softmax:
         ratio = row.versus_softmax
-        facts.append(f"{words.factor(ratio.value)} against softmax{_unsure(ratio)}")
+        limits = f"{words.bound(row.softmax_bound)} and {words.ceilings(row)}"
+        facts.append(f"{words.factor(ratio.value)} against softmax{_unsure(ratio)} where {limits}")
     if not row.exact:
         facts.append(
-            f"{words.factor(row.speedup.value)} over {row.against}{_unsure(row.speedup)}"
+            f"{words.factor(row.speedup.value)} over {row.against}{_unsure(row.speedup)} where "
+            f"{words.limits(row)}"
             if row.speedup
             else "speed-up not measured"
         )

@@ -51,6 +51,8 @@ class Reach:
     speedup: Estimate
     bound: float | None
     ceiling: float | None
+    module_ceiling: float | None
+    said: str
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,10 @@ def quality(group: Group, names: words.Names) -> tuple[Point, ...]:
             y=drift.value,
             low=row.speedup.low,
             high=row.speedup.high,
-            said=f"{words.factor(row.speedup.value)} over {row.against}, drift {units.digits(drift.value)}",
+            said=(
+                f"{words.factor(row.speedup.value)} over {row.against}, where {words.limits(row)}; "
+                f"drift {units.digits(drift.value)}"
+            ),
         )
         for row in group.rows
         if row.speedup and not is_bound(row) and (drift := row.estimates.get("latent_drift"))
@@ -142,7 +147,12 @@ def reach(group: Group, names: words.Names) -> tuple[tuple[Reach, ...], int]:
     """Speed-ups with their bound and ceiling, fastest first."""
     found = [
         Reach(
-            names.method(row.cell), row.speedup, row.bound.value if row.bound else None, row.ceiling
+            names.method(row.cell),
+            row.speedup,
+            row.bound.value if row.bound else None,
+            row.ceiling,
+            row.module_ceiling,
+            f"{words.factor(row.speedup.value)}, where {words.limits(row)}",
         )
         for row in group.rows
         if row.speedup and not is_bound(row) and (row.bound or row.ceiling is not None)

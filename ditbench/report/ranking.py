@@ -152,8 +152,8 @@ def _speed() -> list[tuple[Column, Fill]]:
     return [
         (column("latency", "seconds per batch"), partial(_estimate, "latency")),
         (column("speed-up", "over the fastest exact method"), _speedup),
-        (column("against softmax", "speed-up"), lambda row: words.times(row.versus_softmax)),
-        (column("possible", "speed-up with no attention at all"), _possible),
+        (column("against softmax", "speed-up"), _versus_softmax),
+        (column("possible", "measured bound of the speed-up"), _possible),
         (column("throughput", "images per second"), partial(_estimate, "throughput")),
     ]
 
@@ -217,13 +217,21 @@ def _speedup(row: Row) -> Value:
     return Value(shown.text, detail, shown.order)
 
 
+def _versus_softmax(row: Row) -> Value:
+    shown, bound = words.times(row.versus_softmax), row.softmax_bound
+    told = f"possible {words.factor(bound.value)}" if bound else ""
+    return Value(shown.text, ", ".join(filter(None, (shown.detail, told))), shown.order)
+
+
 def _possible(row: Row) -> Value:
-    """The measured bound; the multiply-adds' ceiling beside it, which never judges."""
-    ceiling = f"MAC ceiling {words.factor(row.ceiling)}" if row.ceiling is not None else ""
+    """The measured bound, or why there is none; the multiply-adds' ceilings beside it, which never judge."""
+    ceilings = words.ceilings(row)
     if row.bound is None:
-        return Value(NOT_MEASURED, ceiling)
+        why = row.boundless.removeprefix("no bound: ").partition(" (")[0]
+        return Value("no bound" if why else NOT_MEASURED, "; ".join(filter(None, (why, ceilings))))
     said = "interval reaches 1: no bound" if row.bound.low <= 1 else ""
-    detail = ", ".join(part for part in (said, ceiling) if part)
+    by = f"by {row.bound_by}" if row.bound_by else ""
+    detail = "; ".join(filter(None, (by, said, ceilings)))
     return Value(words.factor(row.bound.value), detail, row.bound.value)
 
 

@@ -13,7 +13,7 @@ from ditbench import units
 from ditbench.metrics import known
 from ditbench.records import Cell, Stage
 from ditbench.report.tables import MISSING, Value
-from ditbench.summary import Estimate
+from ditbench.summary import Estimate, Row
 
 _IDENTICAL = "identical"
 _AS: Mapping[str, Callable[[float], str]] = {
@@ -73,6 +73,23 @@ def times(found: Estimate | None) -> Value:
 def factor(value: float) -> str:
     """2.4 -> "2.40x", with the sign for multiplication."""
     return f"{units.digits(value)}\N{MULTIPLICATION SIGN}"
+
+
+def limits(row: Row) -> str:
+    """What stands beside every speed-up: the bound is so much and the MAC ceiling so much."""
+    return f"{bound(row.bound)} and {ceilings(row)}"
+
+
+def bound(found: Estimate | None) -> str:
+    """A measured bound in words, or that there is none."""
+    return f"the bound is {factor(found.value)}" if found else "no bound was measured"
+
+
+def ceilings(row: Row) -> str:
+    """Both ceilings of multiply-adds, without the cores and without the attention modules."""
+    pairs = ((row.ceiling, "core"), (row.module_ceiling, "module"))
+    told = ", ".join(f"{factor(value)} {part}" for value, part in pairs if value is not None)
+    return f"the MAC ceiling {told}" if told else "no MAC ceiling was counted"
 
 
 def interval(found: Estimate, show: Callable[[float], str]) -> str:

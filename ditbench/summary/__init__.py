@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
+from ditbench import units
 from ditbench.records import Status
 from ditbench.store import Run, clock_notes
 from ditbench.summary import claims
-from ditbench.summary.doubts import Suspect, doubts, twins
+from ditbench.summary.doubts import Suspect, Twin, doubts, twins
 from ditbench.summary.evidence import DERIVED, Asked, Evidence, gather
 from ditbench.summary.rows import (
     Answered,
@@ -21,7 +23,7 @@ from ditbench.summary.rows import (
     number_to_json,
     rows_to_json,
 )
-from ditbench.summary.speed import Group, groups, speeds
+from ditbench.summary.speed import Group, dearer, groups, speeds
 from ditbench.summary.spent import Spent, overhead, spent
 
 __all__ = [
@@ -50,7 +52,8 @@ def summarise(run: Run) -> Summary:
     cells = gather(run)
     together = groups(cells)
     asked = Asked.of(run)
-    by_key = {key: row for group in together.values() for key, row in _rows(group, asked)}
+    alike = twins(cells)
+    by_key = {key: row for group in together.values() for key, row in _rows(group, asked, alike)}
     rows = tuple(by_key[one.cell.key] for one in cells)
     return Summary(
         rows=rows,
@@ -63,9 +66,9 @@ def summarise(run: Run) -> Summary:
     )
 
 
-def _rows(group: Group, asked: Asked) -> list[tuple[str, Row]]:
-    """The group's rows by key."""
-    ratios, alike = speeds(group), twins(group.members)
+def _rows(group: Group, asked: Asked, alike: Mapping[str, Twin]) -> list[tuple[str, Row]]:
+    """The group's rows by key. alike: cells of bit-identical outputs."""
+    ratios = speeds(group)
     found = []
     for one in group.members:
         speed = ratios[one.cell.key]
@@ -82,7 +85,11 @@ def _rows(group: Group, asked: Asked) -> list[tuple[str, Row]]:
             against=speed.against,
             versus_softmax=speed.versus_softmax,
             bound=speed.bound,
+            softmax_bound=speed.softmax_bound,
+            bound_by=speed.bound_by,
+            boundless=speed.boundless,
             ceiling=speed.ceiling,
+            module_ceiling=speed.module_ceiling,
             exact=one.exact,
             kernels=tuple(map(str, one.facts.get("kernels", ()))),
             pictures=str(one.pictures.facts.get("pictures", "")) if one.pictures else "",
@@ -107,6 +114,7 @@ def _notes(run: Run, rows: tuple[Row, ...], together: Iterable[Group]) -> Iterab
     if run.problems:
         yield f"Lines of the results that could not be read: {len(run.problems)}."
     yield from clock_notes(run)
+    together = tuple(together)
     if not any(row.status is Status.OK for row in rows):
         yield "No cell has a result."
     unfit = [row.unfit for row in rows if row.unfit]
@@ -117,3 +125,21 @@ def _notes(run: Run, rows: tuple[Row, ...], together: Iterable[Group]) -> Iterab
     )
     if lost:
         yield f"Groups of cells without a speed-up, for want of a timed exact method: {lost}."
+    yield from _bounds(rows)
+    yield from _dearer(together)
+
+
+def _bounds(rows: Iterable[Row]) -> Iterable[str]:
+    """Speed-ups that nothing can be called implausible by, and what would bound them."""
+    for reason, number in Counter(row.boundless for row in rows if row.boundless).items():
+        yield f"Speed-ups that stand beside {reason}: {number}."
+
+
+def _dearer(together: Iterable[Group]) -> Iterable[str]:
+    """Approximations that save nothing: a finding of arithmetic, whatever the clock says."""
+    found = {label: ratio for group in together for label, ratio in dearer(group).items()}
+    for label, ratio in found.items():
+        yield (
+            f"{label} costs more multiply-adds than the softmax that it approximates: its core "
+            f"{units.digits(ratio)} times as many."
+        )

@@ -9,21 +9,32 @@ from dataclasses import dataclass
 from ditbench import machine, units
 from ditbench.metrics import ROUNDING
 from ditbench.records import Cell
+from ditbench.summary import arms
 from ditbench.summary.evidence import Evidence
 from ditbench.summary.speed import YARDSTICKS, Group, Speed
 
 # A latency whose interval is wider than this share of it is not known well enough to rank methods by.
 _WIDE = 0.10
+# One process tells nothing of how processes differ, which those of small cells do by so much.
+_OF_ONE = 0.10
+
+
+@dataclass(frozen=True)
+class Twin:
+    """Another cell whose `outputs` ("pictures", ...) are bit-identical."""
+
+    cell: Cell
+    outputs: str
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """What doubts look at: a cell, its ratios and group, a cell of bit-identical pictures, its lacks."""
+    """What doubts look at: a cell, its ratios and group, a cell of bit-identical outputs, its lacks."""
 
     evidence: Evidence
     speed: Speed
     group: Group
-    twin: Cell | None
+    twin: Twin | None
     lacks: str
 
 
@@ -33,24 +44,49 @@ def doubts(suspect: Suspect) -> tuple[str, ...]:
     return found + machine.doubts(suspect.evidence.times)
 
 
-def twins(cells: Iterable[Evidence]) -> Mapping[str, Cell]:
-    """By quality key: the first cell with bit-identical pictures that differs in one knob only.
+def twins(cells: Iterable[Evidence]) -> Mapping[str, Twin]:
+    """By quality key: the first cell with bit-identical outputs that differs in settings or blocks only.
 
+    Pictures decide where both have them; else the latents of the gate's short run, which every cell makes.
     Of exact methods no setting can move a picture by more than rounding, and the kernels seen running
     tell them apart; they are left out.
     """
-    alike: dict[str, dict[str, Cell]] = defaultdict(dict)
+    of_pictures, of_gates, pictured = _Alike(), _Alike(), set()
     for one in cells:
-        if one.pictures and not one.exact and "knob_digest" in one.pictures.facts:
-            digest = str(one.pictures.facts["knob_digest"])
-            alike[digest].setdefault(one.cell.quality_key, one.cell)
-    found = {}
-    for same in alike.values():
-        for key, cell in same.items():
-            others = (other for at, other in same.items() if at != key and knob(cell, other))
-            if other := next(others, None):
-                found[key] = other
-    return found
+        if one.exact:
+            continue
+        if one.pictures and "knob_digest" in one.pictures.facts:
+            of_pictures.add(str(one.pictures.facts["knob_digest"]), one.cell)
+            pictured.add(one.cell.quality_key)
+        if "knob_digest" in one.facts:
+            of_gates.add(str(one.facts["knob_digest"]), one.cell)
+    short = of_gates.twins("the latents of a short run", lambda pair: not pair <= pictured)
+    return short | of_pictures.twins("pictures", lambda _pair: True)
+
+
+class _Alike:
+    """Cells by the digest of what they made, each quality key once."""
+
+    def __init__(self) -> None:
+        self._cells: dict[str, dict[str, Cell]] = defaultdict(dict)
+
+    def add(self, digest: str, cell: Cell) -> None:
+        """A cell that made this."""
+        self._cells[digest].setdefault(cell.quality_key, cell)
+
+    def twins(self, outputs: str, counts: Callable[[set[str]], bool]) -> dict[str, Twin]:
+        """By quality key the first other that differs in a knob. counts: whether two keys may be told."""
+        found = {}
+        for same in self._cells.values():
+            for key, cell in same.items():
+                others = (
+                    other
+                    for at, other in same.items()
+                    if at != key and counts({at, key}) and knob(cell, other)
+                )
+                if other := next(others, None):
+                    found[key] = Twin(other, outputs)
+        return found
 
 
 def knob(one: Cell, other: Cell) -> str:
@@ -60,7 +96,7 @@ def knob(one: Cell, other: Cell) -> str:
         return ""
     names = [name for name in mine if mine[name] != theirs.get(name)]
     if names and one.blocks == other.blocks:
-        return ", ".join(names)
+        return " and ".join(names)
     return "blocks" if one.blocks != other.blocks and not names else ""
 
 
@@ -73,11 +109,19 @@ def _implausible(suspect: Suspect) -> str:
     speedup, bound = suspect.speed.speedup, suspect.speed.bound
     if speedup is None or bound is None or suspect.evidence.cell.attention.name in YARDSTICKS:
         return ""
-    if speedup.low <= bound.high:
+    alone = min(speedup.processes, bound.processes) == 1
+    beyond = speedup.low / bound.high - 1
+    if beyond <= (_OF_ONE if alone else 0):
         return ""
+    usual = (
+        "no model is slower without attention, so the bound's own times were disturbed"
+        if bound.high < 1
+        else "usually another dtype, other shapes or another axis in one arm, or work that was skipped"
+    )
     return (
-        f"implausible: speed-up {units.digits(speedup.value)} above the measured bound "
-        f"{units.digits(bound.value)}"
+        f"implausible: speed-up {units.digits(speedup.value)} (at least {units.digits(speedup.low)}) above "
+        f"the bound {units.digits(bound.value)} (at most {units.digits(bound.high)}) measured with "
+        f"{suspect.speed.bound_by}, by {units.percent(beyond)} beyond both intervals; {usual}"
     )
 
 
@@ -86,7 +130,7 @@ def _beside_unfit(suspect: Suspect) -> str:
     evidence, group = suspect.evidence, suspect.group
     if not evidence.times:
         return ""
-    others = (group.fastest, group.softmax, group.bound(evidence.cell.blocks))
+    others = (group.fastest, group.softmax, group.bound(evidence))
     reasons = {one.cell.attention.label: one.unfit for one in others if one and one is not evidence}
     told = (
         f"{label}, whose times must not be used: {why}" for label, why in reasons.items() if why
@@ -104,11 +148,16 @@ def _inexact(suspect: Suspect) -> str:
 
 
 def _dead_knob(suspect: Suspect) -> str:
-    if suspect.twin is None:
+    twin = suspect.twin
+    if twin is None:
         return ""
-    name = knob(suspect.evidence.cell, suspect.twin)
-    there = suspect.twin.blocks_label if name == "blocks" else suspect.twin.attention.label
-    return f"pictures bit-identical to {there}: {name} changes nothing"
+    name = knob(suspect.evidence.cell, twin.cell)
+    there = twin.cell.blocks_label if name == "blocks" else twin.cell.attention.label
+    does = "change" if " and " in name or name == "blocks" else "changes"
+    return (
+        f"{twin.outputs} bit-identical to {there}: {name} {does} nothing "
+        "(see that the method reads it, or leave it out)"
+    )
 
 
 def _constant(suspect: Suspect) -> str:
@@ -122,16 +171,19 @@ def _uncounted(suspect: Suspect) -> str:
     return f"multiply-adds of {', '.join(map(str, names))} not counted" if names else ""
 
 
-def _parameters(suspect: Suspect) -> str:
-    """Arms that differ in more than the method."""
-    fastest = suspect.group.fastest
-    mine = suspect.evidence.facts.get("parameters")
-    theirs = fastest.facts.get("parameters") if fastest else None
-    if not mine or not theirs or mine == theirs:
-        return ""
-    return (
-        f"{units.count(mine)} parameters against {units.count(theirs)} of {suspect.speed.against}"
-    )
+def _unlike(suspect: Suspect) -> str:
+    """Arms that differ in more than the method: those of each of its ratios, what is told once not again."""
+    evidence, group = suspect.evidence, suspect.group
+    known: set[str] = set()
+    told = []
+    for arm in (group.fastest, group.softmax, group.bound(evidence)):
+        if arm is None or arm is evidence or not (arm.times and evidence.times):
+            continue
+        fresh = [one for one in arms.differences(evidence, arm) if one not in known]
+        known.update(fresh)
+        if fresh:
+            told.append(f"differs from {arm.cell.attention.label} also in: {', '.join(fresh)}")
+    return "; ".join(told)
 
 
 def _unjudged(suspect: Suspect) -> str:
@@ -194,7 +246,7 @@ _DOUBTS: tuple[Callable[[Suspect], str], ...] = (
     _dead_knob,
     _constant,
     _uncounted,
-    _parameters,
+    _unlike,
     _incomplete,
     _unjudged,
     _alone,

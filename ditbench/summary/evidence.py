@@ -152,6 +152,11 @@ class Evidence:
         """Whether the method says that it equals softmax."""
         return bool(self.facts.get("exact", False))
 
+    @property
+    def core_only(self) -> bool:
+        """Whether only the core is the method's to save; a record that does not tell is taken to mean so."""
+        return bool(self.facts.get("core_only", True))
+
     @cached_property
     def unfit(self) -> str:
         """Why its times must not be used though it is ok: a slowed or shared GPU; empty where they may."""

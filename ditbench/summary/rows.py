@@ -53,11 +53,14 @@ class Row:
     A cell that is not ok has no time and no memory; what its gate and its pictures told is kept.
     per_process: the medians by metric name, one a process. speedup: against the fastest exact method of
     the run at the same model, weights, compile, batch, steps and sampling (`against`: its label);
-    versus_softmax: against explicit softmax, likewise. bound: the speed-up of `identity` at the same
-    blocks, or None where the run did not measure it. ceiling: the speed-up over explicit softmax that
-    multiply-adds alone would allow, shown and never judging. doubts: clauses for people ("speed-up above
-    the measured bound", "one process only", ...). unfit: why its times must not be used though the
-    cell is ok (a slowed or shared GPU), else empty. kernels: what really ran. recorded: whether the run
+    versus_softmax: against explicit softmax, likewise. bound: the speed-up of a yardstick at the same blocks
+    (`bound_by`: `identity`, or `zero` for a method that may leave out the projections too), or None where the
+    run did not measure it (`boundless`: why, and the way out); softmax_bound: the same over explicit softmax,
+    and so beside versus_softmax. ceiling, module_ceiling: the speed-up over
+    explicit softmax that multiply-adds alone would allow if the cores, or all of attention with its
+    projections, cost nothing in the cell's blocks; shown and never judging. doubts: clauses for people
+    ("implausible: ...", "one process only", ...). unfit: why its times must not be used though the cell is
+    ok (a slowed or shared GPU), else empty. kernels: what really ran. recorded: whether the run
     holds any record of the cell itself. fit: of a cell whose batch size is `max`, where the search found one.
     lacks: what the run asked of an ok cell and has no record of; empty for nothing.
     """
@@ -71,7 +74,11 @@ class Row:
     against: str = ""
     versus_softmax: Estimate | None = None
     bound: Estimate | None = None
+    softmax_bound: Estimate | None = None
+    bound_by: str = ""
+    boundless: str = ""
     ceiling: float | None = None
+    module_ceiling: float | None = None
     exact: bool = False
     kernels: tuple[str, ...] = ()
     pictures: str = ""
@@ -158,7 +165,11 @@ def rows_to_json(summary: Summary) -> list[dict[str, Any]]:
             "against": row.against,
             "versus_softmax": estimate_to_json(row.versus_softmax),
             "bound": estimate_to_json(row.bound),
+            "softmax_bound": estimate_to_json(row.softmax_bound),
+            "bound_by": row.bound_by,
+            "boundless": row.boundless,
             "ceiling": number_to_json(row.ceiling),
+            "module_ceiling": number_to_json(row.module_ceiling),
             "exact": row.exact,
             "kernels": list(row.kernels),
             "pictures": row.pictures,

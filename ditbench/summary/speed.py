@@ -14,9 +14,11 @@ from ditbench.summary.evidence import Evidence
 from ditbench.summary.rows import Estimate
 
 SOFTMAX = "softmax"
-# The yardsticks, which no bound judges: `identity` is the bound of methods that replace the core.
-BOUND = "identity"
-YARDSTICKS = frozenset({BOUND, "zero"})
+# The yardsticks, which no bound judges: what can be saved by methods that replace the core, and by those
+# that may leave out the projections of q, k and v too.
+CORE_BOUND, MODULE_BOUND = "identity", "zero"
+YARDSTICKS = frozenset({CORE_BOUND, MODULE_BOUND})
+_COSTS = frozenset({"macs", "core_macs"})
 
 
 @dataclass(frozen=True)
@@ -40,25 +42,53 @@ class Group:
         """Explicit softmax, timed or not."""
         return next((one for one in self.members if one.cell.attention.name == SOFTMAX), None)
 
-    def bound(self, blocks: tuple[int, ...]) -> Evidence | None:
-        """`identity` in the same blocks."""
-        return self._bounds.get(blocks)
+    @cached_property
+    def counted(self) -> Evidence | None:
+        """Whose multiply-adds a ceiling is over: softmax's, or another exact method's, which are equal."""
+        exact = (one for one in self.members if one.exact)
+        found = (one for one in (self.softmax, *exact) if one and one.estimates.keys() >= _COSTS)
+        return next(found, None)
+
+    def bound(self, of: Evidence) -> Evidence | None:
+        """The yardstick of a cell, in the same blocks."""
+        return self._yardsticks.get((yardstick(of), of.cell.blocks))
+
+    def boundless(self, of: Evidence) -> str:
+        """Why no bound stands beside a cell's speed-up, with the way out; empty where one does."""
+        name, found = yardstick(of), self.bound(of)
+        if found is not None:
+            status = found.reason or found.status
+            return "" if found.times else f"no bound: {name} has no speed ({status})"
+        if any(name == known for known, _ in self._yardsticks):
+            return f"no bound: {name} was not measured in the same blocks"
+        why = "it may skip projections, and " if name == MODULE_BOUND else ""
+        return f"no bound: {why}this run has no {name} (add `- {name}` under `attention`)"
 
     @cached_property
-    def _bounds(self) -> Mapping[tuple[int, ...], Evidence]:
-        named = [one for one in self.members if one.cell.attention.name == BOUND]
-        return {one.cell.blocks: one for one in reversed(named)}  # the first of each stays
+    def _yardsticks(self) -> Mapping[tuple[str, tuple[int, ...]], Evidence]:
+        named = [one for one in self.members if one.cell.attention.name in YARDSTICKS]
+        # The first of each stays.
+        return {(one.cell.attention.name, one.cell.blocks): one for one in reversed(named)}
 
 
 @dataclass(frozen=True)
 class Speed:
-    """A row's ratios."""
+    """A row's ratios, and what stands beside them; `Row` says what each is."""
 
     speedup: Estimate | None
     against: str
     versus_softmax: Estimate | None
     bound: Estimate | None
+    softmax_bound: Estimate | None
+    bound_by: str
+    boundless: str
     ceiling: float | None
+    module_ceiling: float | None
+
+
+def yardstick(of: Evidence) -> str:
+    """The method that bounds a cell's speed-up."""
+    return CORE_BOUND if of.core_only else MODULE_BOUND
 
 
 def group_of(cell: Cell) -> str:
@@ -79,15 +109,42 @@ def speeds(group: Group) -> Mapping[str, Speed]:
     fastest, softmax = group.fastest, group.softmax
     found = {}
     for one in group.members:
-        bound = group.bound(one.cell.blocks)
+        bound, speedup = group.bound(one), _speedup(fastest, one)
+        core, module = _ceilings(group.counted, one)
         found[one.cell.key] = Speed(
-            speedup=_speedup(fastest, one),
+            speedup=speedup,
             against=fastest.cell.attention.label if fastest and one.times else "",
             versus_softmax=_speedup(softmax, one),
             bound=_speedup(fastest, bound) if bound and one.times else None,
-            ceiling=_ceiling(softmax, one),
+            softmax_bound=_speedup(softmax, bound) if bound and one.times else None,
+            bound_by=yardstick(one) if speedup else "",
+            boundless=group.boundless(one) if speedup else "",
+            ceiling=core,
+            module_ceiling=module,
         )
     return found
+
+
+def dearer(group: Group) -> dict[str, float]:
+    """How many times softmax's cost the core of an approximate method is, by label, where it is more."""
+    if group.counted is None:
+        return {}
+    costs = {
+        one.cell.attention.label: _cost_of_core(group.counted, one)
+        for one in group.members
+        if not one.exact
+    }
+    return {label: cost for label, cost in costs.items() if cost is not None and cost > 1}
+
+
+def _cost_of_core(counted: Evidence, of: Evidence) -> float | None:
+    """Its own core / softmax's, in its own blocks; the others keep softmax's. None where not counted."""
+    if "core_macs" not in of.estimates or not counted.cell.blocks or not of.cell.blocks:
+        return None
+    each = counted.estimates["core_macs"].value / len(counted.cell.blocks)
+    rest = len(counted.cell.blocks) - len(of.cell.blocks)
+    own = of.estimates["core_macs"].value - rest * each
+    return own / (each * len(of.cell.blocks)) if each else None
 
 
 def _speedup(reference: Evidence | None, of: Evidence) -> Estimate | None:
@@ -104,19 +161,23 @@ def _speedup(reference: Evidence | None, of: Evidence) -> Estimate | None:
     return Estimate(found.value, found.low, found.high, processes, samples)
 
 
-def _ceiling(softmax: Evidence | None, of: Evidence) -> float | None:
-    """Multiply-adds of softmax / those of the cell if the core cost nothing in the cell's blocks.
+def _ceilings(counted: Evidence | None, of: Evidence) -> tuple[float | None, float | None]:
+    """Multiply-adds of softmax / those left where a cell's blocks have no core, or no attention at all.
 
-    The other blocks keep an exact core, which costs what softmax's does.
+    At all: neither core nor projections, that of the output included. The other blocks keep all of theirs.
     """
-    parts = ("macs", "core_macs")
-    if softmax is None or not all(part in one.estimates for part in parts for one in (softmax, of)):
-        return None
-    total, core = (softmax.estimates[part].value for part in parts)
-    rest = of.estimates["macs"].value - of.estimates["core_macs"].value
-    share = len(of.cell.blocks) / len(softmax.cell.blocks) if softmax.cell.blocks else 1.0
-    left = rest + core * (1 - share)
-    return total / left if left > 0 else None
+    if counted is None or not counted.cell.blocks:
+        return None, None
+    share = len(of.cell.blocks) / len(counted.cell.blocks)
+    macs = {name: one.value for name, one in counted.estimates.items()}
+    total, core = macs["macs"], macs["core_macs"]
+    projections = macs.get("projection_macs")
+    module = None if projections is None else core + projections
+    return _over(total, share * core), None if module is None else _over(total, share * module)
+
+
+def _over(total: float, saved: float) -> float | None:
+    return total / (total - saved) if total > saved else None
 
 
 def _size(groups_of_samples: Sequence[Sequence[float]]) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
+from fakes_runs import fake_run, gate
 
 from ditbench.measure.cost import cost
 from ditbench.models.presets import presets
 from ditbench.records import Cell, Choice, Sampling
+from ditbench.summary import summarise
 
 # "Gflops" of arXiv 2212.09748 (multiply-adds, one picture, no guidance), recomputed from its formula
 GMACS = {
@@ -78,3 +81,37 @@ def test_mistake_36_guidance_doubles_the_rows_and_so_the_multiply_adds():
     alone = dataclasses.replace(base, sampling=Sampling(guidance_scale=1.0))
     assert cost(base).total == 2 * cost(alone).total
     assert (base.rows, alone.rows) == (2, 1)
+
+
+# seeds: maximal speed-up of DiT-XL were the core free, and the whole attention module, by tokens
+CEILINGS = [
+    ("dit-xl/4", 32, 28, "1.009", "1.51"),
+    ("dit-xl/2", 32, 28, "1.037", "1.55"),
+    ("dit-xl/2", 64, 28, "1.15", "1.72"),
+    ("dit-xl/2", 128, 4, "1.59", "2.39"),
+    ("dit-xl/2", 256, 4, "3.4", "5.1"),
+]
+
+
+@pytest.mark.parametrize(("name", "size", "depth", "core", "module"), CEILINGS)
+def test_mac_ceilings_of_xl_by_tokens(name, size, depth, core, module):
+    """Every block costs the same: four of them give the ratios of all to the digits that are shown."""
+    spec = dataclasses.replace(presets()[name].model, size=size, depth=depth)
+    model = Choice(name, tuple(dataclasses.asdict(spec).items()))
+    cells = [
+        Cell(model, Choice(method), blocks=tuple(blocks), sampling=Sampling(guidance_scale=1.0))
+        for method, blocks in (("softmax", range(depth)), ("identity", range(depth // 2)))
+    ]
+    price = cost(cells[0])
+    metrics = {
+        "macs": (price.total,), "core_macs": (price.core,), "projection_macs": (price.projections,),
+    }  # fmt: skip
+    softmax, half = summarise(
+        fake_run(*(replace(gate(one), metrics=metrics) for one in cells))
+    ).rows
+    found = (softmax.ceiling, core), (softmax.module_ceiling, module)
+    for ceiling, said in found:
+        assert f"{ceiling:.{len(said) - 2}f}" == said
+    # In half of the blocks half of it can be saved.
+    assert 1 - 1 / half.ceiling == pytest.approx((1 - 1 / softmax.ceiling) / 2)
+    assert 1 - 1 / half.module_ceiling == pytest.approx((1 - 1 / softmax.module_ceiling) / 2)

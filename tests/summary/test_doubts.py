@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from fakes_runs import cell, fake_run, gate, measured, quality, timed
+from fakes_runs import cell, fake_run, gate, measured, quality, record, timed
 
+from ditbench.records import Choice, Stage, Status
 from ditbench.summary import summarise
 
+WAY_OUT = "(see that the method reads it, or leave it out)"
 HALF = {"blocks": (0, 1, 2), "blocks_label": "first-half"}
 
 
+def row(of, *records):
+    return next(row for row in summarise(fake_run(*records)).rows if row.cell == of)
+
+
 def doubts(of, *records):
-    return next(row.doubts for row in summarise(fake_run(*records)).rows if row.cell == of)
+    return row(of, *records).doubts
 
 
 def good(of, seconds, **facts):
@@ -30,8 +36,66 @@ def test_an_honest_run_raises_no_doubt():
 def test_mistake_20_a_speedup_above_what_the_replaced_work_allows_is_implausible():
     of = cell("monarch")
     assert doubts(of, *BASE, *good(of, 0.2)) == (
-        "implausible: speed-up 4.00 above the measured bound 2.00",
+        (
+            "implausible: speed-up 4.00 (at least 3.96) above the bound 2.00 (at most 2.02) measured with "
+            "identity, by 96.0 % beyond both intervals; usually another dtype, other shapes or another axis "
+            "in one arm, or work that was skipped"
+        ),
     )
+
+
+def test_mistake_20_a_method_that_may_skip_projections_is_bounded_by_zero():
+    of = cell("monarch")
+    ours = good(of, 0.2, core_only=False)
+    (told,) = doubts(of, *BASE, *good(cell("zero"), 0.32), *ours)
+    assert told.startswith("implausible: speed-up 4.00")
+    assert " measured with zero, by " in told
+    assert doubts(of, *BASE, *good(cell("zero"), 0.199), *ours) == ()
+    found = row(of, *BASE, *ours)
+    assert (found.bound, found.bound_by) == (None, "zero")
+    assert found.boundless == (
+        "no bound: it may skip projections, and this run has no zero (add `- zero` under `attention`)"
+    )
+
+
+def test_mistake_20_in_a_single_process_more_than_noise_is_wanted():
+    def told(seconds):
+        cells = (
+            (cell(), 0.8, True),
+            (cell("identity"), 0.4, False),
+            (cell("monarch"), seconds, False),
+        )
+        records = [
+            part
+            for of, time, exact in cells
+            for part in (gate(of, exact=exact), *timed(of, (time,) * 5))
+        ]
+        return doubts(cell("monarch"), *records)
+
+    assert told(0.39) == ("one process only",)
+    assert told(0.2)[0].startswith("implausible: speed-up 4.00")
+
+
+@pytest.mark.parametrize(
+    ("others", "why"),
+    [
+        ((), "no bound: this run has no identity (add `- identity` under `attention`)"),
+        (
+            good(cell("identity", **HALF), 0.4),
+            "no bound: identity was not measured in the same blocks",
+        ),
+        (
+            (record(cell("identity"), Stage.GATE, status=Status.FAILED_GATE, reason="vacuous"),),
+            "no bound: identity has no speed (vacuous)",
+        ),
+    ],
+)
+def test_a_speedup_without_a_bound_says_why_and_what_would_give_one(others, why):
+    softmax = good(cell(), 0.8, exact=True)
+    run = fake_run(*softmax, *good(cell("monarch"), 0.5), *others)
+    summary = summarise(run)
+    assert next(r for r in summary.rows if r.cell == cell("monarch")).boundless == why
+    assert f"Speed-ups that stand beside {why}: 2." in summary.notes
 
 
 def test_mistake_20_a_speedup_within_the_noise_of_the_bound_is_believed():
@@ -40,8 +104,12 @@ def test_mistake_20_a_speedup_within_the_noise_of_the_bound_is_believed():
 
 def test_mistake_20_an_exact_method_is_bounded_too():
     slow = good(cell("identity"), 1.6)
-    assert doubts(cell(), *good(cell(), 0.8, exact=True), *slow) == (
-        "implausible: speed-up 1.00 above the measured bound 0.500",
+    (told,) = doubts(cell(), *good(cell(), 0.8, exact=True), *slow)
+    assert told.startswith(
+        "implausible: speed-up 1.00 (at least 1.00) above the bound 0.500 (at most 0.505)"
+    )
+    assert told.endswith(
+        "no model is slower without attention, so the bound's own times were disturbed"
     )
 
 
@@ -55,9 +123,40 @@ def test_mistake_15_a_setting_that_changes_no_picture_is_wired_to_nothing():
     one, other = cell("monarch"), cell("monarch {block_size: 8}")
     pictures = (quality(one, 0.2, knob_digest="same"), quality(other, 0.2, knob_digest="same"))
     records = (*BASE, *good(one, 0.5), *good(other, 0.5), *pictures)
-    told = "pictures bit-identical to monarch: block_size changes nothing"
+    told = f"pictures bit-identical to monarch: block_size changes nothing {WAY_OUT}"
     assert doubts(other, *records) == (told,)
     assert doubts(one, *records) == (told.replace("monarch", "monarch {block_size: 8}"),)
+
+
+def test_mistake_15_knobs_are_told_without_pictures_by_the_gates_own_run():
+    one, other = cell("monarch"), cell("monarch {block_size: 8}")
+    same = {"knob_digest": "same"}
+    records = (*BASE, *good(one, 0.5, **same), *good(other, 0.5, **same))
+    assert doubts(other, *records) == (
+        f"the latents of a short run bit-identical to monarch: block_size changes nothing {WAY_OUT}",
+    )
+    # What shows only in later steps shows in pictures, and they decide.
+    pictures = (quality(one, 0.2, knob_digest="a"), quality(other, 0.2, knob_digest="b"))
+    assert doubts(other, *records, *pictures) == ()
+    assert doubts(other, *records, pictures[0]) != ()
+
+
+def test_mistake_15_a_twin_is_found_beyond_batch_and_compilation():
+    one, other = cell("monarch"), cell("monarch {block_size: 8}", 4)
+    same = {"knob_digest": "same"}
+    base = (*good(cell("softmax", 4), 0.8, exact=True), *good(cell("identity", 4), 0.4))
+    records = (*base, *good(one, 0.5, **same), *good(other, 0.5, **same))
+    assert doubts(other, *records)[0].endswith(f"block_size changes nothing {WAY_OUT}")
+
+
+def test_mistake_15_several_settings_at_once_are_all_named():
+    one = cell("monarch")
+    other = cell(
+        attention=Choice("monarch", (("block_size", 4), ("num_steps", 1)), "monarch {...}")
+    )
+    same = {"knob_digest": "same"}
+    records = (*BASE, *good(one, 0.5, **same), *good(other, 0.5, **same))
+    assert "monarch {...}: block_size and num_steps change nothing" in doubts(one, *records)[0]
 
 
 def test_mistake_15_blocks_that_change_no_picture_of_an_approximate_method():
@@ -65,7 +164,7 @@ def test_mistake_15_blocks_that_change_no_picture_of_an_approximate_method():
     pictures = (quality(one, 0.2, knob_digest="same"), quality(other, 0.2, knob_digest="same"))
     records = (*BASE, *good(one, 0.5), *good(other, 0.5), *pictures)
     assert doubts(one, *records) == (
-        "pictures bit-identical to first-half: blocks changes nothing",
+        f"pictures bit-identical to first-half: blocks change nothing {WAY_OUT}",
     )
 
 
@@ -104,7 +203,22 @@ def test_mistake_05_operators_that_no_counter_knows_are_listed():
 def test_mistake_38_another_number_of_parameters_is_told():
     of = cell("monarch")
     assert doubts(of, *BASE, *good(of, 0.5, parameters=65_100_000)) == (
-        "65.1 M parameters against 2.10 M of softmax",
+        "differs from softmax also in: 65.1 M parameters against 2.10 M",
+    )
+
+
+def test_mistake_38_each_arm_of_a_ratio_is_looked_at_and_what_is_known_not_repeated():
+    fused, of = cell("sdpa"), cell("monarch")
+    records = (*BASE, *good(fused, 0.6, exact=True), *good(of, 0.5, parameters=65_100_000))
+    assert doubts(of, *records) == ("differs from sdpa also in: 65.1 M parameters against 2.10 M",)
+    for one in records:
+        if one.cell == cell("identity") and one.stage is Stage.TIME:
+            one.facts["threads"] = 1
+    assert doubts(of, *records) == (
+        (
+            "differs from sdpa also in: 65.1 M parameters against 2.10 M; "
+            "differs from identity also in: threads 2 against 1"
+        ),
     )
 
 

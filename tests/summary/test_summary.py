@@ -542,3 +542,22 @@ def test_a_claim_about_the_largest_batch_is_answered_by_the_search():
     (result,) = summarise(run).claims
     assert (result.measured, result.verdict) == (40.0, "reproduced")
     assert result.cell == cell("sdpa", LARGEST)
+
+
+def test_an_approximation_that_costs_more_than_softmax_is_a_finding_in_words():
+    dear, half = cell("nystromformer"), cell("monarch", blocks=(0, 1, 2), blocks_label="first-half")
+    softmax = gate(cell(), 100e6, exact=True)
+    # Half of softmax's core stays as it was; the other half became 1.2 times as much.
+    run = fake_run(softmax, gate(dear, 156e6), gate(half, 50e6 + 60e6), gate(cell("identity"), 0))
+    assert [note for note in summarise(run).notes if "multiply-adds" in note] == [
+        f"{label} costs more multiply-adds than the softmax that it approximates: its core {ratio} times "
+        "as many."
+        for label, ratio in (("nystromformer", "1.56"), ("monarch", "1.20"))
+    ]
+
+
+def test_a_ceiling_needs_any_exact_method_counted_and_no_softmax():
+    fused, of = cell("sdpa"), cell("monarch")
+    alone = row(of, *good(of, 0.5), *good(fused, 0.5, exact=True))
+    assert alone.ceiling == pytest.approx(400 / 300)
+    assert row(of, *good(of, 0.5)).ceiling is None

@@ -1,0 +1,112 @@
+"""What two cells of one ratio differ in beside what is compared: method and blocks may, nothing else.
+
+Kernels are no difference: which one runs is part of a method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
+from typing import Any
+
+from ditbench import units
+from ditbench.records import Record
+from ditbench.summary.evidence import Evidence
+
+_COMPARED = frozenset({"attention", "blocks"})
+# Further apart than readings of one steady machine are: shares of a frequency, kelvins.
+_FREQUENCY, _KELVINS = 0.03, 10.0
+
+
+def differences(one: Evidence, other: Evidence) -> tuple[str, ...]:
+    """Each as "what this against that", the first cell's first; empty where the arms are equal.
+
+    What only one of them tells was not recorded of the other, and is no difference.
+    """
+    return (*_axes(one, other), *_counts(one, other), *_facts(one, other), *_readings(one, other))
+
+
+def _axes(one: Evidence, other: Evidence) -> Iterable[str]:
+    theirs = other.cell.axes
+    for name, mine in one.cell.axes.items():
+        if name not in _COMPARED and mine != theirs[name]:
+            yield _told(name.replace("_", " "), mine, theirs[name])
+
+
+def _counts(one: Evidence, other: Evidence) -> Iterable[str]:
+    """Numbers of the network, and those that a method's layers bring along."""
+    for name, words in (
+        ("parameters", "parameters"),
+        ("own_numbers", "numbers of the method's own"),
+    ):
+        mine, theirs = one.facts.get(name), other.facts.get(name)
+        if mine is not None and theirs is not None and mine != theirs:
+            yield f"{units.count(mine)} {words} against {units.count(theirs)}"
+
+
+_Tell = Callable[[Evidence], Iterable[object]]
+
+
+def _of_times(fact: str) -> _Tell:
+    return lambda one: (record.facts.get(fact) for record in one.times)
+
+
+# What stands once in a run, or of every process: equal by design, and a run that was merged, resumed or
+# edited may differ all the same.
+_SAME: Sequence[tuple[str, _Tell]] = (
+    ("weights", lambda one: (one.weights,)),
+    ("rows of a forward", _of_times("rows")),
+    ("forwards", _of_times("nfe")),
+    ("threads", _of_times("threads")),
+    ("GPU", _of_times("gpu_uuid")),
+    ("environment", lambda one: (record.environment for record in one.times)),
+    ("code", lambda one: (record.code for record in one.times)),
+    ("processes", lambda one: (len(one.times) or None,)),
+    ("processes that were not warm", lambda one: (_unmet(one.times, "warmup"),)),
+    ("processes not timed as precisely as asked", lambda one: (_unmet(one.times, "stopping"),)),
+)
+
+
+def _facts(one: Evidence, other: Evidence) -> Iterable[str]:
+    for name, tell in _SAME:
+        mine, theirs = (
+            sorted({str(value) for value in tell(arm) if value not in {None, ""}})
+            for arm in (one, other)
+        )
+        if mine and theirs and mine != theirs:
+            yield _told(name, " and ".join(mine), " and ".join(theirs))
+
+
+def _unmet(times: Sequence[Record], what: str) -> int | None:
+    """How many processes say that they missed it; None where none says anything."""
+    told = [one.facts[what] for one in times if what in one.facts]
+    return sum(bool(facts.get("unmet")) for facts in told) if told else None
+
+
+def _readings(one: Evidence, other: Evidence) -> Iterable[str]:
+    """Clocks and heat while the two were timed, where they lie further apart than a steady machine's."""
+    for name, words in _CLOCKS.items():
+        mine, theirs = _reading(one, name), _reading(other, name)
+        if mine and theirs and abs(mine / theirs - 1) > _FREQUENCY:
+            yield _told(words, units.count(mine, "Hz"), units.count(theirs, "Hz"))
+    mine, theirs = _reading(one, "temperature"), _reading(other, "temperature")
+    if mine is not None and theirs is not None and abs(mine - theirs) > _KELVINS:
+        yield f"the GPU's temperature {mine:.0f} \N{DEGREE SIGN}C against {theirs:.0f} \N{DEGREE SIGN}C"
+
+
+_CLOCKS = {
+    "sm_clock": "the GPU's clock",
+    "memory_clock": "the clock of its memory",
+    "frequency": "the processors' frequency",
+}
+
+
+def _reading(one: Evidence, name: str) -> float | None:
+    """The median over processes of each one's median."""
+    telemetry: Iterable[Any] = (record.facts.get("telemetry") or {} for record in one.times)
+    found = [facts[name][1] for facts in telemetry if name in facts]
+    return float(median(found)) if found else None
+
+
+def _told(name: str, mine: str, theirs: str) -> str:
+    return f"{name} {mine} against {theirs}"
