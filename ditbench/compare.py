@@ -16,7 +16,7 @@ from typing import Any
 
 from ditbench import errors, stats, units
 from ditbench.environment import differences, incompatible, refusals
-from ditbench.metrics import ROUNDING, Metric, known
+from ditbench.metrics import CALL_FLOOR_S, ROUNDING, Metric, known
 from ditbench.records import Cell, Stage, Status
 from ditbench.store import Run
 from ditbench.summary import (
@@ -392,6 +392,8 @@ def _same(pair: _Pair) -> str:
 
 def _least(pair: _Pair) -> float:
     """The absolute change that says nothing: of a Frechet distance three of its standard errors."""
+    if pair.now.cell.op and pair.metric.name == "latency":
+        return CALL_FLOOR_S
     if pair.metric.unit != "distance":
         return pair.metric.floor
     # An interval reaches two standard errors up; downwards it may end at zero.

@@ -43,6 +43,9 @@ OF_AN_OP = (
 # The one metric of a cell whose batch size is `max`.
 LARGEST_BATCH = "largest_batch"
 
+# Of an attention core by itself a tenth of a millisecond is a long time: its clock resolves so much.
+CALL_FLOOR_S = 1e-6
+
 _TABLE = (
     Metric(
         "first_call",

@@ -116,6 +116,7 @@ NUMBER = Kind("a number", _number)
 OBJECT = Kind("an object", lambda value: isinstance(value, Mapping))
 LIST = Kind("a list", lambda value: isinstance(value, list))
 TEXTS = Kind("a list of text", _every(_line))
+RATES = Kind("a list of numbers above 0", _every(lambda value: _finite(value) and value > 0))
 SCALARS = Kind("an object of numbers, lines of text and flags", _all(_scalar))
 
 CHOICE = {"name": LINE, "label": LINE, "settings": SCALARS}
@@ -195,6 +196,10 @@ FACTS = {
     "gpu_uuid": LINE,
     "fails": _MAYBE,
     "memory_limit": _MAYBE,
+    "calls_together": POSITIVE,
+    "flushed_bytes": COUNT,
+    "matrix_rates": RATES,
+    "bandwidths": RATES,
     "wavering": Kind("a list of whole numbers", _every(_whole)),
     "trials": Kind("a list of trials", _every(_trial)),
     "phase_s": Kind("an object of seconds", _all(_finite)),

@@ -68,7 +68,7 @@ class CellFailedError(errors.DitbenchError):
 def _one(planned: Plan, select: str) -> Cell:
     cells = planned.runnable
     if len(cells) == 1:
-        return _with_a_batch(cells[0])
+        return _that_can_be_traced(cells[0])
     named = "\n".join(f"  {cell.id}" for cell in cells[:_SHOWN])
     more = f"\n  and {len(cells) - _SHOWN} more" if len(cells) > _SHOWN else ""
     raise errors.UsageError(
@@ -76,7 +76,11 @@ def _one(planned: Plan, select: str) -> Cell:
     )
 
 
-def _with_a_batch(cell: Cell) -> Cell:
+def _that_can_be_traced(cell: Cell) -> Cell:
+    if cell.op:
+        raise errors.UsageError(
+            "an op has no steps to trace: profile a suite with a model that has this attention"
+        )
     if cell.finds_batch:
         raise errors.UsageError("batch_size: max is a search: name one, as with --set batch_size=8")
     return cell

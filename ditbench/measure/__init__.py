@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ditbench.jobs import Findings, Job
-from ditbench.measure import fit, gates, quality, timing
+from ditbench.measure import fit, gates, op_gates, op_timing, quality, timing
 from ditbench.records import Stage
 
 _STAGES = {
@@ -14,8 +14,10 @@ _STAGES = {
     Stage.FIT: fit.run,
     Stage.QUALITY: quality.run,
 }
+# Of an attention core by itself.
+_STAGES_OF_AN_OP = {Stage.GATE: op_gates.run, Stage.TIME: op_timing.run}
 
 
 def measure(job: Job, say: Callable[[str], None]) -> Findings:
     """Do the job's stage; `say` tells the parent the phase. Exceptions are the worker's to name."""
-    return _STAGES[job.stage](job, say)
+    return (_STAGES_OF_AN_OP if job.cell.op else _STAGES)[job.stage](job, say)

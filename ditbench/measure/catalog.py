@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import time
 from collections.abc import Iterable
 from inspect import cleandoc
+from statistics import median
 
 import torch
 
@@ -14,7 +14,11 @@ from ditbench import sampling
 from ditbench.attention.base import METHODS, AttentionMethod
 from ditbench.catalog import Catalog, Inspection, Method, Model
 from ditbench.measure.bench import make, place
+from ditbench.measure.ceilings import matrix_rates
 from ditbench.measure.cost import parameters, step_macs
+from ditbench.measure.flush import cpu_cache_bytes
+from ditbench.measure.op import shape_of as shape_of_op
+from ditbench.measure.op import sizes_of
 from ditbench.models import weights
 from ditbench.models.dit import DiT
 from ditbench.models.presets import Preset, presets
@@ -45,10 +49,12 @@ def inspect(cells: Iterable[Cell], device: str) -> list[Inspection]:
     Raises UsageError for a folder that does not hold the weights of its model.
     """
     cells = tuple(cells)
-    pairs = dict.fromkeys((cell.model, cell.weights) for cell in cells)
+    pairs = dict.fromkeys((cell.model, cell.weights) for cell in cells if not cell.op)
     lacking = {pair: _weights(*pair) for pair in pairs}
     return [
-        dataclasses.replace(found, reasons=(*found.reasons, *lacking[cell.model, cell.weights]))
+        dataclasses.replace(
+            found, reasons=(*found.reasons, *lacking.get((cell.model, cell.weights), ()))
+        )
         for cell in cells
         for found in [_inspect(cell, device)]
     ]
@@ -60,17 +66,31 @@ def macs_per_second(device: str) -> float:
     Raises UnfitError where CUDA shows another GPU than that.
     """
     where = place(device)
-    side, dtype = (768, torch.float32) if where.type == "cpu" else (4096, torch.bfloat16)
-    left = torch.ones(side, side, device=where, dtype=dtype)
-    torch.mm(left, left).sum().item()
-    started, done = time.perf_counter(), 0
-    while time.perf_counter() - started < 0.2:
-        torch.mm(left, left).sum().item()  # `item` waits for the device
-        done += 1
-    return done * side**3 / (time.perf_counter() - started)
+    dtype = torch.float32 if where.type == "cpu" else torch.bfloat16
+    return median(matrix_rates(where, dtype, seconds=0.2))
+
+
+def _inspect_op(cell: Cell, device: str) -> Inspection:
+    """The core alone: as the method declares it, and nothing around it."""
+    method, shape = make(cell.attention), shape_of_op(cell)
+    untold = sizes_of(cell).cache == "cold" and device == "cpu" and not cpu_cache_bytes()
+    reasons = [
+        *_missing(device),
+        *method.unavailable(),
+        *method.unsupported(shape, cell.sampling.dtype, device),
+        *(
+            ["cache: cold: this system does not tell how large the last-level cache is"]
+            if untold
+            else []
+        ),
+    ]
+    macs = float(method.macs(shape))
+    return Inspection(cell.key, tuple(dict.fromkeys(reasons)), macs, macs)
 
 
 def _inspect(cell: Cell, device: str) -> Inspection:
+    if cell.op:
+        return _inspect_op(cell, device)
     spec = DiT(**dict(cell.model.settings))  # type: ignore[arg-type]  # checked by the suite
     if problems := spec.problems():
         return Inspection(cell.key, tuple(problems))

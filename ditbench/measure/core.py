@@ -20,7 +20,7 @@ from ditbench.records import Status
 # projections of normal tokens is 3.6 and 0.28 (tests/measure/test_seed_faults.py).
 CORE_TOLERANCE = {"float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
 # Scores of standard deviation 2: peaked enough that a wrong scale shows, far from overflow.
-_SPREAD = 2**0.5
+SPREAD = 2**0.5
 # Queries at a time in the float64 reference, so that long sequences fit, and rows that are held against it.
 _CHUNK, _ROWS = 256, 8
 # Samples as unlike as these share nothing: what is taken over the whole batch shows.
@@ -37,7 +37,7 @@ def check_core(
     evidence: Evidence,
 ) -> None:
     """Shape and dtype kept, finite, if exact equal to softmax in float64, and samples left apart."""
-    q, k, v = _drawn(shape, dtype, device)
+    q, k, v = drawn(shape, dtype, device)
     out = _attend(method, q, k, v)
     if out.shape != q.shape or out.dtype != q.dtype:
         raise GateError(
@@ -50,7 +50,7 @@ def check_core(
     if method.is_exact:
         _check_numerics(out, (q, k, v), evidence)
     few = dataclasses.replace(shape, batch=len(_UNLIKE))
-    _check_company(method, _drawn(few, dtype, device), evidence)
+    _check_company(method, drawn(few, dtype, device), evidence)
 
 
 def nudged(x: torch.Tensor) -> torch.Tensor:
@@ -59,13 +59,13 @@ def nudged(x: torch.Tensor) -> torch.Tensor:
     return x * (1 + (2 * up - 1) * torch.finfo(x.dtype).eps).to(x.dtype)
 
 
-def _drawn(shape: Shape, dtype: torch.dtype, device: torch.device) -> QKV:
+def drawn(shape: Shape, dtype: torch.dtype, device: torch.device) -> QKV:
     """(batch, heads, tokens, head_dim) each, as a view of (batch, tokens, heads, head_dim)."""
     generator = torch.Generator().manual_seed(0)
     sizes = (shape.batch, shape.tokens, shape.heads, shape.head_dim)
     q, k, v = (
         (torch.randn(sizes, generator=generator) * spread).to(device, dtype).transpose(1, 2)
-        for spread in (_SPREAD, _SPREAD, 1.0)
+        for spread in (SPREAD, SPREAD, 1.0)
     )
     return q, k, v
 

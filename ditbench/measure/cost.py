@@ -92,6 +92,23 @@ def cost(cell: Cell) -> Cost:
     )
 
 
+def core_cost(method: AttentionMethod, shape: Shape) -> Cost:
+    """The cost of one call of a core by itself. Raises GateError as `cost` does."""
+    declared = float(method.macs(shape))
+    counted, uncounted, own_formulas = _count_core(method, shape)
+    return Cost(
+        total=declared,
+        core=declared,
+        embedders=0.0,
+        projections=0.0,
+        parameters=0,
+        counted_core=counted,
+        declared_core=declared,
+        uncounted=uncounted,
+        own_formulas=own_formulas,
+    )
+
+
 def step_macs(cell: Cell) -> tuple[float, float]:
     """Multiply-adds of one step, whole and core, as declared: what a plan needs, without the checks."""
     core = core_macs(cell, make(cell.attention), _on_meta(cell.model).shape(cell.rows))

@@ -132,7 +132,7 @@ def check_run(bench: Bench, untouched: torch.Tensor, evidence: Evidence) -> None
     denoiser.install(bench.layers)
     _check_calls(calls, min(STEPS, bench.cell.steps), evidence)
     for latents in (ours, again, turned, softmax, identity, untouched):
-        _check_finite(latents)
+        check_finite(latents)
     effect = _check_vacuous(softmax, identity, untouched, evidence)
     _check_rerun(ours, again, bench.device, evidence)
     _check_turned(turned, ours, dtype, evidence)
@@ -158,7 +158,8 @@ def _check_calls(calls: list[int], forwards: int, evidence: Evidence) -> None:
         )
 
 
-def _check_finite(latents: torch.Tensor) -> None:
+def check_finite(latents: torch.Tensor) -> None:
+    """No number of the output is infinite or none."""
     if not bool(torch.isfinite(latents).all()):
         raise GateError("the latents are not finite", Status.NOT_FINITE)
 
@@ -230,9 +231,11 @@ def _check_kernels(bench: Bench, evidence: Evidence) -> None:
         eager = bench.denoiser(latents, times, labels)
         if bench.cell.compile:
             near = bench.denoiser(nudged(latents), times, labels)
-            compiled = _compiled(lambda: bench.denoiser(latents, times, labels), bench)
-            _check_finite(compiled)
-            _check_compiled(compiled, eager, relative(near, eager), evidence)
+            compiled = first_compiled(
+                lambda: bench.denoiser(latents, times, labels), bench.denoiser.compile
+            )
+            check_finite(compiled)
+            check_compiled(compiled, eager, relative(near, eager), evidence)
         seen = kernels.kinds_run(lambda: bench.denoiser(latents, times, labels))
         bench.denoiser.compile(on=False)
     evidence.facts["kernels"] = list(seen)
@@ -240,10 +243,12 @@ def _check_kernels(bench: Bench, evidence: Evidence) -> None:
         raise GateError(f"silent fallback: {refusal}")
 
 
-def _compiled(forward: Callable[[], torch.Tensor], bench: Bench) -> torch.Tensor:
+def first_compiled(
+    forward: Callable[[], torch.Tensor], compile_it: Callable[[], None]
+) -> torch.Tensor:
     """The output of the first compiled forward, which a compiler must have made."""
     graphs = counters["stats"]["unique_graphs"]
-    bench.denoiser.compile()
+    compile_it()
     try:
         out = forward()
     except TorchDynamoException as error:
@@ -254,7 +259,7 @@ def _compiled(forward: Callable[[], torch.Tensor], bench: Bench) -> torch.Tensor
     return out
 
 
-def _check_compiled(
+def check_compiled(
     compiled: torch.Tensor, eager: torch.Tensor, nudge: float, evidence: Evidence
 ) -> None:
     """Within a few times the rounding that was measured, and never near leaving attention out.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from torch.profiler import ProfilerActivity, profile
@@ -20,12 +21,17 @@ _PRODUCTS = ("bmm", "softmax")
 
 def kinds_run(forward: Callable[[], object]) -> tuple[str, ...]:
     """The kinds of attention kernel seen while `forward` runs once: flash, cudnn, efficient, math."""
-    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as trace:
-        forward()
-    names = {event.key for event in trace.key_averages()}
+    names = operators_run(forward)
     fused = {kind for part, kind in _KINDS if any(part in name for name in names)}
     explicit = {"math"} if any(part in name for name in names for part in _PRODUCTS) else set()
     return tuple(sorted(fused | explicit))
+
+
+def operators_run(forward: Callable[[], object]) -> Counter[str]:
+    """Every operator that `forward` runs, by name, with its number of calls."""
+    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as trace:
+        forward()
+    return Counter({event.key: event.count for event in trace.key_averages()})
 
 
 def refusal(wanted: frozenset[str], seen: tuple[str, ...]) -> str:

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
-from ditbench.jobs import Findings, Job
+from ditbench.jobs import Findings, Job, Timing
 from ditbench.measure import caches, memory
 from ditbench.measure.bench import Bench, set_up
 from ditbench.records import Status
@@ -73,8 +73,21 @@ class CudaStopwatch:
         return [start.elapsed_time(end) / 1e3 for start, end in pairwise(self._marks)]
 
 
+def stopwatch(device: torch.device) -> Stopwatch:
+    """The clock of a device."""
+    return CudaStopwatch() if device.type == "cuda" else CpuStopwatch()
+
+
+class Runs(Protocol):
+    """What is timed again and again: whole samplings, or calls of a core."""
+
+    def once(self) -> list[float]:
+        """Seconds of each step of one more, on numbers of its own."""
+        ...
+
+
 @dataclass
-class _Runs:
+class _Samplings:
     """One sampling run after the other, each on a batch of its own.
 
     What a method has kept of a batch that it saw would show as speed. The inputs are made before the clock
@@ -98,18 +111,6 @@ class _Runs:
         self.finite &= bool(torch.isfinite(latents).all())
         return steps
 
-    def until(
-        self, over: Callable[[list[float], float], bool], say: Callable[[int], None]
-    ) -> Series:
-        """As many as it takes. over: told the seconds of each run and since the first began."""
-        done: list[list[float]] = []
-        begin = now = time.monotonic_ns()
-        while not over([sum(steps) for steps in done], (now - begin) / 1e9):
-            say(len(done) + 1)
-            done.append(self.once())
-            now = time.monotonic_ns()
-        return Series(done, begin, now)
-
 
 @dataclass(frozen=True)
 class Series:
@@ -130,6 +131,53 @@ class Series:
         return (self.end_ns - self.begin_ns) / 1e9
 
 
+def until(
+    runs: Runs, over: Callable[[list[float], float], bool], say: Callable[[int], None]
+) -> Series:
+    """As many runs as it takes. over: told the seconds of each run and since the first began."""
+    done: list[list[float]] = []
+    begin = now = time.monotonic_ns()
+    while not over([sum(steps) for steps in done], (now - begin) / 1e9):
+        say(len(done) + 1)
+        done.append(runs.once())
+        now = time.monotonic_ns()
+    return Series(done, begin, now)
+
+
+def warm_up(runs: Runs, timing: Timing, say: Callable[[str], None]) -> Series:
+    """Runs until their speed is steady, as far as the suite waits for it."""
+    return until(runs, _warmup(timing).over, lambda n: say(f"warm-up {n}"))
+
+
+def timed_runs(runs: Runs, timing: Timing, say: Callable[[str], None]) -> Series:
+    """Runs until the suite's number of them, or its precision, is reached."""
+    stopping = _stopping(timing)
+    return until(
+        runs,
+        lambda seconds, elapsed_s: bool(stopping.reason(seconds, elapsed_s)),
+        lambda n: say(f"timing {n}"),
+    )
+
+
+def conduct(timing: Timing, warm: Series, timed: Series) -> dict[str, Any]:
+    """How it was timed, for the record."""
+    return {
+        "threads": torch.get_num_threads(),
+        "warmup": _warmup(timing).facts(warm.runs, warm.elapsed_s),
+        "stopping": _stopping(timing).facts(timed.runs, timed.elapsed_s),
+        # For what is sampled from outside: telemetry and energy of the timed calls alone.
+        "timed_ns": [timed.begin_ns, timed.end_ns],
+    }
+
+
+def _warmup(timing: Timing) -> Warmup:
+    return Warmup(timing.warmup, timing.warmup_cap_s)
+
+
+def _stopping(timing: Timing) -> Stopping:
+    return Stopping(timing.repeats, timing.precision, timing.most, timing.cap_s)
+
+
 def run(job: Job, say: Callable[[str], None]) -> Findings:
     """Time one cell in this process, which has run nothing before, with nothing compiled beforehand."""
     with caches.empty(job.caches):
@@ -138,25 +186,19 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
 
 def _time(job: Job, say: Callable[[str], None]) -> Findings:
     start_bytes = memory.resident()
-    timing = job.timing
-    warmup = Warmup(timing.warmup, timing.warmup_cap_s)
-    stopping = Stopping(timing.repeats, timing.precision, timing.most, timing.cap_s)
     say("loading")
     bench = set_up(job.cell, job.device)
     if job.cell.compile:
         bench.denoiser.compile()
-    runs = _Runs(bench, CudaStopwatch() if bench.device.type == "cuda" else CpuStopwatch())
+    runs = _Samplings(bench, stopwatch(bench.device))
     say("first call")
     first = runs.once()
-    warm = runs.until(warmup.over, lambda n: say(f"warm-up {n}"))
+    warm = warm_up(runs, job.timing, say)
     peak = memory.Peak(bench.device, start_bytes)
     peak.reset()
     if bench.device.type == "cuda":
         runs.once()  # the allocator gave its memory back, and takes it again here, untimed
-    timed = runs.until(
-        lambda seconds, elapsed_s: bool(stopping.reason(seconds, elapsed_s)),
-        lambda n: say(f"timing {n}"),
-    )
+    timed = timed_runs(runs, job.timing, say)
     measured = peak.read()
     if not runs.finite:
         return Findings(Status.NOT_FINITE, "the latents of a timed sampling run are not finite")
@@ -170,14 +212,10 @@ def _time(job: Job, say: Callable[[str], None]) -> Findings:
         },
         warmups={"latency": warm.runs},
         facts={
-            "threads": torch.get_num_threads(),
             "weights": bench.weights,
             "rows": job.cell.rows,
             "nfe": job.cell.steps,
-            "warmup": warmup.facts(warm.runs, warm.elapsed_s),
-            "stopping": stopping.facts(timed.runs, timed.elapsed_s),
-            # For what is sampled from outside: telemetry and energy of the timed calls alone.
-            "timed_ns": [timed.begin_ns, timed.end_ns],
+            **conduct(job.timing, warm, timed),
             **peak.facts(),
         },
     )

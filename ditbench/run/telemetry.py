@@ -111,6 +111,9 @@ class GpuWatch:
         if self.meter.cut:
             missing = "a slice of a GPU has no energy counter of its own"
             return _Told({"telemetry": told, "energy": {"missing": missing}})
+        if job.cell.op:
+            missing = "between the calls of a core by itself the GPU works on other things"
+            return _Told({"telemetry": told, "energy": {"missing": missing}})
         images = job.cell.batch_size * len(metrics.get("latency", ()))
         found = readings.energy(window)
         if "joules" not in found or not images:

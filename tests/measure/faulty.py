@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
@@ -287,3 +288,45 @@ class CallingLayer:
 class ComputingLayer(CallingLayer):
     def __call__(self, x, project, _step):
         return Faulty.attend(self.method, *project(x))
+
+
+@dataclass(frozen=True)
+class KeepsByTensor(Faulty):
+    """Answers for tensors that it has seen with what it gave then, whatever stands in them now."""
+
+    exact: ClassVar[bool] = False
+    seen: ClassVar[list[tuple[weakref.ref[torch.Tensor], torch.Tensor]]] = []
+
+    def attend(self, q, k, v):
+        if q.device.type == "meta":
+            return super().attend(q, k, v)
+        known = next((out for kept, out in self.seen if kept() is q), None)
+        if known is None:
+            known = super().attend(q, k, v)
+            self.seen.append((weakref.ref(q), known))
+        return known
+
+
+@dataclass(frozen=True)
+class KeepsByAllContent(Faulty):
+    """Looks up all three inputs: right everywhere, and fast where a benchmark repeats itself."""
+
+    seen: ClassVar[dict[bytes, torch.Tensor]] = {}
+
+    def attend(self, q, k, v):
+        if q.device.type == "meta":
+            return super().attend(q, k, v)
+        content = b"".join(x.contiguous().numpy().tobytes() for x in (q, k, v))
+        content += str(q.shape).encode()
+        if content not in self.seen:
+            self.seen[content] = super().attend(q, k, v)
+        return self.seen[content]
+
+
+@dataclass(frozen=True)
+class ScalesTheQueryInPlace(Faulty):
+    """Right the first time: it multiplies the caller's own queries."""
+
+    def attend(self, q, k, v):
+        q.mul_(q.shape[-1] ** -0.5)
+        return torch.matmul(torch.matmul(q, k.transpose(-2, -1)).softmax(dim=-1), v)

@@ -223,10 +223,10 @@ def test_what_compiled_code_may_differ_by_was_measured(error, rounding, nudge, p
     evidence = gates.Evidence({"rounding": rounding, "attention_effect": 0.5})
     eager = torch.ones(4)
     if passes:
-        gates._check_compiled(eager * (1 + error), eager, nudge, evidence)
+        gates.check_compiled(eager * (1 + error), eager, nudge, evidence)
     else:
         with pytest.raises(gates.GateError, match="compiled code gives another output"):
-            gates._check_compiled(eager * (1 + error), eager, nudge, evidence)
+            gates.check_compiled(eager * (1 + error), eager, nudge, evidence)
 
 
 def test_mistake_18_a_method_that_is_never_called_is_refused(tmp_path, monkeypatch):
