@@ -156,6 +156,62 @@ class CoreLayer:
         return self.method.attend(*project(x))
 
 
+class Gridded(Protocol):
+    """A method whose core depends on how tokens lie in 2-D."""
+
+    def on(
+        self, grid: tuple[int, int], q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+    ) -> torch.Tensor:
+        """(batch, heads, tokens, head_dim), tokens in raster order on this grid."""
+        ...
+
+
+@dataclass(frozen=True)
+class OnGrid:
+    """The core of such a method at a site, on the site's own grid."""
+
+    method: Gridded
+    grid: tuple[int, int]
+
+    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """What the method gives on this grid."""
+        return self.method.on(self.grid, q, k, v)
+
+
+BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a kernel demands before it runs.
+
+    on_cpu: there is a CPU version, without the limits below. half: float16 or bfloat16 only. widest:
+    largest head_dim on any GPU; some take less, and the kernel says so. row: bytes of which head_dim fills
+    a multiple.
+    """
+
+    on_cpu: bool = False
+    half: bool = False
+    widest: int | None = None
+    row: int = 1
+
+    def refusals(self, head_dim: int, dtype: str, device: str) -> list[str]:
+        """Every reason why it cannot run there, each as a clause."""
+        if self.on_cpu and device == "cpu":
+            return []
+        step = max(1, self.row // BYTES[dtype])
+        reasons = {
+            "needs a CUDA device": device != "cuda",
+            f"needs float16 or bfloat16 on CUDA, not {dtype}": self.half and BYTES[dtype] != 2,
+            f"takes a head_dim of at most {self.widest}, not {head_dim}": self.widest is not None
+            and head_dim > self.widest,
+            f"needs a head_dim that is a multiple of {step} in {dtype}, not {head_dim}": head_dim
+            % step
+            != 0,
+        }
+        return [reason for reason, holds in reasons.items() if holds]
+
+
 def squarest(tokens: int) -> tuple[int, int]:
     """The most square grid of so many tokens, no more rows than columns: 40 is 5 x 8."""
     rows = next(n for n in range(math.isqrt(tokens), 0, -1) if tokens % n == 0)

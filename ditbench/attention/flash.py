@@ -4,30 +4,42 @@
 
 Release 2 is the package flash-attn, 3 (Hopper) is flash_attn_interface, 4 (Hopper, Blackwell) is
 flash_attn.cute. Each has one kernel for what is asked here and falls back on nothing. All want (batch,
-tokens, heads, head_dim) and scale by themselves. Not to be confused with `sdpa: {backend: flash}`, the
-release that torch was built with.
+tokens, heads, head_dim) and scale by themselves. Releases 2 and 3 are operators of torch, whose cost is given
+here; 4 is none, so its multiply-adds are declared and not counted. Not to be confused with
+`sdpa: {backend: flash}`, the release that torch was built with.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
-from ditbench.attention.base import AttentionMethod, Shape, register
+from ditbench.attention.base import AttentionMethod, Limits, Shape, register
 from ditbench.registry import setting
 
-# The newest first: where to import it from, and how it comes.
+_HOPPER = (
+    'pip install --no-build-isolation "git+https://github.com/Dao-AILab/flash-attention'
+    '#subdirectory=hopper"'
+)
+# The newest first: where to import it from, and the command that installs it.
 _RELEASES = {
     "4": ("flash_attn.cute", "pip install flash-attn-4"),
-    "3": ("flash_attn_interface", "build it from the hopper folder of Dao-AILab/flash-attention"),
+    "3": ("flash_attn_interface", _HOPPER),
     "2": ("flash_attn", "pip install flash-attn --no-build-isolation"),
 }
-_WIDEST = 256
+# A build for another torch or without its libraries raises any of these.
+_BROKEN = (ImportError, AttributeError, OSError, RuntimeError)
+_LIMITS = Limits(half=True, widest=256)
+
+
+def _macs(q: tuple[int, ...], k: tuple[int, ...], *_rest: object, **_more: object) -> int:
+    """Q k^T and the product with v, of (batch, tokens, heads, head_dim)."""
+    batch, tokens, heads, head_dim = q
+    return 2 * batch * heads * tokens * k[1] * head_dim
 
 
 @register
@@ -43,12 +55,18 @@ class Flash(AttentionMethod):
         "flash-attn 2, 3 or 4 (pip install flash-attn --no-build-isolation); CUDA; half precision"
     )
     exact: ClassVar[bool] = True
+    operator_macs: ClassVar[Mapping[str, Callable[..., int]]] = {
+        "flash_attn._flash_attn_forward": _macs,
+        "flash_attn_3._flash_attn_forward": _macs,
+    }
 
     release: str = setting("auto", choices=("auto", *_RELEASES))
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """One call in the package's own layout. Raises ImportError without the package."""
         attention = _imported(self._wanted())
+        if q.is_meta and attention.__module__.startswith("flash_attn.cute"):
+            raise NotImplementedError("release 4 has no kernel on meta")
         out = attention(*(x.transpose(1, 2) for x in (q, k, v)))
         # Some releases give the logarithms of the sums beside the output.
         whole: torch.Tensor = out[0] if isinstance(out, tuple) else out
@@ -63,14 +81,8 @@ class Flash(AttentionMethod):
 
     def unsupported(self, shape: Shape, dtype: str, device: str) -> list[str]:
         """A missing package, the CPU, float32, wide heads."""
-        missing = _missing(self._wanted())
-        refusals = {
-            "needs a CUDA device": device != "cuda",
-            f"needs float16 or bfloat16, not {dtype}": dtype == "float32",
-            f"takes a head_dim of at most {_WIDEST}, not {shape.head_dim}": shape.head_dim
-            > _WIDEST,
-        }
-        return [*missing, *(f"flash-attn {why}" for why, holds in refusals.items() if holds)]
+        refusals = _LIMITS.refusals(shape.head_dim, dtype, device)
+        return [*_missing(self._wanted()), *(f"flash-attn {refusal}" for refusal in refusals)]
 
     @classmethod
     def unavailable(cls) -> list[str]:
@@ -79,12 +91,16 @@ class Flash(AttentionMethod):
 
 
 def _imported(releases: tuple[str, ...]) -> Callable[..., torch.Tensor]:
-    """flash_attn_func of the first release that can be imported. Raises ImportError."""
+    """flash_attn_func of the first release that can be imported. Raises ImportError with every reason."""
+    told = []
     for release in releases:
-        with contextlib.suppress(ImportError, AttributeError):
-            module = importlib.import_module(_RELEASES[release][0])
-            return module.flash_attn_func  # type: ignore[no-any-return]  # not typed there
-    raise ImportError("; ".join(_told(releases)))
+        module, command = _RELEASES[release]
+        try:
+            return importlib.import_module(module).flash_attn_func  # type: ignore[no-any-return]  # not typed
+        except _BROKEN as error:
+            why = "" if isinstance(error, ModuleNotFoundError) else f", {error}"
+            told.append(f"no flash-attn release {release}{why} ({command})")
+    raise ImportError("; ".join(told))
 
 
 def _missing(releases: tuple[str, ...]) -> list[str]:
@@ -93,7 +109,3 @@ def _missing(releases: tuple[str, ...]) -> list[str]:
     except ImportError as error:
         return [str(error)]
     return []
-
-
-def _told(releases: tuple[str, ...]) -> list[str]:
-    return [f"no flash-attn release {one} ({_RELEASES[one][1]})" for one in releases]

@@ -6,8 +6,10 @@
 
 q is scaled once by 1 / sqrt(d). The landmarks q~, k~ are means of m runs of neighbouring tokens whose lengths
 differ by one at most, the longer ones first, so every token counts where m does not divide N; the authors'
-code drops the tail. The start of the iteration is normalised by each matrix's own norms, not by the largest
-in the batch, so a sample's result does not depend on its neighbours.
+code drops the tail. With as many landmarks as tokens this is softmax, where the iteration has come to its
+end. The iteration starts from each matrix's own norms, so a sample's result does not depend on its
+neighbours. `normalised_by: batch` is the authors' code, which takes the largest of the whole batch: the gates
+refuse it, and say by how much a sample's result moves.
 
 The authors count 36 m^3 for six iterations, A Z being multiplied out at each of its three places; once is
 enough, and gives 24 m^3. `reuse_az: false` is their count (eager only: a compiler finds the repetition). With
@@ -42,6 +44,7 @@ class Nystromformer(AttentionMethod):
     rank: int = setting(32, least=1)
     iterations: int = setting(6, least=1)
     reuse_az: bool = setting(True)
+    normalised_by: str = setting("matrix", choices=("matrix", "batch"))
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """F (Z (B v)), all products thin."""
@@ -54,7 +57,8 @@ class Nystromformer(AttentionMethod):
 
     def _pseudo_inverse(self, A: torch.Tensor) -> torch.Tensor:
         # Rows of A sum to one, so |A|_inf = 1 and only the largest column sum is left to divide by.
-        Z = A.transpose(-2, -1) / A.sum(dim=-2).amax(dim=-1)[..., None, None]
+        largest = A.sum(dim=-2).amax(dim=-1)[..., None, None]
+        Z = A.transpose(-2, -1) / (largest if self.normalised_by == "matrix" else largest.max())
         one = torch.eye(self.rank, dtype=A.dtype, device=A.device)
         for _ in range(self.iterations):
             Z = self._closer(A, Z, one)
@@ -76,10 +80,10 @@ class Nystromformer(AttentionMethod):
         return shape.batch * shape.heads * (thin + small + inverse)
 
     def unsupported(self, shape: Shape, dtype: str, device: str) -> list[str]:  # noqa: ARG002 (any dtype, anywhere)
-        """As many landmarks as tokens, or more: nothing left to approximate."""
-        if self.rank < shape.tokens:
+        """More landmarks than tokens."""
+        if self.rank <= shape.tokens:
             return []
-        return [f"rank {self.rank} must be less than the {shape.tokens} tokens"]
+        return [f"rank {self.rank} is more than the {shape.tokens} tokens"]
 
 
 def _landmarks(x: torch.Tensor, rank: int) -> torch.Tensor:

@@ -15,9 +15,10 @@ from typing import ClassVar
 
 import torch
 
-from ditbench.attention.base import AttentionMethod, Shape, register
+from ditbench.attention.base import AttentionMethod, Limits, Shape, register
 
-_WIDEST = 128
+_LIMITS = Limits(half=True, widest=128)
+_COMMAND = "pip install --no-build-isolation git+https://github.com/thu-ml/SageAttention"
 
 
 @register
@@ -29,14 +30,16 @@ class Sage(AttentionMethod):
     paper: ClassVar[str] = "Zhang et al. 2024, arXiv 2410.02367"
     formula: ClassVar[str] = "out = softmax(s_q s_k (q8 k8^T) / sqrt(d)) v"
     cost: ClassVar[str] = "2 N^2 d, in eight bits and fewer"
-    needs: ClassVar[str] = (
-        "sageattention (pip install sageattention --no-build-isolation); CUDA; half precision"
-    )
+    needs: ClassVar[str] = f"sageattention 2 ({_COMMAND}); CUDA; half precision"
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """One call. Raises ImportError without the package."""
         from sageattention import sageattn  # noqa: PLC0415 (optional, and compiles kernels)
 
+        if q.is_meta:
+            raise NotImplementedError(
+                "the package asks for the GPU's generation: no kernel on meta"
+            )
         out: torch.Tensor = sageattn(q, k, v, tensor_layout="HND")
         return out
 
@@ -46,20 +49,14 @@ class Sage(AttentionMethod):
 
     def unsupported(self, shape: Shape, dtype: str, device: str) -> list[str]:
         """A missing package, the CPU, float32, wide heads."""
-        refusals = {
-            "needs a CUDA device": device != "cuda",
-            f"needs float16 or bfloat16, not {dtype}": dtype == "float32",
-            f"takes a head_dim of at most {_WIDEST}, not {shape.head_dim}": shape.head_dim
-            > _WIDEST,
-        }
-        told = [f"sageattention {why}" for why, holds in refusals.items() if holds]
-        return [*self.unavailable(), *told]
+        refusals = _LIMITS.refusals(shape.head_dim, dtype, device)
+        return [*self.unavailable(), *(f"sageattention {refusal}" for refusal in refusals)]
 
     @classmethod
     def unavailable(cls) -> list[str]:
         """The package, with the command."""
         try:
             from sageattention import sageattn  # noqa: F401, PLC0415 (optional)
-        except ImportError as error:
-            return [f"no sageattention ({error}): pip install sageattention --no-build-isolation"]
+        except (ImportError, OSError, RuntimeError) as error:  # a build for another torch, too
+            return [f"no sageattention ({error}): {_COMMAND}"]
         return []

@@ -18,49 +18,20 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from ditbench.attention.base import AttentionMethod, Shape, register
+from ditbench.attention.base import AttentionMethod, Limits, Shape, register
 from ditbench.registry import setting
 
-_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
-
-
-@dataclass(frozen=True)
-class _Kernel:
-    """What torch's dispatcher demands before it runs a kernel.
-
-    on_cpu: there is a CPU version, without the limits below. half: float16 or bfloat16 only. widest: largest
-    head_dim on any GPU; some take less, and torch says so. row: bytes of which head_dim fills a multiple.
-    """
-
-    backend: SDPBackend
-    on_cpu: bool = False
-    half: bool = False
-    widest: int | None = None
-    row: int = 1
-
-    def refusals(self, head_dim: int, dtype: str, device: str) -> list[str]:
-        """Every reason why it cannot run there."""
-        if self.on_cpu and device == "cpu":
-            return []
-        step = max(1, self.row // _BYTES[dtype])
-        reasons = {
-            "needs a CUDA device": device != "cuda",
-            f"needs float16 or bfloat16 on CUDA, not {dtype}": self.half and _BYTES[dtype] != 2,
-            f"takes a head_dim of at most {self.widest}, not {head_dim}": self.widest is not None
-            and head_dim > self.widest,
-            f"needs a head_dim that is a multiple of {step} in {dtype}, not {head_dim}": head_dim
-            % step
-            != 0,
-        }
-        return [reason for reason, holds in reasons.items() if holds]
-
-
+_BACKENDS = {
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "cudnn": SDPBackend.CUDNN_ATTENTION,
+    "math": SDPBackend.MATH,
+}
 # flash pads odd head_dims itself; efficient and cudnn load rows of 16 bytes.
-_KERNELS = {
-    "flash": _Kernel(SDPBackend.FLASH_ATTENTION, on_cpu=True, half=True, widest=256),
-    "efficient": _Kernel(SDPBackend.EFFICIENT_ATTENTION, row=16),
-    "cudnn": _Kernel(SDPBackend.CUDNN_ATTENTION, half=True, widest=256, row=16),
-    "math": _Kernel(SDPBackend.MATH, on_cpu=True),
+_LIMITS = {
+    "flash": Limits(on_cpu=True, half=True, widest=256),
+    "efficient": Limits(row=16),
+    "cudnn": Limits(half=True, widest=256, row=16),
 }
 
 
@@ -75,7 +46,7 @@ class Sdpa(AttentionMethod):
     cost: ClassVar[str] = "2 N^2 d"
     exact: ClassVar[bool] = True
 
-    backend: str = setting("auto", choices=("auto", *_KERNELS))
+    backend: str = setting("auto", choices=("auto", *_BACKENDS))
 
     @property
     def kernels(self) -> frozenset[str]:
@@ -86,7 +57,7 @@ class Sdpa(AttentionMethod):
         """softmax(q k^T / sqrt(d)) v in one call, which scales q itself."""
         if self.backend == "auto":
             return scaled_dot_product_attention(q, k, v)
-        with sdpa_kernel(_KERNELS[self.backend].backend):
+        with sdpa_kernel(_BACKENDS[self.backend]):
             return scaled_dot_product_attention(q, k, v)
 
     def macs(self, shape: Shape) -> int:
@@ -94,8 +65,8 @@ class Sdpa(AttentionMethod):
         return 2 * shape.batch * shape.heads * shape.tokens**2 * shape.head_dim
 
     def unsupported(self, shape: Shape, dtype: str, device: str) -> list[str]:
-        """What the named kernel cannot run; `auto` runs anywhere."""
-        if self.backend == "auto":
+        """What the named kernel cannot run; `auto` and `math` run anywhere."""
+        if self.backend not in _LIMITS:
             return []
-        refusals = _KERNELS[self.backend].refusals(shape.head_dim, dtype, device)
+        refusals = _LIMITS[self.backend].refusals(shape.head_dim, dtype, device)
         return [f"the {self.backend} kernel {refusal}" for refusal in refusals]

@@ -21,6 +21,7 @@ from ditbench.attention.base import (
     AttentionMethod,
     CoreLayer,
     Layer,
+    OnGrid,
     Shape,
     Site,
     register,
@@ -93,15 +94,4 @@ class Window(AttentionMethod):
 
     def open(self, site: Site) -> Layer:
         """On the site's own grid."""
-        return CoreLayer(_OnGrid(self, site.grid))
-
-
-@dataclass(frozen=True)
-class _OnGrid:
-    """A window on one grid."""
-
-    method: Window
-    grid: tuple[int, int]
-
-    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        return self.method.on(self.grid, q, k, v)
+        return CoreLayer(OnGrid(self, site.grid))

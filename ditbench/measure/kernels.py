@@ -11,6 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 _KINDS = (
     ("flash_attention", "flash"),
     ("flash_fwd", "flash"),
+    ("flash_attn", "flash"),
     ("cudnn_attention", "cudnn"),
     ("efficient_attention", "efficient"),
     ("fmha", "efficient"),

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ditbench.attention.base import METHODS, CoreLayer, Shape, Site, squarest
+from ditbench.measure.cost import _count_core
 
 B, H, N, D = 2, 2, 24, 8
 
@@ -59,6 +60,36 @@ def test_cosformer_weighs_by_the_cosine_of_the_distance():
 def test_cosformer_gives_zero_to_a_query_that_sees_nothing():
     q, k, v = inputs()
     assert torch.equal(method("cosformer").attend(-q.abs(), k, v), torch.zeros_like(v))
+
+
+def test_relu_linear_is_attention_with_the_kernel_written_out():
+    q, k, v = inputs()
+    assert close(method("relu-linear").attend(q, k, v), weighted(q.relu() @ k.relu().mT, v))
+    assert torch.equal(method("relu-linear").attend(-q.abs(), k, v), torch.zeros_like(v))
+
+
+def test_efficient_attention_mixes_one_mean_a_channel():
+    q, k, v = inputs()
+    weights = q.softmax(dim=-1) @ k.softmax(dim=-2).mT
+    assert close(weights.sum(dim=-1), torch.ones(B, H, N, dtype=torch.float64))
+    assert close(method("efficient").attend(q, k, v), weights @ v)
+
+
+@pytest.mark.parametrize("side", [1, 2, 4])
+def test_agents_are_means_of_parts_of_the_picture(side):
+    """On 4 x 6 tokens. Where the parts do not divide the side, they overlap, as torch's pooling does."""
+    q, k, v = inputs()
+
+    def parts(length):
+        return [range(n * length // side, -(-(n + 1) * length // side)) for n in range(side)]
+
+    cells = [
+        [r * 6 + c for r in rows for c in columns] for rows in parts(4) for columns in parts(6)
+    ]
+    agents = torch.stack([q[..., cell, :].mean(dim=-2) for cell in cells], dim=-2)
+    assert close(
+        method("agent", side=side).attend(q, k, v), softmax(q, agents, softmax(agents, k, v))
+    )
 
 
 @pytest.mark.parametrize("orthogonal", [True, False])
@@ -166,6 +197,61 @@ def test_window_is_softmax_over_what_is_in_sight(size):
     )
 
 
+def tiles_in_sight(rows, columns, tile, window):
+    """Tokens that see each other: as above, of tiles."""
+    tiles = in_sight(rows // tile, columns // tile, window)
+    of = [
+        (n // columns // tile) * (columns // tile) + n % columns // tile
+        for n in range(rows * columns)
+    ]
+    return tiles[of][:, of]
+
+
+@pytest.mark.parametrize(("tile", "window"), [(1, 3), (2, 1), (2, 2)])
+def test_sliding_tiles_are_softmax_over_the_tiles_in_sight(tile, window):
+    q, k, v = inputs()
+    mask = tiles_in_sight(4, 6, tile, window)
+    one = method("sliding-tile", tile=tile, window=window)
+    assert close(one.attend(q, k, v), softmax(q, k, v, mask))
+    assert one.macs(Shape(B, H, N, D)) == 2 * B * H * int(mask.sum()) * D
+
+
+def test_an_opened_sliding_tile_and_agents_know_their_own_grid():
+    q, k, v = inputs()
+    site, x = Site(0, 1, H, D, (2, 12)), torch.zeros(B, N, H * D)
+    out = method("sliding-tile", tile=2, window=1).open(site)(x, lambda _: (q, k, v), 0)
+    assert close(out, softmax(q, k, v, tiles_in_sight(2, 12, 2, 1)))
+    parts = [[12 * r + 6 * c + n for n in range(6)] for r in range(2) for c in range(2)]
+    agents = torch.stack([q[..., part, :].mean(dim=-2) for part in parts], dim=-2)
+    out = method("agent", side=2).open(site)(x, lambda _: (q, k, v), 0)
+    assert close(out, softmax(q, agents, softmax(agents, k, v)))
+    shape = Shape(B, H, N, D, (2, 12))
+    assert method("sliding-tile", tile=2, window=2).unsupported(shape, "float32", "cpu")
+    assert method("agent", side=3).unsupported(shape, "float32", "cpu")
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 4])
+def test_flex_with_a_window_is_softmax_over_what_is_in_sight(window):
+    q, k, v = inputs()
+    assert close(
+        method("flex", window=window).attend(q, k, v), softmax(q, k, v, in_sight(4, 6, window))
+    )
+
+
+@pytest.mark.parametrize(
+    ("grid", "window"), [((4, 6), 3), ((16, 16), 5), ((32, 32), 3), ((6, 250), 2)]
+)
+def test_mistake_09_flex_costs_the_blocks_that_hold_a_pair_in_sight(grid, window):
+    """By brute force over all pairs; with few rows every block holds one, and nothing is saved."""
+    tokens = grid[0] * grid[1]
+    seen = in_sight(*grid, window)
+    pairs = sum(
+        mine.numel() for rows in seen.split(128) for mine in rows.split(128, dim=1) if mine.any()
+    )
+    assert method("flex", window=window).macs(Shape(1, 1, tokens, D, grid)) == 2 * pairs * D
+    assert (pairs < tokens**2) == (tokens > 256)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_mistake_09_a_windows_cost_is_that_of_the_pairs_in_sight(size):
     pairs = int(in_sight(4, 6, size).sum())
@@ -271,6 +357,47 @@ def test_flash_takes_the_newest_release_there_is_and_its_layout(monkeypatch):
     assert method("flash", release="4").unsupported(Shape(B, H, N, D), "bfloat16", "cuda") == [
         "no flash-attn release 4 (pip install flash-attn-4)"
     ]
+
+
+def test_flash_says_what_is_wrong_with_a_package_that_is_there_and_cannot_be_used(monkeypatch):
+    package(monkeypatch, "flash_attn_interface")  # a release without the function
+    (reason,) = method("flash", release="3").unsupported(Shape(B, H, N, D), "bfloat16", "cuda")
+    assert reason.startswith("no flash-attn release 3, module 'flash_attn_interface' has no attr")
+    assert reason.endswith('git+https://github.com/Dao-AILab/flash-attention#subdirectory=hopper")')
+
+
+@pytest.mark.parametrize(
+    ("release", "module", "operator"),
+    [("2", "flash_attn", "flash_attn"), ("3", "flash_attn_interface", "flash_attn_3")],
+)
+def test_mistake_05_flashs_operator_is_counted_by_the_methods_formula(
+    monkeypatch, release, module, operator
+):
+    """With an operator of the name, arguments and `meta` version that the package registers."""
+    shape = Shape(2, 4, 16, 8)
+    with torch.library._scoped_library(operator, "FRAGMENT") as library:
+        library.define("_flash_attn_forward(Tensor q, Tensor k, Tensor v, float scale) -> Tensor")
+        library.impl("_flash_attn_forward", lambda q, *_: torch.empty_like(q), "Meta")
+
+        def flash_attn_func(q, k, v):
+            forward = getattr(torch.ops, operator)._flash_attn_forward
+            return forward(q, k, v, q.shape[-1] ** -0.5)
+
+        package(monkeypatch, module, flash_attn_func=flash_attn_func)
+        flash = method("flash", release=release)
+        counted = _count_core(flash, shape)
+    assert counted == (flash.macs(shape), (), (f"{operator}._flash_attn_forward",))
+
+
+def test_kernels_that_meta_does_not_have_are_told_as_uncounted_and_fail_nothing(monkeypatch):
+    def on_a_gpu_only(*_qkv, **_how):
+        raise AssertionError("must be on CUDA")
+
+    on_a_gpu_only.__module__ = "flash_attn.cute.interface"
+    package(monkeypatch, "flash_attn.cute", flash_attn_func=on_a_gpu_only)
+    package(monkeypatch, "sageattention", sageattn=on_a_gpu_only)
+    for one in (method("flash", release="4"), method("sage")):
+        assert _count_core(one, Shape(B, H, N, D)) == (None, ("core not countable on meta",), ())
 
 
 def test_sage_is_told_our_layout(monkeypatch):

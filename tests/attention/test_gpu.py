@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ditbench.attention.base import METHODS, Shape
+from ditbench.attention.diffusers import _BACKENDS
 from ditbench.measure.kernels import kinds_run, refusal
 
 pytestmark = [
@@ -18,15 +19,29 @@ TOLERANCE = {"float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
 EXACT = [
     ("softmax", {}),
     ("xformers", {}),
+    ("flex", {}),
+    ("flash", {}),
     *(("sdpa", {"backend": name}) for name in ("auto", "flash", "efficient", "cudnn", "math")),
+    *(
+        ("diffusers", {"backend": name})
+        for name, one in _BACKENDS.items()
+        if one.exact and not one.never
+    ),
 ]
 APPROXIMATE = [
     ("monarch", {}),
     ("monarch", {"block_size": 14}),
     ("nystromformer", {}),
     ("nystromformer", {"rank": 30}),
-    ("identity", {}),
-    ("zero", {}),
+    *(
+        (name, {})
+        for name in ("identity", "zero", "linear", "relu-linear", "efficient", "cosformer")
+    ),
+    *(
+        (name, {})
+        for name in ("agent", "sliding-tile", "window", "gqa", "linformer", "token-merge")
+    ),
+    ("flex", {"window": 5}),
 ]
 
 
@@ -89,3 +104,19 @@ def test_approximate_methods_give_on_the_gpu_what_they_give_in_float64(choice, d
     assert (out.shape, out.dtype) == (q.shape, q.dtype)
     # A pseudo-inverse multiplies rounding errors; a wrong method would be off by about one.
     assert float((out.double().cpu() - true).norm()) <= 0.1 * float(true.norm())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("choice", [("flex", {}), ("flex", {"window": 5})], ids=str)
+def test_flex_is_fused_in_eager_code_too(choice, dtype):
+    method, (q, k, v) = made(choice, dtype), inputs(dtype)
+    method.attend(q, k, v)
+    assert kinds_run(lambda: method.attend(q, k, v)) == ("flex",)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sage_is_near_softmax(dtype):
+    method, (q, k, v) = made(("sage", {}), dtype), inputs(dtype)
+    true = torch.nn.functional.scaled_dot_product_attention(q.double(), k.double(), v.double())
+    error = float((method.attend(q, k, v).double() - true).norm() / true.norm())
+    assert error < 0.1

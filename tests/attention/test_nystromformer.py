@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from ditbench.attention.base import Shape
 from ditbench.attention.nystromformer import Nystromformer
+from ditbench.measure.core import check_core
+from ditbench.measure.evidence import Evidence, GateError
 
 
 def normal(tokens=40, head_dim=16):
@@ -77,3 +80,27 @@ def test_no_token_is_dropped_where_the_rank_leaves_a_rest():
 def test_mistake_15_every_setting_changes_the_result(other):
     q, k, v = normal()
     assert not torch.equal(Nystromformer(8).attend(q, k, v), other.attend(q, k, v))
+
+
+def test_as_many_landmarks_as_tokens_are_softmax():
+    q, k, v = normal()
+    scores = q @ k.mT / q.shape[-1] ** 0.5
+    out = Nystromformer(rank=40, iterations=60).attend(q, k, v)
+    torch.testing.assert_close(out, scores.softmax(dim=-1) @ v)
+
+
+def test_one_matrix_alone_is_normalised_alike_either_way():
+    q, k, v = (x[:, :1] for x in normal())
+    own, batch = (Nystromformer(8, normalised_by=how) for how in ("matrix", "batch"))
+    assert torch.equal(own.attend(q, k, v), batch.attend(q, k, v))
+
+
+def test_mistake_26_the_seeds_normalisation_over_the_batch_is_refused_with_its_error():
+    shape, cpu = Shape(batch=4, heads=2, tokens=40, head_dim=16), torch.device("cpu")
+    check_core(Nystromformer(8), shape, torch.float32, cpu, Evidence({}))
+    evidence = Evidence({})
+    with pytest.raises(
+        GateError, match=r"a sample's result alone differs by 0.*that sample's q, k"
+    ):
+        check_core(Nystromformer(8, normalised_by="batch"), shape, torch.float32, cpu, evidence)
+    assert evidence.facts["company_error"] > 100 * evidence.facts["company_tolerance"]
