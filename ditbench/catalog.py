@@ -6,7 +6,7 @@ checks suites, plans and reports without torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class Method:
     """An attention method as its page describes it.
 
     needs: package and hardware anywhere; unavailable: what is missing on this machine. place: the class as
-    `module:Class`. page: all that its file says in words.
+    `module:Class`. page: all that its file says in words. broken: why another package's cannot be used;
+    its name is all that is known of it then.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Method:
     unavailable: tuple[str, ...] = ()
     place: str = ""
     page: str = ""
+    broken: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,20 +76,28 @@ class Model:
 
 @dataclass(frozen=True)
 class Catalog:
-    """All methods and models by name, and the words that sampling understands."""
+    """All methods and models by name, and the words that sampling understands.
+
+    nowhere: why a `module:Class` that was asked for names nothing, by that name.
+    """
 
     methods: dict[str, Method]
     models: dict[str, Model]
+    nowhere: dict[str, str] = field(default_factory=dict)
     samplers: tuple[str, ...] = ("ddim", "dpmsolver++")
     dtypes: tuple[str, ...] = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a cell would cost and why it may not run, found without running it."""
+    """What a cell would cost and why it may not run, found without running it.
+
+    broken: what its method did wrong when it was asked.
+    """
 
     key: str
     reasons: tuple[str, ...] = ()
     macs: float = 0.0
     core_macs: float = 0.0
     parameters: int = 0
+    broken: str = ""

@@ -41,6 +41,10 @@ class UsageError(DitbenchError):
     exit_code = USAGE
 
 
+class PluginError(UsageError):
+    """A plug-in that was found and cannot be used: its own mistake, and no other's."""
+
+
 class SuiteError(UsageError):
     """One or more mistakes in a suite, all told at once, one line each."""
 

@@ -147,6 +147,8 @@ def _entry(suite: Suite, cell: Cell, inspection: Inspection) -> Entry:
     for exclusion in suite.exclude:
         if exclusion.covers(cell):
             return Entry(cell, Status.EXCLUDED, exclusion.because, inspection)
+    if inspection.broken:
+        return Entry(cell, Status.CRASHED, inspection.broken, inspection)
     if inspection.reasons:
         return Entry(cell, Status.UNSUPPORTED, "; ".join(inspection.reasons), inspection)
     return Entry(cell, None, "", inspection)

@@ -15,10 +15,11 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ditbench.catalog import Setting
-from ditbench.errors import UsageError
+from ditbench.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from types import ModuleType
 
     from ditbench.records import Scalar
 
@@ -52,7 +53,7 @@ class Registry(Generic[T]):
         self._group = group
         self._problems = problems
         self._found: dict[str, T] = {}
-        self._discovered = False
+        self._points: list[EntryPoint] | None = None
 
     def register(self, plugin: T) -> T:
         """Class decorator: add a plug-in under its own `name`."""
@@ -64,57 +65,100 @@ class Registry(Generic[T]):
 
     def discover(self) -> dict[str, T]:
         """Import every module of the package and every entry point, once; all plug-ins by name."""
-        if not self._discovered:
-            self._discovered = True
+        points = self._waiting()
+        while points:
+            self._take(points.pop(0))
+        return dict(sorted(self._found.items()))
+
+    def get(self, name: str) -> T:
+        """The plug-in of that name, or of `module:Class`; no other package's is imported for one of ours.
+
+        Raises UsageError with the nearest name, PluginError where it cannot be used.
+        """
+        if ":" in name:
+            return self._outside(name)
+        points = self._waiting()
+        if name not in self._found:
+            for point in [point for point in points if point.name == name]:
+                points.remove(point)
+                self._take(point)
+        if name in self.broken:
+            raise PluginError(f"{self.kind} {name!r}: {self.broken[name]}")
+        if name not in self._found:
+            raise UsageError(f"unknown {self.kind} {name!r}{did_you_mean(name, self.discover())}")
+        return self._found[name]
+
+    def _waiting(self) -> list[EntryPoint]:
+        """The entry points not yet looked into; our own modules are imported with the first question."""
+        if self._points is None:
             package = importlib.import_module(self._package)
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{self._package}.{module.name}")
-            for point in entry_points(group=self._group):
-                self._take(point)
-        return dict(sorted(self._found.items()))
+            self._points = list(entry_points(group=self._group))
+        return self._points
 
     def _take(self, point: EntryPoint) -> None:
         """Add another package's plug-in, or note why not."""
         source = f"{point.value} of {point.dist.name if point.dist else 'an unknown package'}"
-        name = point.value if point.name in self._found else point.name
         try:
-            plugin = self._sound(point.load())
-        except Exception as error:  # noqa: BLE001 (a package of somebody else's may raise anything)
-            self.broken[name] = f"{source} cannot be used: {_told(error)}"
-            return
-        if self._found.setdefault(plugin.name, plugin) is not plugin:
-            self.broken[name] = f"{source} cannot be used: {plugin.name!r} is taken already"
+            self._found[point.name] = self._named(point)
+        except PluginError as error:
+            name = point.value if point.name in self._found else point.name
+            self.broken[name] = f"{source} cannot be used: {error}"
 
-    def _sound(self, plugin: T) -> T:
-        """The plug-in. Raises UsageError where it does not keep the contract."""
-        if problems := self._problems(plugin):
-            raise UsageError("; ".join(problems))
+    def _named(self, point: EntryPoint) -> T:
+        """The plug-in of an entry point. Raises PluginError where it has none of its own by that name."""
+        plugin = self._sound(asked(point.load))
+        if plugin.name != point.name:
+            raise PluginError(f"calls itself {plugin.name!r}, its entry point {point.name!r}")
+        if self._found.get(point.name, plugin) is not plugin:
+            raise PluginError(f"{point.name!r} is taken already")
         return plugin
 
-    def get(self, name: str) -> T:
-        """The plug-in of that name, or of `module:Class`. Raises UsageError with the nearest name."""
-        if ":" in name:
-            return self._outside(name)
-        plugins = self.discover()
-        if name in self.broken:
-            raise UsageError(f"{self.kind} {name!r}: {self.broken[name]}")
-        if name not in plugins:
-            message = f"unknown {self.kind} {name!r}{did_you_mean(name, plugins)}"
-            raise UsageError(message)
-        return plugins[name]
+    def _sound(self, plugin: T) -> T:
+        """The plug-in. Raises PluginError where it does not keep the contract."""
+        if problems := asked(lambda: self._problems(plugin)):
+            raise PluginError("; ".join(problems))
+        return plugin
 
     def _outside(self, name: str) -> T:
-        module, _, attribute = name.partition(":")
+        """Raises UsageError where nothing is found under that name, PluginError where it is of no use."""
+        place, _, attribute = name.partition(":")
+        told = f"{self.kind} {name!r}"
         try:
-            return self._sound(getattr(importlib.import_module(module), attribute))
-        except Exception as error:  # a module of somebody else's may raise anything
-            raise UsageError(f"{self.kind} {name!r} cannot be used: {_told(error)}") from error
+            module = asked(lambda: _imported(place))
+            if module is None:
+                raise UsageError(
+                    f"{told}: there is no module {place!r}: install its package, or set PYTHONPATH"
+                )
+            plugin = asked(lambda: getattr(module, attribute, None))
+            if plugin is None:
+                near = did_you_mean(attribute, vars(module))
+                raise UsageError(f"{told}: there is no {attribute!r} in {place}{near}")
+            return self._sound(plugin)
+        except PluginError as error:
+            raise PluginError(f"{told} cannot be used: {error}") from error
 
 
-def _told(error: Exception) -> str:
-    """One line; an error of ours needs no name."""
-    line = next(iter(str(error).splitlines()), "")
-    return line if isinstance(error, UsageError) else f"{type(error).__name__}: {line}"
+def _imported(place: str) -> ModuleType | None:
+    """The module; None where there is none, which is not a module that lacks another."""
+    try:
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if f"{place}.".startswith(f"{error.name}."):
+            return None
+        raise
+
+
+def asked(of_somebody: Callable[[], Any], told: str = "") -> Any:  # noqa: ANN401 (whatever it gives)
+    """What code of somebody else gives. Raises PluginError, one line, where it raises or ends the process."""
+    try:
+        return of_somebody()
+    except PluginError:
+        raise
+    except (Exception, SystemExit) as error:  # it may raise anything
+        line = next(iter(str(error).splitlines()), "")
+        raise PluginError(f"{told}{type(error).__name__}: {line}".removesuffix(": ")) from error
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -136,6 +180,18 @@ def settings_of(plugin: type[Any]) -> tuple[Setting, ...]:
         )
         for field in dataclasses.fields(plugin)
     )
+
+
+def settings_problems(plugin: type[Any]) -> list[str]:
+    """Why a class's fields cannot be settings, each as a clause."""
+    hints = typing.get_type_hints(plugin)
+    told = []
+    for field in dataclasses.fields(plugin):
+        if not (hints[field.name] in {int, float, bool, str} or _literals(hints[field.name])):
+            told.append(f"setting {field.name!r} is neither int, float, bool nor str")
+        if field.default is dataclasses.MISSING:
+            told.append(f"setting {field.name!r} has no default")
+    return told
 
 
 def _literals(hint: object) -> tuple[str, ...]:

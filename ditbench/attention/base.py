@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from ditbench.registry import Registry
+from ditbench.registry import Registry, settings_problems
 
 if TYPE_CHECKING:
     import torch
@@ -218,6 +218,14 @@ def squarest(tokens: int) -> tuple[int, int]:
     return rows, tokens // rows
 
 
+_SIGNATURES = {
+    "attend": ("q", "k", "v"),
+    "macs": ("shape",),
+    "unsupported": ("shape", "dtype", "device"),
+    "open": ("site",),
+}
+
+
 def problems(plugin: object) -> list[str]:
     """Why a class cannot be an attention method, each as a clause; empty where it can."""
     if not (inspect.isclass(plugin) and issubclass(plugin, AttentionMethod)):
@@ -231,7 +239,9 @@ def problems(plugin: object) -> list[str]:
         told.append(f"does not define {' and '.join(missing)}")
     if not (dataclasses.is_dataclass(plugin) and plugin.__dataclass_params__.frozen):
         told.append("is no frozen dataclass, whose fields are its settings")
-    for function, words in (("attend", ["q", "k", "v"]), ("macs", ["shape"])):
+    else:
+        told += settings_problems(plugin)
+    for function, words in _SIGNATURES.items():
         given = list(inspect.signature(getattr(plugin, function)).parameters)[1:]
         if len(given) != len(words):
             told.append(f"{function}({', '.join(given)}) must be {function}({', '.join(words)})")

@@ -36,11 +36,13 @@ def methods(
     json: Json = False,
 ) -> int:
     """List the attention methods: settings, formula, cost in multiply-adds a head, paper, what each needs."""
-    found = preparing.catalog([name]).methods
+    catalog = preparing.catalog([name])
+    found = catalog.methods
     if name and name not in found:
         from ditbench.registry import did_you_mean
 
-        raise errors.UsageError(f"unknown attention method {name!r}{did_you_mean(name, found)}")
+        unknown = f"unknown attention method {name!r}{did_you_mean(name, found)}"
+        raise errors.UsageError(catalog.nowhere.get(name, unknown))
     chosen = [found[name]] if name else list(found.values())
     if json:
         return output.as_json([dataclasses.asdict(method) for method in chosen])
@@ -80,7 +82,9 @@ def _cells(method: Method) -> list[str]:
         method.cost,
         method.paper,
         method.needs,
-        f"no: {'; '.join(method.unavailable)}" if method.unavailable else "yes",
+        f"no: {method.broken or '; '.join(method.unavailable)}"
+        if method.broken or method.unavailable
+        else "yes",
     ]
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from inspect import cleandoc
 from statistics import median
 
 import torch
 
 from ditbench import sampling
-from ditbench.attention.base import METHODS, AttentionMethod
+from ditbench.attention.base import METHODS, AttentionMethod, Shape
 from ditbench.catalog import Catalog, Inspection, Method, Model
+from ditbench.errors import PluginError, UsageError
 from ditbench.measure.bench import make, place
 from ditbench.measure.ceilings import matrix_rates
 from ditbench.measure.cost import parameters, step_macs
@@ -24,21 +25,30 @@ from ditbench.models.dit import DiT
 from ditbench.models.presets import Preset, presets
 from ditbench.models.seam import shape_of
 from ditbench.records import Cell, Choice
-from ditbench.registry import settings_of
+from ditbench.registry import asked, settings_of
 
 
 def catalog(outside: Iterable[str] = ()) -> Catalog:
     """Everything registered, and the methods of other packages that a suite names as `module:Class`."""
-    methods = METHODS.discover() | {name: METHODS.get(name) for name in outside}
-    broken = {name: Method(name, unavailable=(reason,)) for name, reason in METHODS.broken.items()}
+    methods = {name: _method(name, plugin) for name, plugin in METHODS.discover().items()}
+    methods |= {name: Method(name, broken=reason) for name, reason in METHODS.broken.items()}
+    nowhere: dict[str, str] = {}
+    for name in outside:
+        try:
+            methods[name] = _method(name, METHODS.get(name))
+        except PluginError as error:
+            methods[name] = Method(name, broken=str(error))
+        except UsageError as error:
+            nowhere[name] = str(error)
     models = {name: _model(name, preset) for name, preset in presets().items()}
     models["dit"] = dataclasses.replace(
         _model("dit", Preset(DiT(), "any architecture: every setting may be given")),
         settings=settings_of(DiT),
     )
     return Catalog(
-        methods={name: _method(name, plugin) for name, plugin in methods.items()} | broken,
+        methods=methods,
         models=models,
+        nowhere=nowhere,
         samplers=sampling.SAMPLERS,
     )
 
@@ -56,7 +66,7 @@ def inspect(cells: Iterable[Cell], device: str) -> list[Inspection]:
             found, reasons=(*found.reasons, *lacking.get((cell.model, cell.weights), ()))
         )
         for cell in cells
-        for found in [_inspect(cell, device)]
+        for found in [_inspected(cell, device)]
     ]
 
 
@@ -70,21 +80,26 @@ def macs_per_second(device: str) -> float:
     return median(matrix_rates(where, dtype, seconds=0.2))
 
 
+def _inspected(cell: Cell, device: str) -> Inspection:
+    try:
+        return _inspect(cell, device)
+    except PluginError as error:
+        return Inspection(cell.key, broken=str(error))
+
+
 def _inspect_op(cell: Cell, device: str) -> Inspection:
     """The core alone: as the method declares it, and nothing around it."""
-    method, shape = make(cell.attention), shape_of_op(cell)
+    shape = shape_of_op(cell)
     untold = sizes_of(cell).cache == "cold" and device == "cpu" and not cpu_cache_bytes()
     reasons = [
-        *_missing(device),
-        *method.unavailable(),
-        *method.unsupported(shape, cell.sampling.dtype, device),
+        *_refusals(cell, shape, device),
         *(
             ["cache: cold: this system does not tell how large the last-level cache is"]
             if untold
             else []
         ),
     ]
-    macs = float(method.macs(shape))
+    macs = float(make(cell.attention).macs(shape))
     return Inspection(cell.key, tuple(dict.fromkeys(reasons)), macs, macs)
 
 
@@ -96,15 +111,30 @@ def _inspect(cell: Cell, device: str) -> Inspection:
         return Inspection(cell.key, tuple(problems))
     if cell.finds_batch:  # refused for what no batch would change, and priced for one picture
         return dataclasses.replace(_inspect(cell.of_batch(1), device), key=cell.key)
-    method = make(cell.attention)
-    shape = shape_of(spec, cell.rows)
-    reasons = [
-        *_missing(device),
-        *method.unavailable(),
-        *method.unsupported(shape, cell.sampling.dtype, device),
-    ]
+    reasons = _refusals(cell, shape_of(spec, cell.rows), device)
     total, core = step_macs(cell)
     return Inspection(cell.key, tuple(dict.fromkeys(reasons)), total, core, parameters(cell.model))
+
+
+def _refusals(cell: Cell, shape: Shape, device: str) -> list[str]:
+    """What device and method say against running. Raises PluginError where it raises or answers nonsense."""
+    method: AttentionMethod = asked(lambda: make(cell.attention))
+    told = [
+        *_missing(device),
+        *_reasons("unavailable", method.unavailable),
+        *_reasons("unsupported", lambda: method.unsupported(shape, cell.sampling.dtype, device)),
+    ]
+    macs = asked(lambda: method.macs(shape), "macs raises ")
+    if not isinstance(macs, int | float):
+        raise PluginError(f"macs gives {macs!r}, which is no number")
+    return told
+
+
+def _reasons(called: str, asking: Callable[[], object]) -> list[str]:
+    answer = asked(asking, f"{called} raises ")
+    if not (isinstance(answer, list | tuple) and all(isinstance(one, str) for one in answer)):
+        raise PluginError(f"{called} gives {answer!r}, which is no list of reasons")
+    return list(answer)
 
 
 def _weights(model: Choice, named: str) -> list[str]:
@@ -122,6 +152,10 @@ def _missing(device: str) -> list[str]:
 
 
 def _method(name: str, plugin: type[AttentionMethod]) -> Method:
+    try:
+        unavailable = tuple(_reasons("unavailable", plugin.unavailable))
+    except PluginError as error:
+        return Method(name, broken=f"{plugin.__module__}:{plugin.__qualname__}: {error}")
     return Method(
         name=name,
         settings=settings_of(plugin),
@@ -131,7 +165,7 @@ def _method(name: str, plugin: type[AttentionMethod]) -> Method:
         formula=plugin.formula,
         cost=plugin.cost,
         needs=plugin.needs,
-        unavailable=tuple(plugin.unavailable()),
+        unavailable=unavailable,
         place=f"{plugin.__module__}:{plugin.__qualname__}",
         page=cleandoc(sys.modules[plugin.__module__].__doc__ or ""),
     )

@@ -53,8 +53,12 @@ def work(connection: Connection, order: Order) -> None:
 
 
 def answer(connection: Connection, question: Question) -> None:
-    """Call a function and send its result, or the error of ours that it raised."""
+    """Call a function and send its result, or the error of ours that it raised.
+
+    What another package prints when it is imported joins the log: stdout is for results.
+    """
     guard.be_a_worker()
+    os.dup2(2, 1)
     try:
         guard.check(question.preload)
         _pin(question.device)

@@ -76,7 +76,13 @@ def _values(given: Mapping[str, At], setting: Setting) -> tuple[Scalar, ...]:
 
 
 def named_method(at: At, catalog: Catalog) -> tuple[Method, dict[str, At]] | None:
-    """The method of `name` or `{name: {setting: value}}` and the settings that are given."""
+    """The method of `name` or `{name: {setting: value}}` and the settings that are given.
+
+    Nobody knows which settings one that is broken has: it is taken without any.
+    """
+    if nowhere := _nowhere(at, catalog):
+        at.wrong(nowhere)
+        return None
     if isinstance(at.node, Leaf):
         name = at.word(catalog.methods, "attention method")
         return (catalog.methods[name], {}) if name else None
@@ -87,9 +93,17 @@ def named_method(at: At, catalog: Catalog) -> tuple[Method, dict[str, At]] | Non
     if name is None:
         return None
     method, settings = catalog.methods[name], at.child(name)
-    if settings.is_empty:
+    if settings.is_empty or method.broken:
         return method, {}
     return method, settings.fields((setting.name for setting in method.settings), "setting")
+
+
+def _nowhere(at: At, catalog: Catalog) -> str:
+    """Why a name of the form `module:Class` is the name of nothing."""
+    if isinstance(at.node, Leaf):
+        return catalog.nowhere.get(str(at.node.value), "")
+    fields = at.node.fields if isinstance(at.node, Fields) else ()
+    return next((catalog.nowhere[name] for name in fields if name in catalog.nowhere), "")
 
 
 def unique(found: Iterable[Spread]) -> tuple[Choice, ...]:
