@@ -129,7 +129,7 @@ class Registry(Generic[T]):
             module = asked(lambda: _imported(place))
             if module is None:
                 raise UsageError(
-                    f"{told}: there is no module {place!r}: install its package, or set PYTHONPATH"
+                    f"{told}: there is no module {place!r}, installed or beside the suite"
                 )
             plugin = asked(lambda: getattr(module, attribute, None))
             if plugin is None:

@@ -241,11 +241,18 @@ def problems(plugin: object) -> list[str]:
         told.append("is no frozen dataclass, whose fields are its settings")
     else:
         told += settings_problems(plugin)
-    for function, words in _SIGNATURES.items():
-        given = list(inspect.signature(getattr(plugin, function)).parameters)[1:]
-        if len(given) != len(words):
-            told.append(f"{function}({', '.join(given)}) must be {function}({', '.join(words)})")
-    return told
+    return [*told, *(wrong for name in _SIGNATURES if (wrong := _misfit(plugin, name)))]
+
+
+def _misfit(plugin: type[AttentionMethod], name: str) -> str:
+    """How a function differs from the contract's, which is called with its arguments in order."""
+    signature, words = inspect.signature(getattr(plugin, name)), _SIGNATURES[name]
+    try:
+        signature.bind(None, *words)
+    except TypeError:
+        given = list(signature.parameters)[1:]
+        return f"{name}({', '.join(given)}) must be {name}({', '.join(words)})"
+    return ""
 
 
 METHODS: Registry[type[AttentionMethod]] = Registry(

@@ -170,7 +170,7 @@ def test_the_method_on_the_page_is_a_method():
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from ditbench.attention.base import Shape
+    from ditbench.attention.base import Shape, problems
     from ditbench.registry import settings_of
 
     blocks = FENCE.findall((DOCS / "add-a-method.md").read_text())
@@ -178,6 +178,8 @@ def test_the_method_on_the_page_is_a_method():
     module = ModuleType("pooled")
     sys.modules["pooled"] = module  # dataclasses look their module up
     exec(compile(code, "add-a-method.md", "exec"), module.__dict__)  # noqa: S102 (our own page)
+    assert problems(module.Pooled) == []
+    assert module.Pooled.formula in " ".join(module.__doc__.split())
     method = module.Pooled(group=2)
     q, k, v = torch.randn(3, 2, 4, 8, 16).unbind()
     with FlopCounterMode(display=False) as counter:

@@ -24,10 +24,11 @@ class Ended:
 @dataclass(frozen=True)
 class Shell:
     folder: Path
+    python: str = sys.executable
 
     def __call__(self, *arguments: str, timeout: float = 300, **environ: str) -> Ended:
         done = subprocess.run(
-            [sys.executable, "-m", "ditbench", *arguments],
+            [self.python, "-m", "ditbench", *arguments],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1", **environ},
             capture_output=True,

@@ -1,11 +1,19 @@
-"""Methods of other packages: found by entry point, refused one by one, each with one line."""
+"""Methods of other packages: the page about adding one is followed, and the broken ones get one line each."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
+import site
+import subprocess
+import sys
+import venv
+from pathlib import Path
 
 import pytest
 
+PAGE = Path(__file__).parents[2] / "docs" / "add-a-method.md"
 GOOD = '''
 """Softmax by another name."""
 from dataclasses import dataclass
@@ -17,131 +25,165 @@ class Good(Softmax):
     """Softmax by another name."""
     name: ClassVar[str] = "good"
 '''
-CHEAP = (
-    GOOD.replace("Good", "Cheap").replace('"good"', '"cheap"')
-    + """
-    def macs(self, shape):
-        return 0
-"""
-)
-HALF = (
-    GOOD.replace("Good", "Half").replace('"good"', '"half"')
-    + """
-    def attend(self, q, k, v):
-        return super().attend(q, k, v).half()
-"""
-)
-SIGNATURE = (
-    GOOD.replace("Good", "Keyless").replace('"good"', '"keyless"')
-    + """
-    def attend(self, q, kv):
-        return q
-"""
-)
-PAPERLESS = """
-from dataclasses import dataclass
-from typing import ClassVar
-from ditbench.attention.base import AttentionMethod
 
-@dataclass
-class Paperless(AttentionMethod):
-    name: ClassVar[str] = "paperless"
-    cost: ClassVar[str] = "0"
 
-    def attend(self, q, k, v):
-        return v
-"""
-IMPOSTOR = GOOD.replace("Good", "Impostor").replace('"good"', '"softmax"')
-MODULES = {
-    "good": GOOD,
-    "cheap": CHEAP,
-    "half": HALF,
-    "keyless": SIGNATURE,
-    "paperless": PAPERLESS,
-    "stranger": "class Stranger: name = 'stranger'\n",
-    "broken": "import nothing_of_that_name\n",
-}  # fmt: skip
-REASONS = {
-    "keyless": "attend(q, kv) must be attend(q, k, v)",
-    "paperless": "says no paper; says no formula; does not define macs; is no frozen dataclass",
-    "stranger": "is no subclass of ditbench.attention.base.AttentionMethod",
-    "broken": "ModuleNotFoundError: No module named 'nothing_of_that_name'",
+def another(name, more=""):
+    """Softmax by one more name, with a mistake in it."""
+    return GOOD.replace("Good", name.title()).replace('"good"', f'"{name}"') + more
+
+
+# By module: the text, and what is said of it before anything runs; those without run into a gate.
+BROKEN = {
+    "unimportable": (
+        "import nothing_of_that_name\n",
+        "ModuleNotFoundError: No module named 'nothing_of_that_name'",
+    ),
+    "leaving": ("import sys\nsys.exit(7)\n", "SystemExit: 7"),
+    "stranger": (
+        "class Stranger: name = 'stranger'\n",
+        "is no subclass of ditbench.attention.base.AttentionMethod",
+    ),
+    "keyless": (
+        another("keyless", "    def attend(self, q, kv): return q\n"),
+        "attend(q, kv) must be attend(q, k, v)",
+    ),
+    "misnamed": (
+        another("other").replace("Other", "Misnamed"),
+        "calls itself 'other', its entry point 'misnamed'",
+    ),
+    "raising": (
+        another("raising", "    def unsupported(self, *_): return [][0]\n"),
+        "unsupported raises IndexError: list index out of range",
+    ),
+    "priceless": (
+        another("priceless", "    def macs(self, shape): return 1 // 0\n"),
+        "macs raises ZeroDivisionError: integer division or modulo by zero",
+    ),
+    "closed": (another("closed", "    def open(self, site): raise OSError('shut')\n"), ""),
+    "cheap": (another("cheap", "    def macs(self, shape): return 0\n"), ""),
+    "half": (
+        another(
+            "half", "    def attend(self, q, k, v): return Softmax.attend(self, q, k, v).half()\n"
+        ),
+        "",
+    ),
 }
-SUITE = """
-name: outside
-model: TINY
-attention: [softmax, METHODS]
-steps: 2
-timing: {warmup: 0, warmup_cap_s: 0, repeats: 1, processes: 1}
-metrics: [latency, macs]
+# A plug-in may print, and only a process made for it may import it: the command itself has no torch.
+LOUD = 'import sys\nprint("loud and clear")\nassert "ditbench.cli" not in sys.modules\n'
+LISTED = ("unimportable", "leaving", "stranger", "keyless", "misnamed")
+RIVALS = """
+[project]
+name = "rivals"
+version = "1.0"
+
+[tool.setuptools]
+packages = ["rivals"]
+
+[project.entry-points."ditbench.attention"]
+softmax = "rivals.good:Good"
 """
 
 
+def project(folder, pyproject, package, modules):
+    (folder / package).mkdir(parents=True)
+    (folder / "pyproject.toml").write_text(pyproject)
+    (folder / package / "__init__.py").touch()
+    for name, text in modules.items():
+        (folder / package / f"{name}.py").write_text(text)
+    return str(folder)
+
+
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """A folder as pip leaves it: the package, and what it says of itself."""
-    folder = tmp_path_factory.mktemp("site")
-    (folder / "rivals").mkdir()
-    (folder / "rivals" / "__init__.py").touch()
-    for name, text in MODULES.items():
-        (folder / "rivals" / f"{name}.py").write_text(text)
-    (folder / "rivals" / "impostor.py").write_text(IMPOSTOR)
-    about = folder / "rivals-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: rivals\nVersion: 1.0\n")
-    points = "".join(f"{name} = rivals.{name}:{name.title()}\n" for name in MODULES)
-    # One that takes a name of ours is a name it may not have.
-    (about / "entry_points.txt").write_text(
-        f"[ditbench.attention]\n{points}softmax = rivals.impostor:Impostor\n"
+def page():
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return dict(blocks)
+
+
+@pytest.fixture(scope="module")
+def outside(shell, tmp_path_factory, page):
+    """A shell in an environment of its own that has all that this one has, and two packages more."""
+    folder = tmp_path_factory.mktemp("outside")
+    venv.create(folder / "venv", with_pip=False)
+    python = folder / "venv" / "bin" / "python"
+    (packages,) = (folder / "venv").glob("lib/python*/site-packages")
+    here = [f"import site; site.addsitedir({path!r})" for path in site.getsitepackages()]
+    (packages / "here.pth").write_text("\n".join(here))
+    points = "".join(f'{name} = "rivals.{name}:{name.title()}"\n' for name in BROKEN)
+    texts = {"good": LOUD + another("softmax").replace("class Softmax", "class Good")}
+    texts |= {name: text for name, (text, _) in BROKEN.items()}
+    projects = (
+        project(folder / "mine", page["toml"], "my_package", {"pooled": page["python"]}),
+        project(folder / "rivals", RIVALS + points, "rivals", texts),
     )
-    return {"PYTHONPATH": str(folder)}
+    told = [
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--no-build-isolation",
+        "--disable-pip-version-check",
+    ]
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", *told, *projects]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return dataclasses.replace(shell, python=str(python))
 
 
 @pytest.fixture(scope="module")
-def methods(shell, installed):
-    ended = shell("methods", "--json", **installed)
+def methods(outside):
+    ended = outside("methods", "--json")
     assert ended.code == 0, ended.err
     return {method["name"]: method for method in json.loads(ended.out)}
 
 
-def test_a_sound_one_stands_beside_ours_and_takes_no_name_that_is_taken(methods):
-    assert methods["good"]["unavailable"] == []
-    assert methods["softmax"]["unavailable"] == []
-    (reason,) = methods["rivals.impostor:Impostor"]["unavailable"]
-    assert "'softmax' is taken already" in reason
+def test_the_method_of_the_page_stands_beside_ours(methods):
+    pooled = methods["pooled"]
+    assert pooled["place"] == "my_package.pooled:Pooled"
+    assert pooled["settings"][0]["name"] == "group"
+    assert (pooled["broken"], pooled["unavailable"]) == ("", [])
+    assert methods["softmax"]["place"] == "ditbench.attention.softmax:Softmax"
 
 
-@pytest.mark.parametrize("name", REASONS)
+@pytest.mark.parametrize("name", LISTED)
 def test_a_broken_one_is_listed_with_its_reason_and_stops_no_other(methods, name):
-    (reason,) = methods[name]["unavailable"]
-    assert REASONS[name] in reason
-    assert f"rivals.{name}:{name.title()} of rivals cannot be used" in reason
+    told = f"rivals.{name}:{name.title()} of rivals cannot be used: {BROKEN[name][1]}"
+    assert methods[name]["broken"] == told
 
 
-@pytest.mark.parametrize("name", ["broken", "rivals.keyless:Keyless"])
-def test_a_suite_that_names_a_broken_one_is_told_in_one_line(shell, installed, name):
-    ended = shell("plan", shell.suite(SUITE.replace("METHODS", name)), **installed)
-    assert ended.code == 2
-    assert name in ended.err
-    assert len(ended.err.strip().splitlines()) == 1
+def test_no_name_of_ours_can_be_taken(methods):
+    assert "'softmax' is taken already" in methods["rivals.good:Good"]["broken"]
 
 
-def test_what_only_shows_when_it_runs_is_refused_by_a_gate(shell, installed):
-    (shell.folder / "seeds").mkdir()
-    (shell.folder / "seeds" / "beside.py").write_text(GOOD)  # a file in the suite's own folder
-    text = SUITE.replace("METHODS", "good, cheap, half, 'beside:Good'")
-    ended = shell("run", shell.suite(text, "seeds/suite.yaml"), **installed)
+@pytest.fixture(scope="module")
+def ran(outside, page):
+    """The suite of the page on a tiny model, with every rival in it."""
+    rivals = "".join(f"  - {name}\n" for name in (*BROKEN, "pooled", "rivals.good:Good"))
+    text = page["yaml"].replace("model: fashion-dit\nweights: embedded\n", "model: TINY\n")
+    text = text.replace("steps: 4\n", f"{rivals}steps: 1\n")
+    timing = "timing: {warmup: 0, warmup_cap_s: 0, repeats: 1, processes: 1}\n"
+    ended = outside("run", outside.suite(text + timing))
     assert ended.code == 3, ended.err
-    lines = (shell.run_folder() / "records.jsonl").read_text().splitlines()
-    gates = {
-        record["cell"]["attention"]["name"]: (record["status"], record["reason"])
-        for record in map(json.loads, lines)
-        if record["stage"] == "gate"
-    }
-    assert {name for name, (status, _) in gates.items() if status == "ok"} == {
-        "softmax",
-        "good",
-        "beside:Good",
-    }
-    assert "float16" in gates["half"][1]
-    assert "declares 0" in gates["cheap"][1] or "0 multiply-adds" in gates["cheap"][1]
+    lines = (outside.run_folder() / "records.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_sound_ones_are_measured_beside_the_broken(ran):
+    timed = {one["cell"]["attention"]["label"] for one in ran if one["stage"] == "time"}
+    place = "my_package.pooled:Pooled"
+    assert timed == {"softmax", "sdpa", "pooled", "rivals.good:Good", f"{place}[group=2]", place}
+    assert {one["status"] for one in ran if one["stage"] == "time"} == {"ok"}
+
+
+@pytest.mark.parametrize("name", [name for name, (_, told) in BROKEN.items() if told])
+def test_what_can_be_told_before_is_one_line_of_the_plan(ran, name):
+    (found,) = [one for one in ran if one["cell"]["attention"]["name"] == name]
+    assert (found["stage"], found["status"]) == ("plan", "crashed")
+    assert BROKEN[name][1] in found["reason"]
+    assert "\n" not in found["reason"]
+
+
+def test_what_only_shows_when_it_runs_is_refused_by_a_gate(ran):
+    gates = {one["cell"]["attention"]["name"]: one for one in ran if one["stage"] == "gate"}
+    assert "float16" in gates["half"]["reason"]
+    assert "declares 0 multiply-adds" in gates["cheap"]["reason"]
+    assert "OSError" in gates["closed"]["reason"]
+    assert "shut" in gates["closed"]["reason"]

@@ -70,6 +70,17 @@ def test_refused_cells_stand_in_the_plan_with_every_reason():
     ]
 
 
+def test_a_method_that_broke_when_it_was_asked_is_a_failed_cell_and_no_refused_one():
+    made = suite()
+    cells = planning.expand(made)
+    asked = [Inspection(cells[0].key), Inspection(cells[1].key, broken="macs raises OSError")]
+    entries = planning.assemble(made, cells, asked).entries
+    assert [(e.status, e.reason) for e in entries] == [
+        (None, ""),
+        (Status.CRASHED, "macs raises OSError"),
+    ]
+
+
 def test_mistake_33_a_plan_of_nothing_is_an_error_that_says_why():
     with pytest.raises(
         UsageError, match=r"s\.yaml: none of the 2 cells can run \(unsupported: no kernel\)"

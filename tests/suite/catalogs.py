@@ -42,8 +42,10 @@ CATALOG = Catalog(
                 Setting("ridge", "float", 0.5, least=0.0),
             ),
             _method("their.package:Theirs", Setting("rank", "int", 8)),
+            Method("their.package:Broken", broken="ValueError: as it was imported"),
         )
     },
+    nowhere={"their.package:Their": "there is no 'Their' in their.package"},
     models={
         model.name: model
         for model in (

@@ -62,6 +62,14 @@ def problems(text, overrides=None):
             ["3:31: attention[2]: monarch stands in attention[1] already"],
         ),
         (
+            HEAD
+            + "attention: [softmax, 'their.package:Their', {'their.package:Their': {rank: 1}}]",
+            [
+                "3:22: attention[1]: there is no 'Their' in their.package",
+                "3:45: attention[2]: there is no 'Their' in their.package",
+            ],
+        ),
+        (
             HEAD + "attention: softmax\nbatch_size: -1",
             ["4:13: batch_size: must be a whole number >= 1, not -1"],
         ),

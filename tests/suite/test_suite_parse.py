@@ -209,6 +209,12 @@ def test_methods_from_outside_are_found_without_a_catalog(text, names):
     assert methods_from_outside(text, "s.yaml") == names
 
 
+def test_the_settings_of_a_broken_method_are_nobodys_mistake():
+    given = "{'their.package:Broken': {rank: [1, 2]}}"
+    (choice,) = suite(f"name: x\nmodel: small\nattention: {given}").attentions
+    assert choice == Choice("their.package:Broken", (), "their.package:Broken")
+
+
 def test_weights_may_be_a_folder(tmp_path):
     text = f"name: x\nmodel: small\nattention: softmax\nweights: [embedded, '{tmp_path}']"
     assert suite(text).weights == ("embedded", str(tmp_path))

@@ -31,6 +31,7 @@ SECOND_LOOK = (
     "at most 10,000",
     "stands in attention",
     "their.package:Other",
+    "in their.package",
     "is gated but not among",
     "set precision too",
     "is less than repeats",
