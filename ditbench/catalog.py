@@ -40,9 +40,10 @@ _KINDS = {"int": "a whole number", "float": "a number", "bool": "on or off", "st
 class Method:
     """An attention method as its page describes it.
 
-    needs: package and hardware anywhere; unavailable: what is missing on this machine. place: the class as
-    `module:Class`. page: all that its file says in words. broken: why another package's cannot be used;
-    its name is all that is known of it then.
+    needs: package and hardware anywhere; unavailable: what is missing on this machine. operators: those that
+    torch's counter does not know and the method has a formula for. place: the class as `module:Class`. page:
+    all that its file says in words. broken: why another package's cannot be used; its name is all that is
+    known of it then.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Method:
     cost: str = ""
     needs: str = ""
     unavailable: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
     place: str = ""
     page: str = ""
     broken: str = ""

@@ -179,8 +179,14 @@ def methods() -> str:
     )
     parts = [_METHODS, *_table(("method", "", "cost", "paper", "needs"), rows)]
     for one in ours:
-        parts += [f"\n## {one.name}\n", f"{one.page}\n", *_settings(one.settings)]
+        parts += [f"\n## {one.name}\n", f"{one.page}\n", *_operators(one), *_settings(one.settings)]
     return "\n".join(parts) + "\n"
+
+
+def _operators(method: Method) -> Iterator[str]:
+    if method.operators:
+        names = ", ".join(f"`{name}`" for name in method.operators)
+        yield f"Counted by the method's own formula: {names}.\n"
 
 
 def _exact(method: Method) -> str:

@@ -64,6 +64,7 @@ def show_one(method: Method) -> None:
     output.card(
         [
             *((column, text) for column, text in told.items() if text),
+            *(("own formula", f"counts {name}") for name in method.operators),
             ("defined in", method.place),
             *((f"  {name}", text) for name, text in _settings(method)),
         ]

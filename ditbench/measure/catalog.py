@@ -166,6 +166,7 @@ def _method(name: str, plugin: type[AttentionMethod]) -> Method:
         cost=plugin.cost,
         needs=plugin.needs,
         unavailable=unavailable,
+        operators=tuple(plugin.operator_macs),
         place=f"{plugin.__module__}:{plugin.__qualname__}",
         page=cleandoc(sys.modules[plugin.__module__].__doc__ or ""),
     )

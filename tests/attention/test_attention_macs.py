@@ -31,6 +31,13 @@ BLOCKS = 28
         pytest.param("linear", {}, 2.395, 5.425, id="linear"),
         pytest.param("gqa", {}, 8.456, 8.456, id="gqa"),
         pytest.param("window", {}, 0.826, 4.641, id="window-5"),
+        pytest.param("sliding-tile", {}, 4.756, 6.606, id="sliding-tile-4-3"),
+        pytest.param("agent", {}, 1.057, 4.756, id="agent-4"),
+        pytest.param("efficient", {}, 2.378, 5.417, id="efficient"),
+        pytest.param("relu-linear", {}, 2.395, 5.425, id="relu-linear"),
+        pytest.param("flex", {}, 8.456, 8.456, id="flex"),
+        pytest.param("flex", {"window": 5}, 8.456, 8.456, id="flex-too-few-rows-to-skip-a-block"),
+        pytest.param("diffusers", {}, 8.456, 8.456, id="diffusers"),
         pytest.param("identity", {}, 0, 4.228, id="identity"),
         pytest.param("zero", {}, 0, 4.228, id="zero"),
     ],
@@ -42,6 +49,25 @@ def test_core_macs_are_the_published_ones(name, settings, everywhere, half):
     assert round(BLOCKS // 2 * (here + softmax) / 1e9, 3) == half
 
 
-def test_mistake_06_one_layer_of_softmax_is_302_million_macs():
+@pytest.mark.parametrize(
+    ("name", "settings", "macs"),
+    [
+        pytest.param("softmax", {}, 301_989_888, id="softmax"),
+        pytest.param("monarch", {}, 122_683_392, id="monarch-16-3"),
+        pytest.param("monarch", {"num_steps": 2}, 84_934_656, id="monarch-16-2"),
+        pytest.param("monarch", {"num_steps": 1}, 47_185_920, id="monarch-16-1"),
+        pytest.param("nystromformer", {"reuse_az": False}, 117_964_800, id="nystromformer-32"),
+        pytest.param(
+            "nystromformer", {"rank": 64, "reuse_az": False}, 471_859_200, id="nystromformer-64"
+        ),
+        pytest.param("cosformer", {}, 171_048_960, id="cosformer"),
+    ],
+)
+def test_mistake_06_one_layer_costs_so_many_macs(name, settings, macs):
     """Not flops, which are two a multiply-add, and not one row, which is half."""
-    assert METHODS.get("softmax")().macs(SHAPE) == 301_989_888
+    assert METHODS.get(name)(**settings).macs(SHAPE) == macs
+
+
+def test_nystromformer_with_64_landmarks_costs_more_than_softmax():
+    here = METHODS.get("nystromformer")(rank=64, reuse_az=False).macs(SHAPE)
+    assert round(here / METHODS.get("softmax")().macs(SHAPE), 2) == 1.56

@@ -16,11 +16,14 @@ from fakes_attention import CountsHalf, Keeps, LosesBits
 from torch.utils.flop_counter import FlopCounterMode
 
 from ditbench.attention.base import METHODS, Shape, Site
+from ditbench.attention.diffusers import _BACKENDS, Diffusers
 from ditbench.measure import flags
 from ditbench.measure.cost import _count_core
+from ditbench.registry import settings_of
 
 # 40 tokens: more than the default rank, and no multiple of the default block size.
 SHAPE = Shape(batch=3, heads=2, tokens=40, head_dim=8)
+SQUARE = Shape(batch=2, heads=2, tokens=100, head_dim=8)
 DIT_XL = Shape(batch=2, heads=16, tokens=256, head_dim=72)
 # Every method is tested with its defaults, and with these.
 MORE_SETTINGS = {
@@ -349,11 +352,56 @@ def test_refuses_with_every_reason_at_once(method, where, reasons):
     assert all(part in refusal for part, refusal in zip(reasons, refusals, strict=True))
 
 
-@pytest.mark.parametrize("backend", ["efficient", "cudnn"])
-def test_what_is_refused_on_the_cpu_does_not_run_there(backend):
+REFUSED_HERE = [
+    ("flash", {}),
+    ("sage", {}),
+    ("xformers", {}),
+    *(("sdpa", {"backend": name}) for name in ("efficient", "cudnn")),
+    *(
+        ("diffusers", {"backend": name})
+        for name in _BACKENDS
+        if Diffusers(name).unsupported(SHAPE, "float32", "cpu")
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), REFUSED_HERE, ids=str)
+def test_mistake_19_what_is_refused_on_the_cpu_does_not_run_there(name, settings):
     """No other kernel steps in."""
-    with pytest.raises(RuntimeError, match="No viable backend"):
-        METHODS.get("sdpa")(backend=backend).attend(*inputs())
+    method = METHODS.get(name)(**settings)
+    assert method.unsupported(SHAPE, "float32", "cpu")
+    with pytest.raises((RuntimeError, ImportError, TypeError, AttributeError)):
+        method.attend(*inputs())
+
+
+def knobs():
+    for name, plugin in METHODS.discover().items():
+        for setting in settings_of(plugin):
+            yield pytest.param(plugin, setting, id=f"{name}-{setting.name}")
+
+
+def another(setting):
+    """A value that is not the default."""
+    if setting.choices:
+        return next(one for one in setting.choices if one != setting.default)
+    if isinstance(setting.default, bool):
+        return not setting.default
+    if isinstance(setting.default, float):
+        return 2 * setting.default
+    return setting.default // 2 if setting.default > 1 else setting.default + 1
+
+
+@pytest.mark.parametrize(("plugin", "setting"), list(knobs()))
+def test_mistake_15_every_setting_of_every_method_is_wired_to_something(plugin, setting):
+    """To the result; or to the cost or the kernel alone, which no picture shows."""
+    usual = {"tile": 1} if plugin.name == "sliding-tile" else {}
+    one, other = plugin(**usual), plugin(**usual | {setting.name: another(setting)})
+    for method in (one, other):
+        if reasons := method.unsupported(SQUARE, "float32", "cpu"):
+            pytest.skip("; ".join(reasons))
+    q, k, v = inputs(SQUARE)
+    moved = not torch.equal(one.attend(q, k, v), other.attend(q, k, v))
+    assert moved or one.macs(SQUARE) != other.macs(SQUARE) or one.kernels != other.kernels
 
 
 @every_plugin
@@ -404,8 +452,6 @@ def test_nothing_optional_is_imported_with_the_file(plugin):
 
 @every_plugin
 def test_settings_are_scalars_with_limits_that_the_defaults_satisfy(plugin):
-    from ditbench.registry import settings_of
-
     hints = typing.get_type_hints(plugin)
     for setting in settings_of(plugin):
         assert hints[setting.name] in (int, float, bool, str)

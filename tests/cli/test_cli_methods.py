@@ -20,6 +20,7 @@ MONARCH = Method(
     paper="Yaras et al. 2025, arXiv 2505.18698",
     formula="out = A v, A[(l, j), (k, i)] = L[j, k, l] R[k, j, i], sum_k L = 1, sum_i R = 1, and so on",
     cost="(T-1) 2 N' d (b + M) + N' d (3 b + 2 M), N' = M b",
+    operators=("ditbench.monarch",),
     place="ditbench.attention.monarch:Monarch",
     page="Monarch.\n\n    softmax(S) = argmax\n    out = A v\n\n"
     + "A paragraph that is long. " * 9,
@@ -82,6 +83,7 @@ def test_one_method_tells_its_settings_in_words_and_shows_its_page(capsys):
     shown = read(capsys)
     assert "block_size  a whole number, at least 1; 16 if not given" in shown
     assert "pad         pre or post; pre if not given" in shown
+    assert "own formula   counts ditbench.monarch" in shown
     assert "ditbench.attention.monarch:Monarch" in shown
     assert "\n    softmax(S) = argmax\n    out = A v\n" in shown
 

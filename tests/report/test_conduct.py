@@ -28,6 +28,14 @@ def stopped(by, precision=0.01):
     return {"stopping": {"calls": 9, "by": by, "precision": precision, "unmet": ""}}
 
 
+def test_operators_that_a_methods_own_formula_counts_are_named_once():
+    of = cell()
+    run = fake_run(gate(of, exact=True, own_formulas=["lib.fused"]), *timed(of, (0.1,) * 5))
+    said = dict(conduct.sentences(run, summarise(run)))
+    told = next(text for text in said.values() if "passed every gate" in text)
+    assert "Counted by a method's own formula: lib.fused." in told
+
+
 def test_mistake_10_steady_and_unsteady_warm_ups_are_told_apart():
     assert "at most 10 s, and all of them got there." in told(warmed(), warmed())
     unmet = warmed("still moving by -5.88 %", stable=False)
