@@ -63,17 +63,22 @@ class Method:
 
 @dataclass(frozen=True)
 class Model:
-    """A model: a registered name with its architecture fixed, or `dit`, whose settings are free.
+    """A model: a registered name with its architecture fixed, or one whose settings are free, such as `dit`.
 
-    architecture: every architecture value by name, as resolved (for `dit`, the defaults).
+    architecture: every architecture value by name, as resolved (for those, the defaults). attention: its
+    sites in a line. unavailable: why it cannot be used on this machine.
     """
 
     name: str
-    settings: tuple[Setting, ...]
-    architecture: tuple[tuple[str, Scalar], ...]
-    embedded: bool
-    hub: str
-    summary: str
+    settings: tuple[Setting, ...] = ()
+    architecture: tuple[tuple[str, Scalar], ...] = ()
+    embedded: bool = False
+    hub: str = ""
+    summary: str = ""
+    paper: str = ""
+    predicts: str = ""
+    attention: str = ""
+    unavailable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ class Catalog:
     methods: dict[str, Method]
     models: dict[str, Model]
     nowhere: dict[str, str] = field(default_factory=dict)
-    samplers: tuple[str, ...] = ("ddim", "dpmsolver++")
+    samplers: tuple[str, ...] = ("ddim", "dpmsolver++", "flow-euler")
     dtypes: tuple[str, ...] = ("float32", "bfloat16", "float16")
 
 
@@ -94,7 +99,9 @@ class Catalog:
 class Inspection:
     """What a cell would cost and why it may not run, found without running it.
 
-    broken: what its method did wrong when it was asked.
+    values: numbers in the latents of one picture. widest: numbers in the tokens of one picture, where a
+    block is widest. notes: what to know of a cell that can run. broken: what its method did wrong when it
+    was asked.
     """
 
     key: str
@@ -103,3 +110,6 @@ class Inspection:
     core_macs: float = 0.0
     parameters: int = 0
     broken: str = ""
+    values: int = 0
+    widest: int = 0
+    notes: tuple[str, ...] = ()

@@ -247,7 +247,9 @@ def estimate(plan: Plan, latency: Mapping[str, float], machine: Machine) -> Esti
     seconds += sum(_search_s(entry, latency, machine) for entry in asked)
     seconds += sum(_pictures_s(plan.suite, entry, machine) for entry in pictured.values())
     size = (
-        sum(_picture_bytes(entry.cell) for entry in pictured.values()) * plan.suite.quality.samples
+        sum(entry.inspection.values for entry in pictured.values())
+        * _BYTES_PER_VALUE
+        * plan.suite.quality.samples
     )
     lines = len(given) * (plan.suite.timing.processes + 1) + 2 * len(asked) + len(pictured)
     known = sum(entry.cell.key in latency for entry in runnable) / len(runnable)
@@ -278,9 +280,8 @@ def _timing_s(suite: Suite, entry: Entry, latency: Mapping[str, float], machine:
 def trials(entry: Entry, memory: float) -> tuple[int, ...]:
     """The batches that a search would try if each picture took what _UNITS tokens by hidden width take."""
     cell = entry.cell.of_batch(1)
-    width, tokens = int(cell.model["hidden"]), int(cell.model["size"]) // int(cell.model["patch"])
     number = _BYTES[cell.sampling.dtype]
-    picture = cell.rows * _UNITS * width * tokens**2 * number
+    picture = cell.rows * _UNITS * entry.inspection.widest * number
     guess = (memory - _EMPTY - entry.inspection.parameters * number) // picture
     tried: list[int] = []
 
@@ -308,10 +309,6 @@ def _pictures_s(suite: Suite, entry: Entry, machine: Machine) -> float:
     return one * batches * rows + machine.overhead
 
 
-def _picture_bytes(cell: Cell) -> float:
-    return int(cell.model["channels"]) * int(cell.model["size"]) ** 2 * _BYTES_PER_VALUE
-
-
 def _has_pictures(suite: Suite) -> bool:
     return Stage.QUALITY in map(stage_of, suite.metrics)
 
@@ -329,6 +326,7 @@ def to_json(plan: Plan) -> list[dict[str, Any]]:
             "macs": entry.inspection.macs,
             "core_macs": entry.inspection.core_macs,
             "parameters": entry.inspection.parameters,
+            "notes": list(entry.inspection.notes),
         }
         for entry in plan.entries
     ]

@@ -8,17 +8,19 @@ a learned sigma is discarded.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+from ditbench.models.base import drawn
 
 _TRAIN_STEPS = 1000
-SAMPLERS = ("ddim", "dpmsolver++")
+FLOW = "flow-euler"
+SAMPLERS = ("ddim", "dpmsolver++", FLOW)
 
 
 class Process(Protocol):
@@ -26,33 +28,27 @@ class Process(Protocol):
 
     @property
     def prediction(self) -> str:
-        """`epsilon` or `v_prediction`."""
+        """`epsilon`, `v_prediction` or `flow`."""
 
     @property
     def betas(self) -> str:
-        """The name of diffusers' noise schedule."""
+        """The name of diffusers' noise schedule; of no meaning to a flow."""
 
     @property
-    def channels(self) -> int:
-        """Latent channels."""
+    def shift(self) -> float:
+        """How far the steps of a flow crowd towards noise: 1 for evenly."""
 
     @property
-    def size(self) -> int:
-        """Latent height and width."""
+    def latent(self) -> tuple[int, ...]:
+        """Sizes of one sample's latents, channels first where they are pictures."""
 
-    @property
-    def classes(self) -> int:
-        """Number of classes, which is also the index of the null class."""
+    def null(self, conditions: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        """As many samples' conditions that say nothing."""
 
 
-class Predict(Protocol):
-    """A denoising network: latents (rows, channels, size, size), timesteps (rows,), labels (rows,)."""
-
-    def __call__(
-        self, latents: torch.Tensor, timesteps: torch.Tensor, labels: torch.Tensor
-    ) -> torch.Tensor:
-        """The prediction (rows, at least channels, size, size)."""
-        ...
+# A denoising network: from latents (rows, ...), times (rows,) and each condition (rows, ...) to the
+# prediction (rows, at least channels, ...).
+Predict = Callable[..., torch.Tensor]
 
 
 def scheduler(
@@ -87,33 +83,8 @@ def trailing(steps: int) -> list[int]:
 
 
 def noise(process: Process, seed: int, indices: Sequence[int]) -> torch.Tensor:
-    """Initial latents (len(indices), channels, size, size), float32 on the CPU.
-
-    One generator per sample index, so an image depends on its index alone: not on batch, shard or
-    device.
-    """
-    shape = (process.channels, process.size, process.size)
-    return torch.stack(
-        [
-            torch.randn(shape, generator=torch.Generator().manual_seed(_mix(seed, index)))
-            for index in indices
-        ]
-    )
-
-
-def labels(process: Process, seed: int, indices: Sequence[int]) -> torch.Tensor:
-    """Class labels (len(indices),): a seeded permutation of the classes, repeated, so all are equal."""
-    order = torch.randperm(process.classes, generator=torch.Generator().manual_seed(seed))
-    return order[torch.tensor(list(indices)) % process.classes]
-
-
-def _mix(seed: int, index: int) -> int:
-    """A generator seed for one sample.
-
-    torch's CPU generator takes 32 bits of it, so seeds are spread over those by an odd constant (2^32 over
-    the golden ratio): a shift would leave even seeds alike.
-    """
-    return (seed * 0x9E3779B1 + index) % 2**32
+    """Initial latents (len(indices), ...), float32 on the CPU; an image depends on its index alone."""
+    return drawn(seed, indices, process.latent)
 
 
 def rows(batch: int, guidance_scale: float) -> int:
@@ -125,47 +96,73 @@ def sample(  # noqa: PLR0913 (the mathematics has this many arguments)
     predict: Predict,
     process: Process,
     latents: torch.Tensor,
-    classes: torch.Tensor,
+    conditions: tuple[torch.Tensor, ...],
     *,
     sampler: str,
     steps: int,
     guidance_scale: float,
     on_step: Callable[[int], None] = lambda _step: None,
 ) -> torch.Tensor:
-    """Final latents (batch, channels, size, size) from initial ones, in the dtype of the latents.
+    """Final latents (batch, ...) from initial ones, in the dtype of the latents.
 
-    `on_step(i)` is called before step i and once more, with `steps`, at the end. The scheduler's
+    `on_step(i)` is called before step i and once more, with `steps`, at the end. The solver's
     arithmetic is float32 whatever the network's dtype.
     """
-    plan = scheduler(process, sampler, steps)
+    way = _flow(process, steps) if sampler == FLOW else _diffusion(process, sampler, steps)
     guided = guidance_scale > 1
     if guided:
-        classes = torch.cat([classes, torch.full_like(classes, process.classes)])
-    move = _mover(plan, process, sampler)
+        pairs = zip(conditions, process.null(conditions), strict=True)
+        conditions = tuple(torch.cat(pair) for pair in pairs)
     dtype = latents.dtype
-    state: torch.Tensor = latents.float() * plan.init_noise_sigma
-    for step, timestep in enumerate(plan.timesteps.tolist()):
+    state: torch.Tensor = latents.float() * way.scale
+    for step, time in enumerate(way.times):
         on_step(step)
         inputs = torch.cat([state, state]) if guided else state
-        times = torch.full((len(inputs),), timestep, dtype=torch.long, device=state.device)
-        output = predict(inputs.to(dtype), times, classes)[:, : process.channels].float()
+        times = torch.full((len(inputs),), time, device=state.device)
+        output = predict(inputs.to(dtype), times, *conditions)[:, : state.shape[1]].float()
         if guided:
             with_class, without = output.chunk(2)
             output = without + guidance_scale * (with_class - without)
-        state = move(output, step, state)
+        state = way.move(output, step, state)
     on_step(steps)
     return state.to(dtype)
 
 
-def _mover(
-    plan: DDIMScheduler | DPMSolverMultistepScheduler, process: Process, sampler: str
-) -> Callable[[torch.Tensor, int, torch.Tensor], torch.Tensor]:
-    """The next state from a prediction, the step's number and the state.
+@dataclass(frozen=True)
+class _Way:
+    """From noise to data. times: what the network is told at each step. scale: of the first state.
 
-    DDIM is ours, without noise: diffusers' goes to timestep t - 1000 // steps, which is not the next one
-    where steps do not divide 1000.
+    move: the next state from a prediction, the step's number and the state.
     """
-    times = plan.timesteps.tolist()
+
+    times: list[float]
+    move: Callable[[torch.Tensor, int, torch.Tensor], torch.Tensor]
+    scale: float = 1.0
+
+
+def sigmas(shift: float, steps: int) -> list[float]:
+    """The share of noise in the state before each step, from 1, and after the last, 0.
+
+    s' = c s / (1 + (c - 1) s) for evenly spaced s and shift c (Esser et al., 2024, arXiv 2403.03206).
+    """
+    even = [left / steps for left in range(steps, -1, -1)]
+    return [shift * s / (1 + (shift - 1) * s) for s in even]
+
+
+def _flow(process: Process, steps: int) -> _Way:
+    """Euler steps along a rectified flow: x_s = (1 - s) data + s noise, v = noise - data."""
+    left = sigmas(process.shift, steps)
+
+    def straight(output: torch.Tensor, step: int, state: torch.Tensor) -> torch.Tensor:
+        return state + (left[step + 1] - left[step]) * output
+
+    return _Way([_TRAIN_STEPS * s for s in left[:-1]], straight)
+
+
+def _diffusion(process: Process, sampler: str, steps: int) -> _Way:
+    """DDIM is ours, without noise: diffusers' goes to t - 1000 // steps, which is not always the next."""
+    plan = scheduler(process, sampler, steps)
+    times: list[float] = plan.timesteps.tolist()
     # Of the data's variance, what is left at each timestep, and at the end all of it.
     left: list[float] = [*plan.alphas_cumprod[plan.timesteps].tolist(), 1.0]
 
@@ -182,4 +179,17 @@ def _mover(
             clean, epsilon = (state - noise * output) / signal, output
         return math.sqrt(then) * clean + math.sqrt(1 - then) * epsilon
 
-    return solve if sampler == "dpmsolver++" else straight
+    return _Way(
+        times, solve if sampler == "dpmsolver++" else straight, float(plan.init_noise_sigma)
+    )
+
+
+def unsuited(process: Process, sampler: str) -> list[str]:
+    """Why a sampler cannot solve what this model predicts; empty where it can."""
+    if (process.prediction == "flow") == (sampler == FLOW):
+        return []
+    others = [name for name in SAMPLERS if name != FLOW]
+    wanted = FLOW if process.prediction == "flow" else " or ".join(others)
+    return [
+        f"sampler {sampler} cannot follow a model that predicts {process.prediction}: write sampler: {wanted}"
+    ]

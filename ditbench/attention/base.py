@@ -16,7 +16,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from ditbench.registry import Registry, settings_problems
 
@@ -31,6 +31,9 @@ class Shape:
     """Sizes of q, k and v. batch counts rows of a forward: guidance doubles it.
 
     grid: rows and columns of tokens, for methods that look at neighbours; None for the squarest there is.
+    plane: whether the tokens are those of one picture, so that the grid's neighbours are neighbours in it;
+    not where text stands among them, nor where they are of several frames.
+    dispatched: whether the model calls diffusers' attention dispatch here, which knows backends by name.
     """
 
     batch: int
@@ -38,6 +41,8 @@ class Shape:
     tokens: int
     head_dim: int
     grid: tuple[int, int] | None = None
+    plane: bool = True
+    dispatched: bool = False
 
     @property
     def places(self) -> tuple[int, int]:
@@ -50,6 +55,11 @@ class Site:
     """One place in a model where attention happens: which block (from 0), and how tokens lie in 2-D.
 
     device, dtype: as torch says them, for what a method prepares before the first call.
+    name: of the attention module in its network, which tells the sites of a model apart.
+    kind: `self`; `joint`, where text stands among the tokens; `cross`, where k and v are of text alone.
+    keys: tokens of k and v, 0 for as many as of q. masked: whether the model gives a mask. rotary: whether
+    q and k arrive turned by their places. native: what the model computes here by itself, "softmax" or
+    another attention in words. plane, dispatched: see `Shape`.
     """
 
     block: int
@@ -59,6 +69,32 @@ class Site:
     grid: tuple[int, int]
     device: str = "cpu"
     dtype: str = "float32"
+    name: str = ""
+    kind: Literal["self", "joint", "cross"] = "self"
+    keys: int = 0
+    masked: bool = False
+    rotary: bool = False
+    native: str = "softmax"
+    plane: bool = True
+    dispatched: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of q."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def refusal(self) -> str:
+        """Why no method at all can stand here, which takes q, k and v of one shape; empty where it can."""
+        told = [f"of {self.tokens} queries to {self.keys} keys"] if self.keys else []
+        told += ["with a mask"] if self.masked else []
+        return f"{self.kind} attention {' '.join(told)}" if told else ""
+
+    def shape(self, rows: int) -> Shape:
+        """Sizes of q, k and v in a forward of so many rows."""
+        return Shape(
+            rows, self.heads, self.tokens, self.head_dim, self.grid, self.plane, self.dispatched
+        )
 
 
 class Layer(Protocol):
@@ -75,7 +111,8 @@ class Layer(Protocol):
     def __call__(self, x: torch.Tensor, project: Project, step: int) -> torch.Tensor:
         """(batch, heads, tokens, head_dim) from the block's input x (batch, tokens, dim).
 
-        `project(x)` gives q, k, v; a layer that need not project does not call it.
+        `project(x)` gives q, k, v; a layer that need not project does not call it. At a joint site x is the
+        picture's tokens alone, and q, k, v and what is returned are of the text too.
         """
         ...
 

@@ -86,7 +86,11 @@ class Window(AttentionMethod):
         return 2 * shape.batch * shape.heads * shape.tokens * seen * shape.head_dim
 
     def unsupported(self, shape: Shape, dtype: str, device: str) -> list[str]:  # noqa: ARG002 (any dtype, anywhere)
-        """A square that the grid cannot hold."""
+        """A square that the grid cannot hold, and tokens that are not one picture's."""
+        if not shape.plane:
+            return [
+                "a window needs the tokens of one picture, without text or other frames among them"
+            ]
         rows, columns = shape.places
         if self.size <= min(rows, columns):
             return []

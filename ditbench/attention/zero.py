@@ -29,12 +29,12 @@ class ZeroLayer:
     stateless: ClassVar[bool] = True
 
     heads: int
+    tokens: int
     head_dim: int
 
     def __call__(self, x: torch.Tensor, project: Project, step: int) -> torch.Tensor:  # noqa: ARG002 (that is the point)
-        """Zeros (batch, heads, tokens, head_dim) for x (batch, tokens, dim)."""
-        batch, tokens, _ = x.shape
-        return x.new_zeros(batch, self.heads, tokens, self.head_dim)
+        """Zeros (batch, heads, tokens, head_dim); at a joint site x has fewer tokens than these."""
+        return x.new_zeros(len(x), self.heads, self.tokens, self.head_dim)
 
 
 @register
@@ -57,4 +57,4 @@ class Zero(AttentionMethod):
 
     def open(self, site: Site) -> Layer:
         """A layer that does not call `project`."""
-        return ZeroLayer(site.heads, site.head_dim)
+        return ZeroLayer(site.heads, site.tokens, site.head_dim)

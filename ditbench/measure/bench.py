@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,15 +11,20 @@ from dataclasses import dataclass
 import torch
 
 from ditbench import sampling
-from ditbench.attention.base import METHODS, AttentionMethod, Layer, Site
+from ditbench.attention.base import METHODS, AttentionMethod, Shape, Site
 from ditbench.errors import UnfitError
 from ditbench.measure import flags
 from ditbench.models import weights
-from ditbench.models.seam import Denoiser, placed
+from ditbench.models.base import Model
+from ditbench.models.seam import Denoiser, Placement, Places, placed, places
 from ditbench.records import Cell, Choice
 
 # What the blocks outside a cell's selection run: the model's own fused attention.
 _REST = Choice("sdpa", (("backend", "auto"),))
+
+
+# Initial latents, and then each condition, of some samples.
+Inputs = tuple[torch.Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -31,25 +37,53 @@ class Bench:
     method: AttentionMethod
     weights: str
 
+    @functools.cached_property
+    def places(self) -> Places:
+        """The sites where the cell's method goes, and those of its blocks that keep the model's own."""
+        dtype, device = self.cell.sampling.dtype, self.device.type
+        return places_of(
+            self.denoiser.spec,
+            self.cell,
+            lambda shape: self.method.unsupported(shape, dtype, device),
+        )
+
     @property
-    def layers(self) -> Callable[[Site], Layer]:
+    def sites(self) -> tuple[Site, ...]:
+        """The sites where the cell's method goes."""
+        return tuple(s for s in self.denoiser.sites() if s.name in self.places.taken)
+
+    @property
+    def layers(self) -> Placement:
         """The cell's placement: its method in its blocks, fused softmax in the others."""
-        return placed(self.method, make(_REST), self.cell.blocks)
+        return placed(self.method, make(_REST), self.places.taken)
 
-    def everywhere(self, method: str) -> Callable[[Site], Layer]:
-        """A placement of one method, with its default settings, in the cell's blocks."""
-        return placed(make(Choice(method)), make(_REST), self.cell.blocks)
+    def everywhere(self, method: str) -> Placement:
+        """A placement of one method, with its default settings, wherever the cell's method goes."""
+        return placed(make(Choice(method)), make(_REST), self.places.taken)
 
-    def inputs(self, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Initial latents and labels of these samples, on the device in the cell's dtype."""
+    @property
+    def replaces_softmax(self) -> bool:
+        """Whether the model's own attention is softmax wherever the method goes."""
+        return all(site.native == "softmax" for site in self.sites)
+
+    @property
+    def softmax_elsewhere(self) -> int:
+        """The sites where the method does not go, and softmax stands."""
+        taken = self.places.taken
+        return sum(s.native == "softmax" and s.name not in taken for s in self.denoiser.sites())
+
+    def inputs(self, indices: Sequence[int]) -> Inputs:
+        """Initial latents and conditions of these samples, on the device in the cell's dtype."""
         process, seed = self.denoiser.spec, self.cell.sampling.seed
-        latents = sampling.noise(process, seed, indices)
-        labels = sampling.labels(process, seed, indices)
-        return latents.to(self.device, dtype_of(self.cell)), labels.to(self.device)
+        drawn = (sampling.noise(process, seed, indices), *process.conditions(seed, indices))
+        dtype = dtype_of(self.cell)
+        return tuple(
+            one.to(self.device, dtype if one.is_floating_point() else one.dtype) for one in drawn
+        )
 
     def sample(
         self,
-        inputs: tuple[torch.Tensor, torch.Tensor],
+        inputs: Inputs,
         steps: int | None = None,
         on_step: Callable[[int], None] = lambda _step: None,
     ) -> torch.Tensor:
@@ -63,7 +97,8 @@ class Bench:
             return sampling.sample(
                 self.denoiser,
                 self.denoiser.spec,
-                *inputs,
+                inputs[0],
+                inputs[1:],
                 sampler=self.cell.sampling.sampler,
                 steps=steps or self.cell.steps,
                 guidance_scale=self.cell.sampling.guidance_scale,
@@ -74,6 +109,12 @@ class Bench:
 def make(choice: Choice) -> AttentionMethod:
     """The method with its settings."""
     return METHODS.get(choice.name)(**dict(choice.settings))
+
+
+def places_of(model: Model, cell: Cell, unsupported: Callable[[Shape], list[str]]) -> Places:
+    """Where the method of a cell goes. unsupported: what it has against q, k and v of a shape."""
+    known = functools.cache(unsupported)
+    return places(model, cell.blocks, lambda site: known(site.shape(cell.rows)))
 
 
 def dtype_of(cell: Cell) -> torch.dtype:

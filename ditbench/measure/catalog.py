@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from collections.abc import Callable, Iterable
 from inspect import cleandoc
@@ -13,23 +14,23 @@ import torch
 from ditbench import sampling
 from ditbench.attention.base import METHODS, AttentionMethod, Shape
 from ditbench.catalog import Catalog, Inspection, Method, Model
-from ditbench.errors import PluginError, UsageError
-from ditbench.measure.bench import make, place
+from ditbench.errors import PluginError, UsageError, one_line
+from ditbench.measure.bench import make, place, places_of
 from ditbench.measure.ceilings import matrix_rates
-from ditbench.measure.cost import parameters, step_macs
+from ditbench.measure.cost import parameters, spec_of, step_macs
 from ditbench.measure.flush import cpu_cache_bytes
 from ditbench.measure.op import shape_of as shape_of_op
 from ditbench.measure.op import sizes_of
 from ditbench.models import weights
-from ditbench.models.dit import DiT
-from ditbench.models.presets import Preset, presets
-from ditbench.models.seam import shape_of
+from ditbench.models.base import MODELS, Preset, attention, presets, sites
+from ditbench.models.base import Model as Architecture
+from ditbench.models.seam import notes
 from ditbench.records import Cell, Choice
 from ditbench.registry import asked, settings_of
 
 
-def catalog(outside: Iterable[str] = ()) -> Catalog:
-    """Everything registered, and the methods of other packages that a suite names as `module:Class`."""
+def catalog(outside: Iterable[str] = (), outside_models: Iterable[str] = ()) -> Catalog:
+    """Everything registered, and what a suite names of other packages as `module:Class`."""
     methods = {name: _method(name, plugin) for name, plugin in METHODS.discover().items()}
     methods |= {name: Method(name, broken=reason) for name, reason in METHODS.broken.items()}
     nowhere: dict[str, str] = {}
@@ -40,14 +41,9 @@ def catalog(outside: Iterable[str] = ()) -> Catalog:
             methods[name] = Method(name, broken=str(error))
         except UsageError as error:
             nowhere[name] = str(error)
-    models = {name: _model(name, preset) for name, preset in presets().items()}
-    models["dit"] = dataclasses.replace(
-        _model("dit", Preset(DiT(), "any architecture: every setting may be given")),
-        settings=settings_of(DiT),
-    )
     return Catalog(
         methods=methods,
-        models=models,
+        models=_models(tuple(outside_models)),
         nowhere=nowhere,
         samplers=sampling.SAMPLERS,
     )
@@ -106,24 +102,43 @@ def _inspect_op(cell: Cell, device: str) -> Inspection:
 def _inspect(cell: Cell, device: str) -> Inspection:
     if cell.op:
         return _inspect_op(cell, device)
-    spec = DiT(**dict(cell.model.settings))  # type: ignore[arg-type]  # checked by the suite
+    spec = spec_of(cell.model)
     if problems := spec.problems():
         return Inspection(cell.key, tuple(problems))
     if cell.finds_batch:  # refused for what no batch would change, and priced for one picture
         return dataclasses.replace(_inspect(cell.of_batch(1), device), key=cell.key)
-    reasons = _refusals(cell, shape_of(spec, cell.rows), device)
-    total, core = step_macs(cell)
-    return Inspection(cell.key, tuple(dict.fromkeys(reasons)), total, core, parameters(cell.model))
+    method: AttentionMethod = asked(lambda: make(cell.attention))
+    found = places_of(spec, cell, lambda shape: _against(method, cell, shape, device))
+    told = tuple(dict.fromkeys(why for _, why in found.left))
+    reasons = [
+        *_missing(device),
+        *_reasons("unavailable", method.unavailable),
+        *sampling.unsuited(spec, cell.sampling.sampler),
+        *(() if found.taken else told),
+    ]
+    total, core = step_macs(cell, found.taken or None)
+    return Inspection(
+        cell.key,
+        tuple(dict.fromkeys(reasons)),
+        total,
+        core,
+        parameters(cell.model),
+        values=math.prod(spec.latent),
+        widest=max(site.tokens * site.heads * site.head_dim for site in sites(spec)),
+        notes=notes(spec, found) if found.taken else (),
+    )
 
 
 def _refusals(cell: Cell, shape: Shape, device: str) -> list[str]:
     """What device and method say against running. Raises PluginError where it raises or answers nonsense."""
     method: AttentionMethod = asked(lambda: make(cell.attention))
-    told = [
-        *_missing(device),
-        *_reasons("unavailable", method.unavailable),
-        *_reasons("unsupported", lambda: method.unsupported(shape, cell.sampling.dtype, device)),
-    ]
+    unavailable = _reasons("unavailable", method.unavailable)
+    return [*_missing(device), *unavailable, *_against(method, cell, shape, device)]
+
+
+def _against(method: AttentionMethod, cell: Cell, shape: Shape, device: str) -> list[str]:
+    """What a method says against these sizes. Raises PluginError as above."""
+    told = _reasons("unsupported", lambda: method.unsupported(shape, cell.sampling.dtype, device))
     macs = asked(lambda: method.macs(shape), "macs raises ")
     if not isinstance(macs, int | float):
         raise PluginError(f"macs gives {macs!r}, which is no number")
@@ -139,8 +154,7 @@ def _reasons(called: str, asking: Callable[[], object]) -> list[str]:
 
 def _weights(model: Choice, named: str) -> list[str]:
     """Why weights cannot be had here. Raises UsageError where they can be had nowhere."""
-    impossible = DiT(**dict(model.settings)).problems()  # type: ignore[arg-type]  # checked by the suite
-    return [] if impossible else weights.check(model, named)
+    return [] if spec_of(model).problems() else weights.check(model, named)
 
 
 def _missing(device: str) -> list[str]:
@@ -160,7 +174,7 @@ def _method(name: str, plugin: type[AttentionMethod]) -> Method:
         name=name,
         settings=settings_of(plugin),
         exact=plugin.exact,
-        summary=(plugin.__doc__ or "").strip().splitlines()[0],
+        summary=_first_line(plugin),
         paper=plugin.paper,
         formula=plugin.formula,
         cost=plugin.cost,
@@ -172,12 +186,40 @@ def _method(name: str, plugin: type[AttentionMethod]) -> Method:
     )
 
 
+def _models(outside: tuple[str, ...]) -> dict[str, Model]:
+    """Names with a fixed architecture, and those whose settings are free."""
+    free = MODELS.discover() | {name: MODELS.get(name) for name in outside}
+    broken = {name: Model(name, unavailable=(reason,)) for name, reason in MODELS.broken.items()}
+    fixed = {name: _model(name, preset) for name, preset in presets().items()}
+    return {name: _free(name, plugin) for name, plugin in free.items()} | fixed | broken
+
+
+def _free(name: str, plugin: type[Architecture]) -> Model:
+    """A model that takes settings, as it is without any; one that fails at that is unavailable."""
+    try:
+        told = _model(name, Preset(plugin(), f"{_first_line(plugin)} Every setting may be given."))
+    except Exception as error:  # noqa: BLE001 (another package's code may raise anything)
+        reason = f"{plugin.__module__}:{plugin.__qualname__} cannot be used: {type(error).__name__}: {error}"
+        return Model(name, unavailable=(one_line(reason),))
+    return dataclasses.replace(told, settings=settings_of(plugin))
+
+
+def _first_line(plugin: type) -> str:
+    return (plugin.__doc__ or "").strip().partition("\n")[0]
+
+
 def _model(name: str, preset: Preset) -> Model:
+    model = preset.model
     return Model(
         name=name,
         settings=(),
-        architecture=tuple(dataclasses.asdict(preset.model).items()),
+        architecture=tuple(
+            (one.name, getattr(model, one.name)) for one in settings_of(type(model))
+        ),
         embedded=preset.embedded,
         hub=preset.hub,
         summary=preset.summary,
+        paper=model.paper,
+        predicts=model.prediction,
+        attention=attention(model),
     )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +21,8 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from ditbench.attention.base import AttentionMethod, CoreLayer, Layer, Shape, Site
 from ditbench.measure.bench import make
 from ditbench.measure.evidence import GateError
-from ditbench.models.dit import DiT, attentions
-from ditbench.models.seam import Denoiser, placed
+from ditbench.models.base import Model, made, sites
+from ditbench.models.seam import Denoiser, Placement, placed, places
 from ditbench.records import Cell, Choice
 
 # Words in the names of operators that multiply matrices; one of them without a formula is told.
@@ -61,34 +62,35 @@ class Cost:
         )
 
 
-def cost(cell: Cell) -> Cost:
+def cost(cell: Cell, taken: Collection[str] | None = None) -> Cost:
     """The cost of one step of a cell, from shapes alone; nothing is allocated.
 
-    Raises GateError where the core fails on tensors without data, for another reason than that a kernel
-    does not exist for them.
+    taken: names of the sites where the method goes; None for wherever one can stand. Raises GateError where
+    the core fails on tensors without data, for another reason than that a kernel does not exist for them.
     """
     method = make(cell.attention)
-    denoiser = _on_meta(cell.model)
-    shape = denoiser.shape(cell.rows)
-    core = core_macs(cell, method, shape)
-    counted, uncounted, own_formulas = _count_core(method, shape)
+    work = _Work(cell, method, _taken(cell, taken))
+    shapes = dict.fromkeys(site.shape(cell.rows) for site in work.mine)
+    counts = [_count_core(method, shape) for shape in shapes]
+    uncounted = tuple(dict.fromkeys(name for _, names, _ in counts for name in names))
     try:
-        around = _around(cell)
+        around = work.around()
     except _NO_KERNEL:
-        around = _around_plain_cores(cell.model, cell.rows)
+        around = work.around_plain_cores()
         uncounted = (*uncounted, "layer not countable on meta")
     except Exception as error:  # a method may raise anything: it fails its gate in one line
         raise _failure(error) from error
+    found = [counted for counted, *_ in counts if counted is not None]
     return Cost(
-        total=around + core,
-        core=core,
-        embedders=_repeated_embedders(denoiser, cell.rows),
+        total=around + work.core(),
+        core=work.core(),
+        embedders=_repeated(cell.model, cell.rows),
         projections=cell.rows * _projections_of_one_row(cell.model),
         parameters=parameters(cell.model),
-        counted_core=counted,
-        declared_core=float(method.macs(shape)),
+        counted_core=sum(found) if len(found) == len(counts) else None,
+        declared_core=float(sum(method.macs(shape) for shape in shapes)),
         uncounted=uncounted,
-        own_formulas=own_formulas,
+        own_formulas=tuple(dict.fromkeys(name for *_, names in counts for name in names)),
     )
 
 
@@ -109,14 +111,14 @@ def core_cost(method: AttentionMethod, shape: Shape) -> Cost:
     )
 
 
-def step_macs(cell: Cell) -> tuple[float, float]:
+def step_macs(cell: Cell, taken: Collection[str] | None = None) -> tuple[float, float]:
     """Multiply-adds of one step, whole and core, as declared: what a plan needs, without the checks."""
-    core = core_macs(cell, make(cell.attention), _on_meta(cell.model).shape(cell.rows))
+    work = _Work(cell, make(cell.attention), _taken(cell, taken))
     try:
-        around = _around(cell)
+        around = work.around()
     except Exception:  # noqa: BLE001 (a layer may raise anything; the gate will name it)
-        around = _around_plain_cores(cell.model, cell.rows)
-    return around + core, core
+        around = work.around_plain_cores()
+    return around + work.core(), work.core()
 
 
 @functools.cache
@@ -125,66 +127,116 @@ def parameters(model: Choice) -> int:
     return sum(parameter.numel() for parameter in _on_meta(model).network.parameters())
 
 
-def core_macs(cell: Cell, method: AttentionMethod, shape: Shape) -> float:
-    """The attention cores of all blocks: the method's in its own, fused softmax's in the others."""
-    inside = len(cell.blocks)
-    outside = int(cell.model["depth"]) - inside
-    return float(inside * method.macs(shape) + outside * make(Choice("sdpa")).macs(shape))
+def _taken(cell: Cell, taken: Collection[str] | None) -> frozenset[str]:
+    if taken is None:
+        return places(spec_of(cell.model), cell.blocks).taken
+    return frozenset(taken)
+
+
+@functools.cache
+def spec_of(model: Choice) -> Model:
+    """The model of a cell."""
+    return made(model.name, dict(model.settings))
 
 
 @functools.cache
 def _on_meta(model: Choice) -> Denoiser:
-    spec = DiT(**dict(model.settings))  # type: ignore[arg-type]  # checked by the suite
+    spec = spec_of(model)
     with torch.device("meta"):
         return Denoiser(spec.build(), spec)
 
 
-def _around(cell: Cell) -> float:
-    """Everything but cores; a layer that skips projections still skips them.
+@dataclass(frozen=True)
+class _Work:
+    """What one step of a cell computes: cores, and everything around them.
 
-    A layer of the method's own may call `attend`, whose price is its formula: here it costs nothing. One
-    that never calls it computes its core itself, which is counted here and so left out of the formula's.
+    Cores are those of the sites where methods can stand: the method's, and fused softmax's where it does not
+    go. Another attention of the model's own, and one of other shapes, belongs to what is around.
     """
-    plain = make(cell.attention)
-    shape = _on_meta(cell.model).shape(cell.rows)
-    if isinstance(plain.open(_first_site(cell.model)), CoreLayer):
-        return _around_plain_cores(cell.model, cell.rows)
-    calls: list[None] = []
 
-    def attend(_self: object, _q: torch.Tensor, _k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        calls.append(None)
-        return v
+    cell: Cell
+    method: AttentionMethod
+    taken: frozenset[str]
 
-    plugin = type(plain)
-    free = type(plugin.__name__, (plugin,), {"attend": attend})(**dict(cell.attention.settings))
-    layers = placed(free, make(Choice("sdpa")), cell.blocks)
-    counted = _count_around(
-        cell.model, cell.rows, layers, lambda work: _count(work, plain.operator_macs)
+    @property
+    def mine(self) -> tuple[Site, ...]:
+        """The sites where the method goes."""
+        return tuple(site for site in sites(spec_of(self.cell.model)) if site.name in self.taken)
+
+    def core(self) -> float:
+        """The attention cores of all blocks."""
+        rows, rest = self.cell.rows, make(Choice("sdpa"))
+        ours = _tally(self.cell.model, self.taken, rows)
+        others = _tally(self.cell.model, _softmax(self.cell.model) - self.taken, rows)
+        return float(
+            sum(count * self.method.macs(shape) for shape, count in ours)
+            + sum(count * rest.macs(shape) for shape, count in others)
+        )
+
+    def around(self) -> float:
+        """Everything but cores; a layer that skips projections still skips them.
+
+        A layer of the method's own may call `attend`, whose price is its formula: here it costs nothing. One
+        that never calls it computes its core itself, which is counted here and so left out of the formula's.
+        """
+        cell = self.cell
+        if not self.mine or isinstance(self.method.open(self.mine[0]), CoreLayer):
+            return self.around_plain_cores()
+        calls: list[None] = []
+
+        def attend(_: object, _q: torch.Tensor, _k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+            calls.append(None)
+            return v
+
+        plugin = type(self.method)
+        free = type(plugin.__name__, (plugin,), {"attend": attend})(**dict(cell.attention.settings))
+        layers = placed(free, make(Choice("sdpa")), self.taken)
+        counted = _count_around(
+            cell.model, cell.rows, layers, lambda work: _count(work, self.method.operator_macs)
+        )
+        own = sum(self.method.macs(site.shape(cell.rows)) for site in self.mine)
+        return counted - (0 if calls else own)
+
+    def around_plain_cores(self) -> float:
+        """The same for every method without memory, and no row of a forward knows of another."""
+        model = self.cell.model
+        return self.cell.rows * _around_one_row(model, self.taken | _softmax(model))
+
+
+@functools.cache
+def _softmax(model: Choice) -> frozenset[str]:
+    """The sites where a method can stand and the model's own attention is softmax."""
+    every = sites(spec_of(model))
+    return frozenset(site.name for site in every if not site.refusal and site.native == "softmax")
+
+
+@functools.cache
+def _tally(model: Choice, names: frozenset[str], rows: int) -> tuple[tuple[Shape, int], ...]:
+    """How many of these sites have each shape."""
+    every = sites(spec_of(model))
+    return tuple(Counter(site.shape(rows) for site in every if site.name in names).items())
+
+
+@functools.cache
+def _around_one_row(model: Choice, opaque: frozenset[str]) -> float:
+    """Counted once, so that a plan of ten thousand cells takes seconds. opaque: sites without their core."""
+    identity = make(Choice("identity"))
+    return _count_around(
+        model, 1, lambda site: identity.open(site) if site.name in opaque else None
     )
-    return counted - (0 if calls else len(cell.blocks) * plain.macs(shape))
-
-
-@functools.cache
-def _first_site(model: Choice) -> Site:
-    return _on_meta(model).sites()[0]
-
-
-def _around_plain_cores(model: Choice, rows: int) -> float:
-    """The same for every method without memory, and no row of a forward knows of another."""
-    return rows * _around_one_row(model)
-
-
-@functools.cache
-def _around_one_row(model: Choice) -> float:
-    """Counted once, so that a plan of ten thousand cells takes seconds."""
-    return _count_around(model, 1, make(Choice("identity")).open)
 
 
 @functools.cache
 def _projections_of_one_row(model: Choice) -> float:
-    modules = tuple(attentions(_on_meta(model).network))
-    layers = make(Choice("identity")).open
-    return _count_around(model, 1, layers, lambda work: _count_inside(modules, work))
+    network, identity = _on_meta(model).network, make(Choice("identity"))
+    every = [site for site in sites(spec_of(model)) if not site.refusal]
+    modules = [network.get_submodule(site.name) for site in every]
+    return _count_around(
+        model,
+        1,
+        lambda site: None if site.refusal else identity.open(site),
+        lambda work: _count_inside(modules, work),
+    )
 
 
 def _failure(error: Exception) -> GateError:
@@ -195,32 +247,32 @@ def _failure(error: Exception) -> GateError:
 def _count_around(
     model: Choice,
     rows: int,
-    layer_of: Callable[[Site], Layer],
+    layer_of: Placement,
     count: Callable[[Callable[[], object]], float] | None = None,
 ) -> float:
     denoiser = _on_meta(model)
     opaque = CoreLayer(make(Choice("identity")))
 
-    def open_at(site: Site) -> Layer:
+    def open_at(site: Site) -> Layer | None:
         layer = layer_of(site)
         return opaque if isinstance(layer, CoreLayer) else layer
 
     spec = denoiser.spec
-    latents = torch.empty(rows, spec.channels, spec.size, spec.size, device="meta")
-    ids = torch.zeros(rows, dtype=torch.long, device="meta")
+    latents = torch.empty(rows, *spec.latent, device="meta")
+    times = torch.zeros(rows, dtype=torch.long, device="meta")
+    conditions = (one.to("meta") for one in spec.conditions(0, range(rows)))
     denoiser.install(open_at)
     try:
-        return (count or _count)(lambda: denoiser(latents, ids, ids))
+        return (count or _count)(lambda: denoiser(latents, times, *conditions))
     finally:
         denoiser.uninstall()
 
 
-def _repeated_embedders(denoiser: Denoiser, rows: int) -> float:
-    """Each block evaluates an embedder of its own and the output layer block 0's again; one is needed."""
-    embedder = denoiser.network.transformer_blocks[0].norm1.emb
-    ids = torch.zeros(rows, dtype=torch.long, device="meta")
-    one = _count(lambda: embedder(ids, ids, hidden_dtype=torch.float32))
-    return denoiser.spec.depth * one
+@functools.cache
+def _repeated(model: Choice, rows: int) -> float:
+    """What the network evaluates beyond what its paper's needs."""
+    denoiser = _on_meta(model)
+    return _count(lambda: denoiser.spec.repeats(denoiser.network, rows))
 
 
 def _count_core(

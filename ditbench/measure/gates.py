@@ -22,7 +22,9 @@ from ditbench.measure.bench import Bench, dtype_of, set_up
 from ditbench.measure.core import CORE_TOLERANCE, check_core, nudged
 from ditbench.measure.cost import Cost, cost
 from ditbench.measure.evidence import Evidence, GateError, relative
+from ditbench.measure.probe import Probe
 from ditbench.metrics import ROUNDING
+from ditbench.models.seam import notes
 from ditbench.records import Status
 
 SAMPLES = 2
@@ -72,19 +74,22 @@ def _check(
     say("the model alone")
     untouched = _short(bench)
     say("counting")
-    price = cost(bench.cell)
+    price = cost(bench.cell, bench.places.taken)
     evidence.facts |= {
         "parameters": price.parameters,
         "counted_core_macs": price.counted_core,
         "uncounted": list(price.uncounted),
         "own_formulas": list(price.own_formulas),
     }
+    if told := notes(bench.denoiser.spec, bench.places):
+        evidence.facts["sites"] = list(told)
     check_cost(price)
     say("gates")
     evidence.facts |= opened.facts(bench)
-    shape = bench.denoiser.shape(bench.cell.rows)
+    shapes = dict.fromkeys(site.shape(bench.cell.rows) for site in bench.sites)
     with torch.inference_mode():
-        check_core(bench.method, shape, dtype_of(bench.cell), bench.device, evidence)
+        for shape in shapes:
+            check_core(bench.method, shape, dtype_of(bench.cell), bench.device, evidence)
     check_flags(before)
     check_run(bench, untouched, evidence)
     check_flags(before)
@@ -99,10 +104,10 @@ def check_flags(before: Mapping[str, Any]) -> None:
 
 def _short(bench: Bench, *, turned: bool = False) -> torch.Tensor:
     """Latents of SAMPLES samples after at most STEPS steps, by what is installed. turned: last first."""
-    latents, labels = bench.inputs(range(SAMPLES))
+    inputs = bench.inputs(range(SAMPLES))
     if turned:
-        latents, labels = latents.flip(0), labels.flip(0)
-    return bench.sample((latents, labels), min(STEPS, bench.cell.steps))
+        inputs = tuple(one.flip(0) for one in inputs)
+    return bench.sample(inputs, min(STEPS, bench.cell.steps))
 
 
 def check_cost(price: Cost) -> None:
@@ -128,12 +133,16 @@ def check_run(bench: Bench, untouched: torch.Tensor, evidence: Evidence) -> None
     again = with_layers()
     turned = with_layers(turned=True).flip(0)
     softmax = with_layers("softmax")
-    identity = with_layers("identity")
+    plain = untouched if bench.replaces_softmax else with_layers("sdpa")
+    with Probe() as probe:
+        identity = with_layers("identity")
     denoiser.install(bench.layers)
-    _check_calls(calls, min(STEPS, bench.cell.steps), evidence)
+    forwards = min(STEPS, bench.cell.steps)
+    _check_calls(calls, forwards, evidence)
+    _check_coverage(probe.calls, forwards * bench.softmax_elsewhere)
     for latents in (ours, again, turned, softmax, identity, untouched):
         check_finite(latents)
-    effect = _check_vacuous(softmax, identity, untouched, evidence)
+    effect = _check_vacuous(softmax, identity, plain, evidence)
     _check_rerun(ours, again, bench.device, evidence)
     _check_turned(turned, ours, dtype, evidence)
     if bench.method.is_exact:
@@ -148,13 +157,26 @@ def _digest(latents: torch.Tensor) -> str:
     return hashlib.sha256(latents.float().cpu().numpy().tobytes()).hexdigest()[:16]
 
 
-def _check_calls(calls: list[int], forwards: int, evidence: Evidence) -> None:
-    evidence.facts |= {"calls": sum(calls), "expected_calls": forwards * len(calls)}
-    missed = [block for block, count in enumerate(calls) if count != forwards]
+def _check_calls(calls: Mapping[str, int], forwards: int, evidence: Evidence) -> None:
+    """calls: of each site, by the name of its module."""
+    evidence.facts |= {"calls": sum(calls.values()), "expected_calls": forwards * len(calls)}
+    missed = [name for name, count in calls.items() if count != forwards]
     if missed:
         raise GateError(
-            f"block {missed[0]} was called {calls[missed[0]]} times in {forwards} forwards: "
+            f"{missed[0]} was called {calls[missed[0]]} times in {forwards} forwards: "
             "the method did not run where it should"
+        )
+
+
+def _check_coverage(seen: int, told: int) -> None:
+    """With no attention where the method goes, what still attends are the other sites, and nothing beside.
+
+    seen: calls of torch's fused attention; told: those that the model's own sites explain.
+    """
+    if seen > told:
+        raise GateError(
+            f"the model attends {seen} times without the method's sites, where its other sites make {told}: "
+            "it has attention that it does not name"
         )
 
 
@@ -192,13 +214,13 @@ def _check_turned(turned: torch.Tensor, ours: torch.Tensor, dtype: str, evidence
 
 
 def _check_vacuous(
-    softmax: torch.Tensor, identity: torch.Tensor, untouched: torch.Tensor, evidence: Evidence
+    softmax: torch.Tensor, identity: torch.Tensor, fused: torch.Tensor, evidence: Evidence
 ) -> float:
     """How far the latents move without attention, which must be far beyond this model's own rounding.
 
-    untouched: by the model's fused attention, which differs from softmax by rounding alone.
+    fused: by fused softmax, which differs from softmax by rounding alone.
     """
-    effect, rounding = relative(identity, softmax), relative(untouched, softmax)
+    effect, rounding = relative(identity, softmax), relative(fused, softmax)
     evidence.facts |= {"attention_effect": effect, "rounding": rounding}
     if effect <= _MARGIN * max(rounding, _NOTHING):
         raise GateError(
@@ -223,24 +245,39 @@ def _check_latents(
 
 def _check_kernels(bench: Bench, evidence: Evidence) -> None:
     """The kernels of one forward at the cell's own shape, compiled where the cell is."""
-    latents, labels = bench.inputs(range(bench.cell.batch_size))
+    beside = _kernels_beside(bench)
+    inputs = bench.inputs(range(bench.cell.batch_size))
     if bench.cell.rows > bench.cell.batch_size:
-        latents, labels = torch.cat([latents, latents]), torch.cat([labels, labels])
-    times = torch.full((len(labels),), 500, device=bench.device)
+        inputs = tuple(torch.cat([one, one]) for one in inputs)
+    latents, *conditions = inputs
+    times = torch.full((len(latents),), 500, device=bench.device)
     with torch.inference_mode():
-        eager = bench.denoiser(latents, times, labels)
+        eager = bench.denoiser(latents, times, *conditions)
         if bench.cell.compile:
-            near = bench.denoiser(nudged(latents), times, labels)
+            near = bench.denoiser(nudged(latents), times, *conditions)
             compiled = first_compiled(
-                lambda: bench.denoiser(latents, times, labels), bench.denoiser.compile
+                lambda: bench.denoiser(latents, times, *conditions), bench.denoiser.compile
             )
             check_finite(compiled)
             check_compiled(compiled, eager, relative(near, eager), evidence)
-        seen = kernels.kinds_run(lambda: bench.denoiser(latents, times, labels))
+        seen = kernels.kinds_run(lambda: bench.denoiser(latents, times, *conditions))
         bench.denoiser.compile(on=False)
     evidence.facts["kernels"] = list(seen)
-    if refusal := kernels.refusal(bench.method.kernels, seen):
+    if refusal := kernels.refusal(bench.method.kernels, seen, beside):
         raise GateError(f"silent fallback: {refusal}")
+
+
+def _kernels_beside(bench: Bench) -> tuple[str, ...]:
+    """The kinds of kernel that run where the method does not go; none where it goes everywhere."""
+    if not bench.softmax_elsewhere:
+        return ()
+    latents, *conditions = bench.inputs(range(1))
+    times = torch.full((1,), 500, device=bench.device)
+    bench.denoiser.install(bench.everywhere("identity"))
+    with torch.inference_mode():
+        seen = kernels.kinds_run(lambda: bench.denoiser(latents, times, *conditions))
+    bench.denoiser.install(bench.layers)
+    return seen
 
 
 def first_compiled(

@@ -35,9 +35,12 @@ def operators_run(forward: Callable[[], object]) -> Counter[str]:
     return Counter({event.key: event.count for event in trace.key_averages()})
 
 
-def refusal(wanted: frozenset[str], seen: tuple[str, ...]) -> str:
-    """Why the kernels that ran are not those that were asked for; empty where they are."""
-    if not wanted or (wanted & set(seen) and not (set(seen) - wanted)):
+def refusal(wanted: frozenset[str], seen: tuple[str, ...], beside: tuple[str, ...] = ()) -> str:
+    """Why the kernels that ran are not those that were asked for; empty where they are.
+
+    beside: kinds that run at other sites in any case.
+    """
+    if not wanted or (wanted & set(seen) and not (set(seen) - wanted - set(beside))):
         return ""
     ran = ", ".join(seen) or "none that is known"
     return f"asked for a {' or '.join(sorted(wanted))} kernel, ran {ran}"

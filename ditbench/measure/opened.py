@@ -17,9 +17,7 @@ def facts(bench: Bench) -> dict[str, Any]:
 
     `own_numbers`: how many numbers its layers hold beside the model's own before the first call.
     """
-    layers = [
-        bench.layers(site) for site in bench.denoiser.sites() if site.block in bench.cell.blocks
-    ]
+    layers = [bench.method.open(site) for site in bench.sites]
     return {
         "core_only": all(isinstance(layer, CoreLayer) for layer in layers),
         "own_numbers": numbers(layers),

@@ -17,7 +17,8 @@ from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from ditbench.jobs import Findings, Job
-from ditbench.measure.bench import Bench, set_up
+from ditbench.measure.bench import Bench, Inputs, set_up
+from ditbench.models.seam import Placement
 
 if TYPE_CHECKING:
     from torch.autograd.profiler_util import FunctionEventAvg
@@ -90,18 +91,24 @@ def _count(trace: profile) -> int:
     return len(trace.events() or ())  # type: ignore[no-untyped-call]  # torch leaves it so
 
 
-def _run(bench: Bench, inputs: tuple[torch.Tensor, torch.Tensor], steps: int) -> None:
+def _run(bench: Bench, inputs: Inputs, steps: int) -> None:
     bench.denoiser.install(_layers(bench))
     bench.sample(inputs, steps=steps)
     if bench.device.type == "cuda":
         torch.cuda.synchronize()
 
 
-def _layers(bench: Bench) -> Callable[[Site], Layer]:
+def _layers(bench: Bench) -> Placement:
     """The cell's placement with labels; without where it is compiled, for the compiler cuts them out."""
     if bench.cell.compile:
         return bench.layers
-    return lambda site: _Labelled(bench.layers(site))
+    layers = bench.layers
+
+    def labelled(site: Site) -> Layer | None:
+        layer = layers(site)
+        return None if layer is None else _Labelled(layer)
+
+    return labelled
 
 
 @contextlib.contextmanager
@@ -111,7 +118,7 @@ def _labelled_blocks(bench: Bench) -> Iterator[None]:
         yield
         return
     with contextlib.ExitStack() as hooks:
-        for number, block in enumerate(bench.denoiser.network.transformer_blocks):
+        for number, block in bench.denoiser.blocks().items():
             label = record_function(f"{_PREFIX}block {number}")
             before = block.register_forward_pre_hook(lambda *_, label=label: _open(label))
             after = block.register_forward_hook(lambda *_, label=label: _close(label))
@@ -128,7 +135,7 @@ def _close(label: record_function) -> None:
     label.__exit__(None, None, None)
 
 
-def _profiled(bench: Bench, inputs: tuple[torch.Tensor, torch.Tensor], steps: int) -> profile:
+def _profiled(bench: Bench, inputs: Inputs, steps: int) -> profile:
     cuda = [ProfilerActivity.CUDA] if bench.device.type == "cuda" else []
     trace = profile(activities=[ProfilerActivity.CPU, *cuda], acc_events=True)
     with trace, record_function(_RUN):

@@ -141,7 +141,7 @@ def _generate(bench: Bench, job: Job, say: Callable[[str], None]) -> NDArray[np.
 
 def _pictures(bench: Bench, latents: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Pictures where the latents are pixels (one or three channels); no decoder is loaded for others."""
-    if bench.denoiser.spec.channels not in {1, 3}:
+    if not bench.denoiser.spec.pixels:
         return np.zeros((0, 0, 0, 0), np.uint8)
     return pictures.quantise(latents)
 
@@ -155,8 +155,7 @@ def _classes(bench: Bench, count: int) -> tuple[NDArray[np.int64], NDArray[np.st
 
 
 def _extractor_for(bench: Bench) -> fashion_cnn.Extractor | None:
-    spec = bench.denoiser.spec
-    return fashion_cnn.load() if fashion_cnn.suits(spec.channels, spec.size) else None
+    return fashion_cnn.load() if fashion_cnn.suits(bench.denoiser.spec.latent) else None
 
 
 def _drift(ours: NDArray[np.float32], reference: NDArray[np.float32]) -> tuple[float, ...]:

@@ -7,19 +7,22 @@ parameters in XL), and its output layer calls block 0's once more; the paper's n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 import torch
 from diffusers import DiTTransformer2DModel
-from diffusers.models.attention_processor import Attention
 
+from ditbench.attention.base import Site
+from ditbench.models.adapters import Adapter, Older
+from ditbench.models.base import Conditions, Model, Preset, register
 from ditbench.registry import setting
 
 
+@register
 @dataclass(frozen=True)
-class DiT:
+class DiT(Model):
     """The architecture and the diffusion process it predicts; every field may stand in YAML.
 
     size, channels: of the latent. out_channels: twice the channels where the network also learns a
@@ -27,6 +30,9 @@ class DiT:
     """
 
     name: ClassVar[str] = "dit"
+    paper: ClassVar[str] = "Peebles & Xie 2023, arXiv 2212.09748"
+    network: ClassVar[type[DiTTransformer2DModel]] = DiTTransformer2DModel
+    adapter: ClassVar[type[Adapter]] = Older
 
     hidden: int = setting(384, least=8)
     depth: int = setting(12, least=1)
@@ -54,6 +60,16 @@ class DiT:
         """Tokens per image."""
         return self.grid[0] * self.grid[1]
 
+    @property
+    def latent(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        return self.channels, self.size, self.size
+
+    @property
+    def pixels(self) -> bool:
+        """Whether the latents themselves are grey or coloured pictures."""
+        return self.channels in {1, 3}
+
     def problems(self) -> list[str]:
         """What makes this architecture impossible, each as a clause; empty means it can be built."""
         found = []
@@ -67,31 +83,127 @@ class DiT:
             )
         return found
 
+    def config(self) -> dict[str, Any]:
+        """As diffusers names it."""
+        return {
+            "num_attention_heads": self.heads,
+            "attention_head_dim": self.head_dim,
+            "in_channels": self.channels,
+            "out_channels": self.out_channels,
+            "num_layers": self.depth,
+            "sample_size": self.size,
+            "patch_size": self.patch,
+            "num_embeds_ada_norm": self.classes,
+        }
+
     def build(self) -> DiTTransformer2DModel:
         """The network on the current default device and dtype, in eval mode, weights as initialised.
 
         Label dropout is off: diffusers draws it in every block's own embedder, so that the blocks
         would see different labels; our training loop draws it once per sample.
         """
-        network = DiTTransformer2DModel(
-            num_attention_heads=self.heads,
-            attention_head_dim=self.head_dim,
-            in_channels=self.channels,
-            out_channels=self.out_channels,
-            num_layers=self.depth,
-            sample_size=self.size,
-            patch_size=self.patch,
-            num_embeds_ada_norm=self.classes,
-        )
+        network = super().build()
         for block in network.transformer_blocks:
             block.norm1.emb.class_embedder.dropout_prob = 0.0
-        return network.eval()
+        return network
+
+    def sites(self) -> tuple[Site, ...]:
+        """One self-attention a block."""
+        return tuple(
+            Site(
+                block,
+                self.depth,
+                self.heads,
+                self.head_dim,
+                self.grid,
+                name=f"transformer_blocks.{block}.attn1",
+            )
+            for block in range(self.depth)
+        )
+
+    def forward(
+        self,
+        network: Callable[..., Any],
+        latents: torch.Tensor,
+        times: torch.Tensor,
+        conditions: Conditions,
+    ) -> torch.Tensor:
+        """(rows, out_channels, size, size) for latents (rows, channels, size, size) and labels (rows,)."""
+        (labels,) = conditions
+        out: torch.Tensor = network(latents, times, labels, return_dict=False)[0]
+        return out
+
+    def conditions(self, seed: int, indices: Sequence[int]) -> Conditions:
+        """Class labels: a seeded permutation of the classes, repeated, so that all are equally many."""
+        order = torch.randperm(self.classes, generator=torch.Generator().manual_seed(seed))
+        return (order[torch.tensor(list(indices)) % self.classes],)
+
+    def null(self, conditions: Conditions) -> Conditions:
+        """The class after the last."""
+        (labels,) = conditions
+        return (torch.full_like(labels, self.classes),)
+
+    @torch.no_grad()
+    def open_gates(self, network: DiTTransformer2DModel) -> None:
+        """Give random weights gates of about one, so that attention shows in the output.
+
+        diffusers' own initialisation leaves them at a few per cent, where bfloat16 would hide a wrong
+        method. Of the six chunks that adaLN makes, the third and the sixth are gates.
+        """
+        for block in network.transformer_blocks:
+            for chunk in (2, 5):
+                block.norm1.linear.bias.chunk(6)[chunk].fill_(1.0)
+
+    def repeats(self, network: DiTTransformer2DModel, rows: int) -> None:
+        """Each block evaluates an embedder of its own and the output layer block 0's again; one is needed."""
+        ids = torch.zeros(rows, dtype=torch.long, device=network.device)
+        for block in network.transformer_blocks:
+            block.norm1.emb(ids, ids, hidden_dtype=torch.float32)
+
+    @classmethod
+    def presets(cls) -> Mapping[str, Preset]:
+        """The twelve of the paper, at two resolutions, and the one that ships with us.
+
+        `dit-xl/2` is `dit-xl/2-256`.
+        """
+        return {"fashion-dit": _FASHION, **_of_the_paper()}
 
 
-def attentions(network: DiTTransformer2DModel) -> Iterator[Attention]:
-    """The self-attention module of each block, from block 0."""
-    for block in network.transformer_blocks:
-        yield block.attn1
+FASHION = DiT(
+    hidden=128,
+    depth=6,
+    heads=4,
+    patch=2,
+    size=32,
+    channels=1,
+    out_channels=1,
+    classes=10,
+    prediction="v_prediction",
+    betas="squaredcos_cap_v2",
+)
+_FASHION = Preset(
+    FASHION, "2.1 M parameters, trained on Fashion-MNIST, ships with ditbench", embedded=True
+)
+# depth, hidden, heads: table 1 of arXiv 2212.09748
+_SIZES = {"s": (12, 384, 6), "b": (12, 768, 12), "l": (24, 1024, 16), "xl": (28, 1152, 16)}
+_PATCHES = (2, 4, 8)
+_RESOLUTIONS = (256, 512)
+
+
+def _of_the_paper() -> dict[str, Preset]:
+    found = {}
+    for size, (depth, hidden, heads) in _SIZES.items():
+        for patch in _PATCHES:
+            base = DiT(hidden=hidden, depth=depth, heads=heads, patch=patch)
+            for resolution in _RESOLUTIONS:
+                hub = f"facebook/DiT-XL-2-{resolution}" if (size, patch) == ("xl", 2) else ""
+                found[f"dit-{size}/{patch}-{resolution}"] = Preset(
+                    replace(base, size=resolution // 8),
+                    f"DiT-{size.upper()}/{patch} of the paper at {resolution} pixels",
+                    hub,
+                )
+            found[f"dit-{size}/{patch}"] = found[f"dit-{size}/{patch}-256"]
+    return found
 
 
 @torch.no_grad()
@@ -106,15 +218,3 @@ def close_gates(network: DiTTransformer2DModel) -> None:
     for layer in (network.proj_out_1, network.proj_out_2):
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
-
-
-@torch.no_grad()
-def open_gates(network: DiTTransformer2DModel) -> None:
-    """Give random weights gates of about one, so that attention shows in the output.
-
-    diffusers' own initialisation leaves them at a few per cent, where bfloat16 would hide a wrong
-    method. Of the six chunks that adaLN makes, the third and the sixth are gates.
-    """
-    for block in network.transformer_blocks:
-        for chunk in (2, 5):
-            block.norm1.linear.bias.chunk(6)[chunk].fill_(1.0)

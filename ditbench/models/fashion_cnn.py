@@ -84,6 +84,6 @@ def load(folder: Path = _FOLDER) -> Extractor:
     return Extractor(network.eval(), real, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def suits(channels: int, size: int) -> bool:
+def suits(latent: tuple[int, ...]) -> bool:
     """Whether pictures of this kind are what the network was trained on."""
-    return (channels, size) == (1, 32)
+    return latent == (1, 32, 32)

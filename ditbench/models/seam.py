@@ -1,115 +1,85 @@
 """The seam where an attention method goes into a model, and comes out again without a trace.
 
-diffusers' DiT has no setter of its own (`set_attention_backend` on it is a silent no-op), so a processor
-is put on each block's attention module. The module keeps its trained projections: a swap changes the core
-and nothing else.
+diffusers has no one setter that reaches all its models (`set_attention_backend` on DiT is a silent no-op), so
+an adapter is put on each attention module by its name. Where no method can stand, the model's own stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
-from diffusers import DiTTransformer2DModel
-from diffusers.models.attention_processor import Attention
 
-from ditbench.attention.base import AttentionMethod, Layer, Shape, Site
-from ditbench.models.dit import DiT, attentions
+from ditbench.attention.base import AttentionMethod, Layer, Site
+from ditbench.models.adapters import Adapter, Clock
+from ditbench.models.base import Model, sites
 
-
-@dataclass
-class Clock:
-    """The step of the sampling run, set by the loop and read by layers with memory."""
-
-    step: int = 0
-
-
-@dataclass
-class Processor:
-    """What diffusers calls in place of its own attention. calls: eager forwards seen by this site."""
-
-    layer: Layer
-    clock: Clock
-    calls: int = 0
-
-    def __call__(
-        self,
-        attn: Attention,
-        hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        temb: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Self-attention (batch, tokens, dim) -> the same shape. Raises ValueError on any other use."""
-        if encoder_hidden_states is not None or attention_mask is not None or temb is not None:
-            raise ValueError("a DiT block was called with cross attention, a mask or an embedding")
-        # A counter would be a guard in compiled code, and recompile at every forward.
-        if not torch.compiler.is_compiling():
-            self.calls += 1
-        heads = attn.heads
-
-        def split(x: torch.Tensor) -> torch.Tensor:
-            batch, tokens, dim = x.shape
-            return x.view(batch, tokens, heads, dim // heads).transpose(1, 2)
-
-        def project(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-            return split(attn.to_q(x)), split(attn.to_k(x)), split(attn.to_v(x))
-
-        out = self.layer(hidden_states, project, self.clock.step)
-        return attn.to_out[0](out.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]  # (batch, tokens, dim)
+Placement = Callable[[Site], Layer | None]
 
 
 @dataclass
 class Denoiser:
     """A network whose attention can be swapped. Calling it is one forward of all rows."""
 
-    network: DiTTransformer2DModel
-    spec: DiT
+    network: Any
+    spec: Model
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
-        self._native = [attn.processor for attn in attentions(self.network)]
-        self._forward: Callable[..., tuple[torch.Tensor]] = self.network
+        self._native = [attn.processor for attn in self._modules()]
+        self._forward: Callable[..., Any] = self.network
 
     def __call__(
-        self, latents: torch.Tensor, timesteps: torch.Tensor, labels: torch.Tensor
+        self, latents: torch.Tensor, times: torch.Tensor, *conditions: torch.Tensor
     ) -> torch.Tensor:
-        """The prediction (rows, out_channels, size, size) for latents (rows, channels, size, size)."""
-        return self._forward(latents, timesteps, labels, return_dict=False)[0]
+        """The prediction for latents (rows, ...) at times (rows,) under conditions (rows, ...)."""
+        return self.spec.forward(self._forward, latents, times, conditions)
 
     def sites(self) -> tuple[Site, ...]:
-        """Every place where attention happens, from block 0."""
-        spec, network = self.spec, self.network
-        where = (str(network.device), str(network.dtype).removeprefix("torch."))
-        return tuple(
-            Site(block, spec.depth, spec.heads, spec.head_dim, spec.grid, *where)
-            for block in range(spec.depth)
-        )
+        """Every place where attention happens, from block 0, as this network has it on its device."""
+        first = next(self.network.parameters())
+        device, dtype = str(first.device), str(first.dtype).removeprefix("torch.")
+        return tuple(replace(site, device=device, dtype=dtype) for site in sites(self.spec))
 
-    def shape(self, rows: int) -> Shape:
-        """Sizes of q, k, v in a forward of so many rows."""
-        return shape_of(self.spec, rows)
+    def _modules(self) -> list[Any]:
+        return [self.network.get_submodule(site.name) for site in sites(self.spec)]
 
-    def install(self, layer_of: Callable[[Site], Layer]) -> None:
-        """Open a layer at every site. Opening anew is how a sampling run begins without memory."""
+    def blocks(self) -> dict[int, Any]:
+        """Each block's module by its number: what its attention is a part of."""
+        names = {site.block: site.name.rpartition(".")[0] for site in sites(self.spec)}
+        return {number: self.network.get_submodule(name) for number, name in names.items()}
+
+    def install(self, layer_of: Placement) -> None:
+        """Open a layer at every site that has one; the others get their own attention back.
+
+        Opening anew is how a sampling run begins without memory.
+        """
         self.clock.step = 0
-        for attn, site in zip(attentions(self.network), self.sites(), strict=True):
+        for attn, site, native in zip(self._modules(), self.sites(), self._native, strict=True):
             layer, present = layer_of(site), attn.processor
-            if layer.stateless and isinstance(present, Processor) and present.layer == layer:
+            if layer is None:
+                attn.set_processor(native)
+            elif layer.stateless and isinstance(present, Adapter) and present.layer == layer:
                 # The same stateless layer: a new object would make compiled code compile again.
                 present.calls = 0
             else:
-                attn.set_processor(Processor(layer, self.clock))
+                attn.set_processor(self.spec.adapter(layer, self.clock))
 
     def uninstall(self) -> None:
         """Give every site the processor back that it came with."""
-        for attn, native in zip(attentions(self.network), self._native, strict=True):
+        for attn, native in zip(self._modules(), self._native, strict=True):
             attn.set_processor(native)
 
-    def calls(self) -> list[int]:
-        """Eager calls seen by each site since its layer was opened."""
-        return [attn.processor.calls for attn in attentions(self.network)]
+    def calls(self) -> dict[str, int]:
+        """Eager calls seen by each site, by its name, since a layer was opened there."""
+        return {
+            site.name: attn.processor.calls
+            for site, attn in zip(sites(self.spec), self._modules(), strict=True)
+            if isinstance(attn.processor, Adapter)
+        }
 
     def compile(self, *, on: bool = True) -> None:
         """Compile the forward whole, or go back to eager.
@@ -125,14 +95,52 @@ class Denoiser:
         self.clock.step = step
 
 
-def shape_of(spec: DiT, rows: int) -> Shape:
-    """Sizes of q, k, v in a forward of so many rows of this architecture."""
-    return Shape(rows, spec.heads, spec.tokens, spec.head_dim, spec.grid)
+@dataclass(frozen=True)
+class Places:
+    """Where a method goes: names of sites. left: those in its blocks that it cannot serve, each with why."""
+
+    taken: frozenset[str]
+    left: tuple[tuple[Site, str], ...] = ()
 
 
-def placed(
-    method: AttentionMethod, rest: AttentionMethod, blocks: Sequence[int]
-) -> Callable[[Site], Layer]:
-    """The layer of each site: `method` in the chosen blocks, `rest` in the others."""
+def places(
+    model: Model, blocks: Collection[int], refuses: Callable[[Site], list[str]] = lambda _: []
+) -> Places:
+    """The sites in these blocks where a method can stand. refuses: every reason of its own against a site."""
     chosen = frozenset(blocks)
-    return lambda site: (method if site.block in chosen else rest).open(site)
+    told = [
+        (site, "; ".join([site.refusal] if site.refusal else refuses(site)))
+        for site in sites(model)
+        if site.block in chosen
+    ]
+    return Places(
+        frozenset(site.name for site, why in told if not why),
+        tuple((site, why) for site, why in told if why),
+    )
+
+
+def notes(model: Model, found: Places) -> tuple[str, ...]:
+    """What is not as on a model of self-attention by softmax alone, one clause each, for people."""
+    every = sites(model)
+    own = Counter(why for _, why in found.left)
+    kept = [
+        f"{count} of {len(every)} sites keep the model's own attention ({why})"
+        for why, count in own.items()
+    ]
+    other = Counter(s.native for s in every if s.name in found.taken and s.native != "softmax")
+    replaced = [
+        f"takes the place of {native}, the model's own, at {count} of {len(every)} sites"
+        for native, count in other.items()
+    ]
+    return (*kept, *replaced)
+
+
+def placed(method: AttentionMethod, rest: AttentionMethod, taken: Collection[str]) -> Placement:
+    """The layer of each site: `method` where it goes, else `rest`, where the model's own is softmax too."""
+
+    def layer(site: Site) -> Layer | None:
+        if site.name in taken:
+            return method.open(site)
+        return None if site.refusal or site.native != "softmax" else rest.open(site)
+
+    return layer

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DiTTransformer2DModel
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 
 from ditbench.errors import UsageError, one_line
-from ditbench.models.dit import DiT, open_gates
-from ditbench.models.presets import presets
+from ditbench.models.base import Model, made, presets
 from ditbench.records import Choice
 
 _RANDOM_SEED = 0
@@ -31,8 +29,8 @@ _HUB_TIMEOUT_S = 10.0
 class Loaded:
     """A network with its weights in; identity: what they are, for the record."""
 
-    network: DiTTransformer2DModel
-    spec: DiT
+    network: Any
+    spec: Model
     identity: str
 
 
@@ -42,14 +40,14 @@ def load(model: Choice, weights: str, dtype: torch.dtype, device: torch.device) 
     weights: `random`, `embedded`, `hub`, `hub:owner/name@revision`, or a folder. The hub honours
     HF_HUB_OFFLINE. Raises UsageError where the weights are not there or are of another architecture.
     """
-    spec = DiT(**dict(model.settings))  # type: ignore[arg-type]  # checked by the suite
+    spec = made(model.name, dict(model.settings))
     if weights == "random":
         return Loaded(_random(spec, dtype, device), spec, f"random, seed {_RANDOM_SEED}")
     folder = transformer_folder(locate(model.name, weights))
     _check_config(folder, spec)
     path = _file(folder)
     try:
-        network, told = DiTTransformer2DModel.from_pretrained(
+        network, told = spec.network.from_pretrained(
             folder,
             use_safetensors=True,
             torch_dtype=dtype,
@@ -80,7 +78,7 @@ def check(model: Choice, weights: str) -> list[str]:
             return [reason]
         if not _cached(model.name, weights):
             return []  # there to be had; read when it has come
-    spec = DiT(**dict(model.settings))  # type: ignore[arg-type]  # checked by the suite
+    spec = made(model.name, dict(model.settings))
     folder = transformer_folder(locate(model.name, weights))
     _check_config(folder, spec)
     _check_header(_file(folder), spec)
@@ -179,17 +177,17 @@ def _cannot_be_had(repository: str, error: Exception) -> str:
     )
 
 
-def _random(spec: DiT, dtype: torch.dtype, device: torch.device) -> DiTTransformer2DModel:
+def _random(spec: Model, dtype: torch.dtype, device: torch.device) -> Any:  # noqa: ANN401 (of the model's class)
     """Built on the device itself: XL has 750 M weights. The same seed gives other weights on a GPU."""
     torch.manual_seed(_RANDOM_SEED)
     with device:
         network = spec.build()
-    open_gates(network)
+    spec.open_gates(network)
     # diffusers' own `to` warns of modules kept in float32, of which this network has none.
     return torch.nn.Module.to(network, dtype).requires_grad_(requires_grad=False)
 
 
-def _check_config(folder: Path, spec: DiT) -> None:
+def _check_config(folder: Path, spec: Model) -> None:
     """The folder's own config must agree with the model that the suite names."""
     path = folder / "config.json"
     try:
@@ -200,22 +198,13 @@ def _check_config(folder: Path, spec: DiT) -> None:
         raise UsageError(
             f"{path}: no configuration in the hub's layout ({one_line(str(error))})"
         ) from error
-    wanted = {
-        "num_attention_heads": spec.heads,
-        "attention_head_dim": spec.head_dim,
-        "in_channels": spec.channels,
-        "out_channels": spec.out_channels,
-        "num_layers": spec.depth,
-        "sample_size": spec.size,
-        "patch_size": spec.patch,
-        "num_embeds_ada_norm": spec.classes,
-    }
+    wanted: dict[str, Any] = json.loads(json.dumps(spec.config()))  # as a file would say it
     wrong = [f"{k} is {config.get(k)}, not {v}" for k, v in wanted.items() if config.get(k) != v]
     if wrong:
         raise UsageError(f"{path}: another architecture than the suite's model: {'; '.join(wrong)}")
 
 
-def _check_header(path: Path, spec: DiT) -> None:
+def _check_header(path: Path, spec: Model) -> None:
     """The names and shapes of a file's tensors must be the network's."""
     try:
         with safe_open(path, "pt") as file:

@@ -124,7 +124,7 @@ def sample_grid(training: Training, network: DiTTransformer2DModel) -> NDArray[n
             lambda x, t, y: network(x, t, y, return_dict=False)[0],
             process,
             sampling.noise(process, training.seed, range(count)),
-            classes,
+            (classes,),
             sampler="ddim",
             steps=20,
             guidance_scale=2.0,

@@ -114,7 +114,7 @@ def _drift(
                     lambda x, t, y, network=network: network(x, t, y, return_dict=False)[0],
                     process,
                     sampling.noise(process, 0, range(8)),
-                    sampling.labels(process, 0, range(8)),
+                    process.conditions(0, range(8)),
                     sampler="ddim",
                     steps=20,
                     guidance_scale=2.0,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from ditbench.models.base import presets
 from ditbench.models.dit import DiT
-from ditbench.models.presets import presets
 from ditbench.records import Cell, Choice, Sampling
 
 TINY = DiT(

@@ -13,8 +13,8 @@ from ditbench.jobs import Findings, Job, Quality, Timing
 from ditbench.measure import flags, gates
 from ditbench.measure.bench import set_up
 from ditbench.measure.core import CORE_TOLERANCE
-from ditbench.models.dit import DiT, attentions, close_gates
-from ditbench.models.presets import presets
+from ditbench.models.base import presets
+from ditbench.models.dit import DiT, close_gates
 from ditbench.models.seam import Denoiser
 from ditbench.records import LARGEST, Cell, Sampling, Stage, Status
 
@@ -120,7 +120,7 @@ def test_mistake_16_a_cache_of_the_first_picture_is_refused_though_it_repeats_it
 
 def test_mistake_17_a_method_that_stays_in_the_model_is_refused(tmp_path, monkeypatch):
     def forget_the_first(self: Denoiser) -> None:
-        pairs = list(zip(attentions(self.network), self._native, strict=True))
+        pairs = list(zip(self._modules(), self._native, strict=True))
         for attn, native in pairs[1:]:
             attn.set_processor(native)
 
@@ -232,13 +232,13 @@ def test_what_compiled_code_may_differ_by_was_measured(error, rounding, nudge, p
 def test_mistake_18_a_method_that_is_never_called_is_refused(tmp_path, monkeypatch):
     def bypassed(what: Cell, device: str):
         bench = set_up(what, device)
-        last = list(attentions(bench.denoiser.network))[-1]
+        last = bench.denoiser.network.transformer_blocks[-1].attn1
         last.forward = lambda x, **_ignored: x
         return bench
 
     monkeypatch.setattr(gates, "set_up", bypassed)
     found = run(cell("softmax"), tmp_path)
-    assert found.reason.startswith("block 1 was called 0 times in 4 forwards")
+    assert found.reason.startswith("transformer_blocks.1.attn1 was called 0 times in 4 forwards")
 
 
 def test_mistake_19_a_silent_fallback_is_refused(tmp_path):
@@ -277,7 +277,7 @@ def test_mistake_03_fused_softmax_for_the_models_own_is_bit_exact(name):
     native = bench.sample(inputs)
     bench.denoiser.install(bench.layers)
     assert torch.equal(bench.sample(inputs), native)
-    assert bench.denoiser.calls() == [2, 2]
+    assert list(bench.denoiser.calls().values()) == [2, 2]
     bench.denoiser.install(bench.everywhere("identity"))
     assert not torch.equal(bench.sample(inputs), native)
     bench.denoiser.uninstall()

@@ -12,7 +12,7 @@ from ditbench import sampling
 from ditbench.jobs import Job, Quality, Timing
 from ditbench.measure import gates, timing
 from ditbench.measure.bench import set_up
-from ditbench.models.presets import presets
+from ditbench.models.base import presets
 from ditbench.records import Cell, Choice, Sampling, Stage, Status
 
 pytestmark = [

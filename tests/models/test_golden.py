@@ -9,7 +9,7 @@ import pytest
 from fakes_runs import fake_run, gate
 
 from ditbench.measure.cost import cost
-from ditbench.models.presets import presets
+from ditbench.models.base import presets
 from ditbench.records import Cell, Choice, Sampling
 from ditbench.summary import summarise
 

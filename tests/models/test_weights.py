@@ -11,8 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from ditbench.errors import UsageError
 from ditbench.models import weights
-from ditbench.models.dit import DiT
-from ditbench.models.presets import FASHION
+from ditbench.models.dit import FASHION, DiT
 from ditbench.records import Choice
 
 SMALL = DiT(hidden=32, depth=2, heads=2, patch=2, size=8, channels=1, out_channels=1, classes=10)

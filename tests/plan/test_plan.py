@@ -14,6 +14,8 @@ from ditbench.records import LARGEST, Choice, Status
 from ditbench.suite.spec import Exclusion, Suite
 
 ARCHITECTURE = (("channels", 1), ("depth", 4), ("size", 8))
+# Latents of one channel and 8 x 8, in 16 tokens 64 wide.
+VALUES, WIDEST = 8 * 8, 16 * 64
 
 
 def suite(**fields) -> Suite:
@@ -30,7 +32,8 @@ def suite(**fields) -> Suite:
 
 def planned(what: Suite, select: str = "", reasons=lambda _cell: ()):
     cells = planning.expand(what)
-    inspections = [Inspection(c.key, reasons(c), 1e9, 1e8, 1000) for c in cells]
+    told = {"values": VALUES, "widest": WIDEST}
+    inspections = [Inspection(c.key, reasons(c), 1e9, 1e8, 1000, **told) for c in cells]
     return planning.assemble(what, cells, inspections, select)
 
 
@@ -161,12 +164,8 @@ def test_json_has_one_object_a_cell_with_its_resolved_blocks():
     assert found[0]["status"] == "will run"
 
 
-ASKED = (("channels", 1), ("depth", 4), ("hidden", 64), ("patch", 2), ("size", 8))
-
-
 def test_a_plan_says_how_many_searches_and_trials_there_will_be():
-    models = (Choice("m", ASKED),)
-    given, both = suite(models=models), suite(models=models, batch_sizes=(1, LARGEST))
+    given, both = suite(), suite(batch_sizes=(1, LARGEST))
     # Room for torch, the weights and eight pictures of two rows, 16 tokens, 64 wide, 4 bytes, 16 copies.
     memory = 2**28 + 1000 * 4 + 8 * (2 * 16 * 64 * 4 * 16)
     before, after = (
@@ -179,7 +178,7 @@ def test_a_plan_says_how_many_searches_and_trials_there_will_be():
 
 
 def test_a_search_made_before_takes_as_long_again():
-    plan = planned(suite(models=(Choice("m", ASKED),), batch_sizes=(LARGEST,)))
+    plan = planned(suite(batch_sizes=(LARGEST,)))
     seen = {one.key: 1000.0 for one in plan.runnable}
     found = planning.estimate(plan, seen, planning.Machine(1e12, 2**30))
     assert found.known == 1.0

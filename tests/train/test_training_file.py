@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ditbench.errors import SuiteError, UsageError
-from ditbench.models.presets import FASHION
+from ditbench.models.dit import FASHION
 from ditbench.train import command, dit, features
 
 SHIPPED = Path(__file__).parents[2] / "suites" / "train"

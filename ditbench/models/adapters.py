@@ -1,0 +1,152 @@
+"""What diffusers calls in place of its own attention: one adapter for each of its two families.
+
+Both take q, k and v from the module's own projections, norms and rotary embedding, hand them to a layer as
+(batch, heads, tokens, head_dim), and give what comes back to the module's own output projections: a swap
+changes the core and nothing else. diffusers' switch of backends, the whole process's, is not touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import torch
+
+from ditbench.attention.base import Layer
+
+Rotary = tuple[torch.Tensor, torch.Tensor]
+Output = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass
+class Clock:
+    """The step of the sampling run, set by the loop and read by layers with memory."""
+
+    step: int = 0
+
+
+@dataclass
+class Adapter:
+    """A layer at one site. calls: eager forwards seen by it.
+
+    across: whether the module norms, and turns, all heads at once. text_first: where text joins the picture's
+    tokens, whether before them.
+    """
+
+    across: ClassVar[bool] = False
+    text_first: ClassVar[bool] = False
+
+    layer: Layer
+    clock: Clock
+    calls: int = 0
+
+    def turn(self, x: torch.Tensor, rotary: Rotary) -> torch.Tensor:
+        """The rotary embedding as the model applies it, on (batch, tokens, heads, head_dim).
+
+        On (batch, tokens, dim) where all heads are turned at once.
+        """
+        raise NotImplementedError
+
+    def attend(
+        self,
+        attn: Any,  # noqa: ANN401 (a module of either family)
+        x: torch.Tensor,
+        text: torch.Tensor | None,
+        rotary: Rotary | None = None,
+    ) -> Output:
+        """The module's output for x (batch, tokens, dim), and for the text where it joins."""
+        if text is not None and getattr(attn, "add_k_proj", None) is None:
+            raise ValueError(
+                "cross attention was given an adapter, which needs q, k and v of one shape"
+            )
+        # A counter would be a guard in compiled code, and recompile at every forward.
+        if not torch.compiler.is_compiling():
+            self.calls += 1
+
+        def project(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+            q, k, v = (self._projected(attn, part, x, text) for part in "qkv")
+            if rotary is not None:
+                q, k = self.turn(q, rotary), self.turn(k, rotary)
+            return self._apart(attn, q), self._apart(attn, k), self._apart(attn, v)
+
+        out = self.layer(x, project, self.clock.step).transpose(1, 2).flatten(2)
+        if text is None:
+            return _through(getattr(attn, "to_out", None), out)
+        sizes = (text.shape[1], x.shape[1]) if self.text_first else (x.shape[1], text.shape[1])
+        first, second = out.split_with_sizes(sizes, dim=1)
+        picture, words = (second, first) if self.text_first else (first, second)
+        added = attn.to_add_out
+        return _through(attn.to_out, picture), words if added is None else added(words)
+
+    def _projected(
+        self,
+        attn: Any,  # noqa: ANN401 (a module of either family)
+        part: str,
+        x: torch.Tensor,
+        text: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """One of q, k and v, normed, the text's beside the picture's where there is any."""
+        own = self._normed(
+            attn, getattr(attn, f"norm_{part}", None), getattr(attn, f"to_{part}")(x)
+        )
+        if text is None:
+            return own
+        added = getattr(attn, f"add_{part}_proj")(text)
+        words = self._normed(attn, getattr(attn, f"norm_added_{part}", None), added)
+        return torch.cat([words, own] if self.text_first else [own, words], dim=1)
+
+    def _normed(
+        self,
+        attn: Any,  # noqa: ANN401 (a module of either family)
+        norm: torch.nn.Module | None,
+        x: torch.Tensor,
+    ) -> torch.Tensor:
+        x = x if self.across else torch.unflatten(x, -1, (attn.heads, -1))
+        return x if norm is None else norm(x)
+
+    def _apart(self, attn: Any, x: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 (a module of either family)
+        """(batch, heads, tokens, head_dim)."""
+        return (torch.unflatten(x, -1, (attn.heads, -1)) if self.across else x).transpose(1, 2)
+
+
+class Older(Adapter):
+    """The family of diffusers' `Attention`, whose processors call torch: DiT, PixArt, SD3, Sana."""
+
+    def __call__(
+        self,
+        attn: Any,  # noqa: ANN401 (diffusers' Attention)
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        temb: torch.Tensor | None = None,
+    ) -> Output:
+        """Self or joint attention. Raises ValueError where a mask or an embedding would be dropped."""
+        if attention_mask is not None or temb is not None:
+            raise ValueError(
+                "attention was called with a mask or an embedding, which would be lost"
+            )
+        return self.attend(attn, hidden_states, encoder_hidden_states)
+
+
+class Newer(Adapter):
+    """The family of `AttentionModuleMixin`, whose processors call diffusers' dispatch: Flux, LTX."""
+
+    text_first: ClassVar[bool] = True
+
+    def __call__(
+        self,
+        attn: Any,  # noqa: ANN401 (one of diffusers' classes a model)
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        image_rotary_emb: Rotary | None = None,
+    ) -> Output:
+        """Self or joint attention. Raises ValueError where a mask would be dropped."""
+        if attention_mask is not None:
+            raise ValueError("attention was called with a mask, which would be lost")
+        return self.attend(attn, hidden_states, encoder_hidden_states, image_rotary_emb)
+
+
+def _through(out: torch.nn.ModuleList | None, x: torch.Tensor) -> torch.Tensor:
+    """The output projection; some modules leave it to their block. The dropout after it is off."""
+    return x if out is None else cast("torch.Tensor", out[0](x))

@@ -1,0 +1,195 @@
+"""The contract of a model, the seeded inputs that its pictures are conditioned on, and the registry.
+
+A new model is one new file: the paper in the first line, the sizes, then a frozen dataclass whose fields are
+its settings, `depth` among them: the number of transformer blocks, by which suites select. Everything else
+that the harness must know of an architecture it asks here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import torch
+
+from ditbench.attention.base import Site
+from ditbench.models.adapters import Adapter
+from ditbench.registry import Registry
+
+Conditions = tuple[torch.Tensor, ...]
+
+
+class Model(ABC):
+    """One architecture and the process that it was made to undo.
+
+    name: as suites say it, with settings. paper: one line for people. network: diffusers' class, or another
+    that is built from `config`. adapter: what stands in an attention module for diffusers' own processor.
+    depth: transformer blocks, numbered from 0. prediction: `epsilon`, `v_prediction`, or `flow` (noise minus
+    data). betas: of the first two, the name of diffusers' noise schedule. shift: of a flow, how far its
+    steps crowd towards noise, 1 for evenly. pixels: whether latents are pictures, of one or three channels.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    network: ClassVar[type[Any]]
+    adapter: ClassVar[type[Adapter]]
+
+    depth: int
+    prediction: str = "epsilon"
+    betas: str = "linear"
+    shift: float = 1.0
+
+    @property
+    def pixels(self) -> bool:
+        """Whether latents are pictures; no decoder is loaded for others."""
+        return False
+
+    @property
+    @abstractmethod
+    def latent(self) -> tuple[int, ...]:
+        """Sizes of one picture's latents, as the network takes them."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """What `network` is built from, as its configuration file would say it."""
+
+    @abstractmethod
+    def sites(self) -> tuple[Site, ...]:
+        """Every place where attention happens, in order; `name` is that of the module in the network."""
+
+    @abstractmethod
+    def forward(
+        self,
+        network: Callable[..., Any],
+        latents: torch.Tensor,
+        times: torch.Tensor,
+        conditions: Conditions,
+    ) -> torch.Tensor:
+        """The prediction (rows, ...) for latents (rows, ...) at times (rows,) from 999 down to 0."""
+
+    @abstractmethod
+    def conditions(self, seed: int, indices: Sequence[int]) -> Conditions:
+        """What these samples are to show, one tensor (len(indices), ...) for each input, on the CPU."""
+
+    @abstractmethod
+    def null(self, conditions: Conditions) -> Conditions:
+        """As many samples that are to show nothing in particular, for guidance."""
+
+    def problems(self) -> list[str]:
+        """What makes this architecture impossible, each as a clause; empty means it can be built."""
+        return []
+
+    def build(self) -> Any:  # noqa: ANN401 (of the class `network`)
+        """The network on the current default device and dtype, in eval mode, weights as initialised."""
+        return self.network(**self.config()).eval()
+
+    def open_gates(self, network: Any) -> None:  # noqa: ANN401, B027 (of the class `network`; not all have gates)
+        """Give random weights gates of about one, so that attention shows in the output."""
+
+    def repeats(self, network: Any, rows: int) -> None:  # noqa: ANN401, B027 (likewise; most do not)
+        """Run what the network evaluates beyond what its paper's needs, so that it can be counted."""
+
+    @classmethod
+    def presets(cls) -> Mapping[str, Preset]:
+        """Registered names of this architecture with its settings fixed."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A registered name. hub: the repository with trained weights, or empty. embedded: ours ship."""
+
+    model: Model
+    summary: str
+    hub: str = ""
+    embedded: bool = False
+
+
+def drawn(seed: int, indices: Sequence[int], shape: Sequence[int], stream: int = 0) -> torch.Tensor:
+    """Standard normal numbers (len(indices), *shape), float32 on the CPU.
+
+    One generator for each sample, so that what is drawn for it depends on neither batch, shard nor device.
+    stream: tells apart what is drawn for one sample. torch's CPU generator takes 32 bits of its seed, so
+    seeds are spread over those by an odd constant (2^32 over the golden ratio): a shift would leave even
+    seeds alike.
+    """
+    seeds = [(seed * 0x9E3779B1 + stream * 0x85EBCA6B + index) % 2**32 for index in indices]
+    return torch.stack(
+        [torch.randn(tuple(shape), generator=torch.Generator().manual_seed(one)) for one in seeds]
+    )
+
+
+@functools.cache
+def sites(model: Model) -> tuple[Site, ...]:
+    """The sites of a model, made once."""
+    return model.sites()
+
+
+def attention(model: Model) -> str:
+    """The sites of a model in a line, "28 self (256 tokens), 28 cross (256 to 120 tokens, masked)"."""
+    kinds = Counter(_kind(site) for site in sites(model))
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+
+
+def _kind(site: Site) -> str:
+    about = [
+        f"{site.tokens} to {site.keys} tokens" if site.keys else f"{site.tokens} tokens",
+        *(["masked"] if site.masked else []),
+        *(["rotary"] if site.rotary else []),
+        *([] if site.native == "softmax" else [site.native]),
+    ]
+    return f"{site.kind} ({', '.join(about)})"
+
+
+def problems(plugin: object) -> list[str]:
+    """Why a class cannot be a model, each as a clause; empty where it can."""
+    if not (inspect.isclass(plugin) and issubclass(plugin, Model)):
+        return ["is no subclass of ditbench.models.base.Model"]
+    wanted = ("name", "paper", "network", "adapter")
+    told = [f"says no {word}" for word in wanted if not getattr(plugin, word, None)]
+    if missing := sorted(plugin.__abstractmethods__):
+        told.append(f"does not define {' and '.join(missing)}")
+    if not (dataclasses.is_dataclass(plugin) and plugin.__dataclass_params__.frozen):
+        told.append("is no frozen dataclass, whose fields are its settings")
+        return told
+    fields = dataclasses.fields(plugin)
+    if "depth" not in {field.name for field in fields}:
+        told.append("has no setting `depth`, its number of blocks")
+    told += [f"setting {f.name} has no default" for f in fields if f.default is dataclasses.MISSING]
+    for function in ("forward", "conditions", "null"):
+        ours, theirs = (_parameters(cls, function) for cls in (Model, plugin))
+        if len(ours) != len(theirs):
+            told.append(f"{function}({', '.join(theirs)}) must be {function}({', '.join(ours)})")
+    return told
+
+
+def _parameters(plugin: type[Model], function: str) -> list[str]:
+    return list(inspect.signature(getattr(plugin, function)).parameters)[1:]
+
+
+MODELS: Registry[type[Model]] = Registry("model", "ditbench.models", "ditbench.models", problems)
+register = MODELS.register
+
+
+@functools.cache
+def presets() -> dict[str, Preset]:
+    """Every registered name whose architecture is fixed."""
+    plugins = MODELS.discover().values()
+    return {name: preset for plugin in plugins for name, preset in plugin.presets().items()}
+
+
+def architecture(name: str) -> type[Model]:
+    """The class behind a name of a suite's model. Raises UsageError with the nearest name."""
+    preset = presets().get(name)
+    return type(preset.model) if preset else MODELS.get(name)
+
+
+def made(name: str, settings: Mapping[str, Any]) -> Model:
+    """The model of a suite, its settings all given."""
+    return architecture(name)(**cast("dict[str, Any]", settings))
