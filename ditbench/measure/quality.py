@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ditbench import frechet, pictures, sampling
+from ditbench import frechet, pictures
 from ditbench.errors import StoreError
 from ditbench.jobs import Findings, Job
 from ditbench.measure.bench import Bench, set_up
@@ -147,9 +147,12 @@ def _pictures(bench: Bench, latents: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _classes(bench: Bench, count: int) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
-    """Number and name of the class of each sample."""
+    """Number and name of the class of each sample; none for a model that is told words and not classes."""
     cell = bench.cell
-    labels = sampling.labels(bench.denoiser.spec, cell.sampling.seed, range(count)).numpy()
+    told = bench.denoiser.spec.conditions(cell.sampling.seed, range(count))[0]
+    if told.is_floating_point():
+        return np.zeros(0, np.int64), np.zeros(0, np.str_)
+    labels = told.numpy()
     names = weights.class_names(cell.model.name, cell.weights)
     return labels, np.array([names.get(label, f"class {label}") for label in labels.tolist()])
 
