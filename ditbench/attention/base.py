@@ -33,7 +33,6 @@ class Shape:
     grid: rows and columns of tokens, for methods that look at neighbours; None for the squarest there is.
     plane: whether the tokens are those of one picture, so that the grid's neighbours are neighbours in it;
     not where text stands among them, nor where they are of several frames.
-    dispatched: whether the model calls diffusers' attention dispatch here, which knows backends by name.
     """
 
     batch: int
@@ -42,7 +41,6 @@ class Shape:
     head_dim: int
     grid: tuple[int, int] | None = None
     plane: bool = True
-    dispatched: bool = False
 
     @property
     def places(self) -> tuple[int, int]:
@@ -59,7 +57,7 @@ class Site:
     kind: `self`; `joint`, where text stands among the tokens; `cross`, where k and v are of text alone.
     keys: tokens of k and v, 0 for as many as of q. masked: whether the model gives a mask. rotary: whether
     q and k arrive turned by their places. native: what the model computes here by itself, "softmax" or
-    another attention in words. plane, dispatched: see `Shape`.
+    another attention in words. plane: see `Shape`.
     """
 
     block: int
@@ -76,7 +74,6 @@ class Site:
     rotary: bool = False
     native: str = "softmax"
     plane: bool = True
-    dispatched: bool = False
 
     @property
     def tokens(self) -> int:
@@ -92,9 +89,7 @@ class Site:
 
     def shape(self, rows: int) -> Shape:
         """Sizes of q, k and v in a forward of so many rows."""
-        return Shape(
-            rows, self.heads, self.tokens, self.head_dim, self.grid, self.plane, self.dispatched
-        )
+        return Shape(rows, self.heads, self.tokens, self.head_dim, self.grid, self.plane)
 
 
 class Layer(Protocol):
