@@ -109,12 +109,11 @@ def _inspect(cell: Cell, device: str) -> Inspection:
         return dataclasses.replace(_inspect(cell.of_batch(1), device), key=cell.key)
     method: AttentionMethod = asked(lambda: make(cell.attention))
     found = places_of(spec, cell, lambda shape: _against(method, cell, shape, device))
-    told = tuple(dict.fromkeys(why for _, why in found.left))
     reasons = [
         *_missing(device),
         *_reasons("unavailable", method.unavailable),
         *sampling.unsuited(spec, cell.sampling.sampler),
-        *(() if found.taken else told),
+        *(() if found.taken else found.reasons),
     ]
     total, core = step_macs(cell, found.taken or None)
     return Inspection(

@@ -97,10 +97,15 @@ class Denoiser:
 
 @dataclass(frozen=True)
 class Places:
-    """Where a method goes: names of sites. left: those in its blocks that it cannot serve, each with why."""
+    """Where a method goes: names of sites. left: those in its blocks that it cannot serve, each with every reason."""
 
     taken: frozenset[str]
-    left: tuple[tuple[Site, str], ...] = ()
+    left: tuple[tuple[Site, tuple[str, ...]], ...] = ()
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why sites are left, each reason once."""
+        return tuple(dict.fromkeys(why for _, reasons in self.left for why in reasons))
 
 
 def places(
@@ -109,7 +114,7 @@ def places(
     """The sites in these blocks where a method can stand. refuses: every reason of its own against a site."""
     chosen = frozenset(blocks)
     told = [
-        (site, "; ".join([site.refusal] if site.refusal else refuses(site)))
+        (site, (site.refusal,) if site.refusal else tuple(refuses(site)))
         for site in sites(model)
         if site.block in chosen
     ]
@@ -122,7 +127,7 @@ def places(
 def notes(model: Model, found: Places) -> tuple[str, ...]:
     """What is not as on a model of self-attention by softmax alone, one clause each, for people."""
     every = sites(model)
-    own = Counter(why for _, why in found.left)
+    own = Counter("; ".join(reasons) for _, reasons in found.left)
     kept = [
         f"{count} of {len(every)} sites keep the model's own attention ({why})"
         for why, count in own.items()
