@@ -7,7 +7,7 @@ methods differ in shape and label before they differ in colour.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import altair as alt
 from ditbench import units
 from ditbench.report import labels, points, words
 from ditbench.report.points import Bar, Point, Reach, Scaling
-from ditbench.report.ranking import Group
+from ditbench.report.ranking import MEMORY, Group
 from ditbench.summary import Estimate, Summary
 
 _WIDTH, _HEIGHT = 640, 360
@@ -50,6 +50,7 @@ def figures(summary: Summary, groups: Sequence[Group], names: words.Names) -> tu
         *(_scaling(scaling) for scaling in points.scalings(summary, names)),
         _memory(group, names),
         _macs(group, names),
+        *_models(summary, names),
     )
     return tuple(figure for figure in made if figure)
 
@@ -166,6 +167,7 @@ def _reaches(found: Sequence[Reach]) -> Any:  # noqa: ANN401 (altair is untyped)
             "x": value,
             "low": one.speedup.low if kind == kinds[0] else value,
             "high": one.speedup.high if kind == kinds[0] else value,
+            "one": 1 if kind == kinds[0] else value,
             "result": one.said,
         }
         for one in found
@@ -188,6 +190,10 @@ def _reaches(found: Sequence[Reach]) -> Any:  # noqa: ANN401 (altair is untyped)
     shape = shape.legend(orient="top", symbolStrokeWidth=2)
     colour = alt.Color("kind:N", title=None, scale=alt.Scale(domain=kinds, range=_TONES[:4]))
     return alt.layer(
+        # From 1, where nothing is gained: a bar to the left is a loss.
+        base.mark_bar(height=10, opacity=0.35).encode(
+            x=alt.X("one:Q"), x2="x:Q", y=y, color=colour, tooltip=_tooltip("method", "result")
+        ),
         base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q", y=y, color=colour),
         base.mark_point(size=80, strokeWidth=2, filled=False).encode(
             x=x,
@@ -280,6 +286,31 @@ def _macs(group: Group, names: words.Names) -> Figure | None:
     )
 
 
+def _models(summary: Summary, names: words.Names) -> Iterator[Figure]:
+    """What a step of each model takes and gives, where a run has several."""
+    for name, said, unit in (
+        ("throughput", "images per second", 1),
+        (_memory_of(summary), "MiB", _MEBI),
+        ("macs", "MAC", 1),
+    ):
+        found = points.by_model(summary, names, name)
+        if found:
+            title = "multiply-adds" if name == "macs" else name.replace("_", " ")
+            part = " The part in front is the attention core." if name == "macs" else ""
+            yield Figure(
+                name=f"models-{title.replace(' ', '-')}",
+                title=f"{title.capitalize()} by model",
+                caption=f"{found.context}.{part}{_hidden(found.hidden, 'model')}",
+                alternative=_bars_said(found.bars),
+                spec=_plain(_bars(found.bars, f"{title} ({said})", unit)),
+            )
+
+
+def _memory_of(summary: Summary) -> str:
+    """The memory metric that was measured."""
+    return next((n for n in MEMORY if any(n in row.estimates for row in summary.rows)), MEMORY[0])
+
+
 def _bars_said(bars: Iterable[Bar]) -> str:
     return "; ".join(f"{bar.label}: {bar.said}" for bar in bars)
 
@@ -350,8 +381,8 @@ def _padded(low: float, high: float, share: float) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _hidden(number: int) -> str:
-    return f" {words.plural(number, 'method')} more in the table." if number else ""
+def _hidden(number: int, noun: str = "method") -> str:
+    return f" {words.plural(number, noun)} more in the table." if number else ""
 
 
 def _data(rows: Iterable[dict[str, Any]]) -> Any:  # noqa: ANN401 (altair is untyped)

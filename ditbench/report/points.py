@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ditbench import units
 from ditbench.records import Cell, Status
 from ditbench.report import words
-from ditbench.report.ranking import MEMORY, Group, core_share, is_bound
+from ditbench.report.ranking import MEMORY, Group, core_share, is_bound, latency
 from ditbench.summary import Estimate, Row, Summary
 
 # More bars or lines than a person tells apart; the table has them all.
@@ -53,6 +53,15 @@ class Reach:
     ceiling: float | None
     module_ceiling: float | None
     said: str
+
+
+@dataclass(frozen=True)
+class Models:
+    """One bar a model, of one method in one setting. context: what is held fixed."""
+
+    context: str
+    bars: tuple[Bar, ...]
+    hidden: int
 
 
 @dataclass(frozen=True)
@@ -130,17 +139,44 @@ def memory(group: Group, names: words.Names) -> tuple[str, tuple[Bar, ...], int]
 def macs(group: Group, names: words.Names) -> tuple[tuple[Bar, ...], int]:
     """Multiply-adds of a step, the core's part apart."""
     bars = [
-        Bar(
-            names.method(row.cell),
-            found.value,
-            f"{words.figure('macs', found.value)}, core {units.percent(share)}",
-            share * found.value,
-        )
+        _bar(names.method(row.cell), "macs", row)
         for row in group.rows
-        if (found := row.estimates.get("macs")) and (share := core_share(row)) is not None
+        if "macs" in row.estimates and core_share(row) is not None
     ]
     bars.sort(key=lambda bar: bar.amount)
     return tuple(bars[:BARS]), max(0, len(bars) - BARS)
+
+
+def by_model(summary: Summary, names: words.Names, metric: str) -> Models | None:
+    """Models in the order of the plan, by the method and setting that has most of them, and fast ones."""
+    settings: dict[str, dict[str, Row]] = {}
+    for row in summary.rows:
+        if row.status is not Status.OK or is_bound(row) or row.cell.op:
+            continue
+        if metric in row.estimates:
+            parts = (names.method(row.cell), names.context(row.cell, ("model",)))
+            context = " \N{MIDDLE DOT} ".join(parts)
+            settings.setdefault(context, {}).setdefault(row.cell.model.label, row)
+    found = max(
+        settings.items(), key=lambda pair: (len(pair[1]), -_total(pair[1].values())), default=None
+    )
+    if found is None or len(found[1]) == 1:
+        return None
+    bars = tuple(_bar(label, metric, row) for label, row in found[1].items())
+    return Models(found[0], bars[:BARS], max(0, len(bars) - BARS))
+
+
+def _total(rows: Iterable[Row]) -> float:
+    return sum(map(latency, rows))
+
+
+def _bar(label: str, metric: str, row: Row) -> Bar:
+    """A row's figure; of multiply-adds the core's part apart."""
+    value, share = row.estimates[metric].value, core_share(row)
+    said = words.figure(metric, value)
+    if metric != "macs" or share is None:
+        return Bar(label, value, said)
+    return Bar(label, value, f"{said}, core {units.percent(share)}", share * value)
 
 
 def reach(group: Group, names: words.Names) -> tuple[tuple[Reach, ...], int]:

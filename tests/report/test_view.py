@@ -259,6 +259,41 @@ def test_a_scaling_chart_is_drawn_only_over_what_varies(axes, drawn):
     assert {name for name in figures_of(summary) if name.startswith("scaling")} == drawn
 
 
+def of_models(*names, **axes):
+    return tuple(
+        row
+        for name in names
+        for row in rows_of(*fakes.METHODS[:2], model=fakes.Choice(name, (("hidden", 8),)), **axes)
+    )
+
+
+def test_models_stand_side_by_side_in_the_order_of_the_plan_by_their_fastest_method():
+    summary = fakes.summary(rows=(*of_models("s", "b", "xl"), *of_models("l", batch_size=1)))
+    found = figures_of(summary)
+    named = {name: figure for name, figure in found.items() if name.startswith("models-")}
+    assert set(named) == {"models-throughput", "models-peak-resident", "models-multiply-adds"}
+    for figure in named.values():
+        assert re.findall(r"(?:^|; )(\w+):", figure.alternative) == ["s", "b", "xl"]
+        assert figure.caption.startswith("sdpa \N{MIDDLE DOT} eager \N{MIDDLE DOT} batch 8")
+    assert "core" in named["models-multiply-adds"].alternative
+
+
+def test_one_model_is_not_compared_with_itself():
+    found = figures_of(fakes.summary(rows=of_models("s")))
+    assert not [name for name in found if name.startswith("models-")]
+
+
+def test_a_speed_ups_bar_begins_where_nothing_is_gained():
+    spec = figures_of(fakes.summary(rows=rows_of()))["bounds"].spec
+    bars = next(layer for layer in spec["layer"] if layer["mark"]["type"] == "bar")
+    assert (bars["encoding"]["x"]["field"], bars["encoding"]["x2"]["field"]) == ("one", "x")
+    (rows,) = (data["values"] for data in [spec["data"]])
+    measured = [row for row in rows if row["kind"] == "measured speed-up"]
+    others = [row for row in rows if row["kind"] != "measured speed-up"]
+    assert {row["one"] for row in measured} == {1}
+    assert all(row["one"] == row["x"] for row in others)  # marks, and no bars
+
+
 def test_charts_draw_only_what_was_measured():
     bare = replace(fakes.row(), estimates={"latency": fakes.estimate(1)}, bound=None, ceiling=None)
     assert figures_of(fakes.summary(rows=(bare,))) == {}
