@@ -7,9 +7,13 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ditbench.records import Cell, Stage, Status, Values
+from ditbench.records import Cell, Choice, Stage, Status, Values
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -105,3 +109,48 @@ class Findings:
     metrics: Mapping[str, Values] = field(default_factory=dict)
     warmups: Mapping[str, Values] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Whose attention matrices are to be drawn: at which place of which sampling run, all counted from 0.
+
+    cell: of softmax, at batch size 1. methods: in the order of the page.
+    """
+
+    cell: Cell
+    methods: tuple[Choice, ...]
+    block: int
+    head: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What one method gives for V = I, or why it gives nothing.
+
+    values: float32, means over squares of tokens. Of the whole matrix: row_sums (lowest, highest), error
+    (relative L2 from softmax in float64), how many entries are negative and how many exactly zero.
+    apart: how far the matrix times the model's values lies from the method's own output, relative L2;
+    linear: whether rounding explains that, so that the matrix is what the method does.
+    """
+
+    method: Choice
+    values: NDArray[np.float32] | None = None
+    row_sums: tuple[float, float] = (0.0, 0.0)
+    error: float = 0.0
+    negative: int = 0
+    zeros: int = 0
+    apart: float = 0.0
+    linear: bool = True
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Matrices of tokens x tokens, each pixel the mean of `pooled` x `pooled` of them. weights: a digest."""
+
+    matrices: tuple[Matrix, ...]
+    tokens: int
+    pooled: int
+    weights: str

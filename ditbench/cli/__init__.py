@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from ditbench import __version__, errors
-from ditbench.cli import doctor, keeping, offering, profiling, reading, running, starting
+from ditbench.cli import doctor, drawing, keeping, offering, profiling, reading, running, starting
 from ditbench.cli.tree import tree
 from ditbench.run.interrupts import Interrupts, arrived
 
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 running.add_to(app)
 profiling.add_to(app)
+drawing.add_to(app)
 reading.add_to(app)
 offering.add_to(app)
 starting.add_to(app)

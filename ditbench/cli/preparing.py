@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ditbench.catalog import Catalog
     from ditbench.devices.device import Device
     from ditbench.plan import Plan
+    from ditbench.records import Cell
     from ditbench.run.server import Server
 
 
@@ -96,6 +98,19 @@ def _find_beside(suite: Path) -> None:
     folder = str(suite.resolve().parent)
     if folder not in sys.path:
         sys.path.append(folder)
+
+
+def folder_of(to: Path | None, kind: Path, cell: Cell) -> Path:
+    """The folder that was asked for, or a new one of its kind. Raises UsageError where none can be made."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    folder = to or kind / f"{stamp}-{cell.key}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".writable").touch()
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise errors.UsageError(f"{folder}: cannot be written: {error.strerror}") from error
+    return folder
 
 
 def _overrides(given: tuple[str, ...]) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,7 +38,7 @@ def profile(
     ] = None,
 ) -> int:
     """Trace a few warm steps of one cell with torch's profiler: shares of time, and no record."""
-    from ditbench.cli.preparing import Choices, plan_of, session_of
+    from ditbench.cli.preparing import Choices, folder_of, plan_of, session_of
     from ditbench.jobs import Job
     from ditbench.records import Stage, Status
 
@@ -47,7 +46,7 @@ def profile(
     with session_of(choices) as (server, (device, *_)):
         planned = plan_of(choices, server, device)
         cell = _one(planned, select)
-        folder = _folder(to, out, cell)
+        folder = folder_of(to, out / "profiles", cell)
         timing, quality = planned.suite.timing, planned.suite.quality
         job = Job(cell, Stage.TIME, 0, timing, quality, (), device.name, folder)
         profiler = dataclasses.replace(server, measure="ditbench.measure.profiling:measure")
@@ -84,18 +83,6 @@ def _that_can_be_traced(cell: Cell) -> Cell:
     if cell.finds_batch:
         raise errors.UsageError("batch_size: max is a search: name one, as with --set batch_size=8")
     return cell
-
-
-def _folder(to: Path | None, out: Path, cell: Cell) -> Path:
-    """A folder that can be written to. Raises UsageError where it cannot."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    folder = to or out / "profiles" / f"{stamp}-{cell.key}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "worker.log").touch()
-    except OSError as error:
-        raise errors.UsageError(f"{folder}: cannot be written: {error.strerror}") from error
-    return folder
 
 
 def _show(cell: Cell, facts: Any) -> None:  # noqa: ANN401 (what the worker found)

@@ -61,13 +61,13 @@ def _fitting(most: int, limits: Limits, write: Callable[[Limits], str]) -> str:
 
 
 def _html_text(full: Page, drawn: Mapping[str, str], specs: Mapping[str, Any]) -> str:
-    script, bundle = _file("page.js"), _bundle() if drawn else ""
+    script, bundle = resource("page.js"), _bundle() if drawn else ""
     return (
-        _html()
+        templates()
         .get_template("report.html.jinja")
         .render(
             page=full,
-            style=Markup(_file("style.css")),  # noqa: S704 (our own file)
+            style=Markup(resource("style.css")),  # noqa: S704 (our own file)
             drawn={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704 (escaped by Vega)
             script=Markup(script),  # noqa: S704 (our own file)
             bundle=Markup(bundle),  # noqa: S704 (Vega's own, without a closing tag)
@@ -77,7 +77,8 @@ def _html_text(full: Page, drawn: Mapping[str, str], specs: Mapping[str, Any]) -
     )
 
 
-def _html() -> Environment:
+def templates() -> Environment:
+    """Our templates; what they print is escaped, and what they miss is an error."""
     return Environment(
         loader=PackageLoader("ditbench.report", _TEMPLATES),
         autoescape=True,
@@ -90,7 +91,7 @@ def _html() -> Environment:
 
 def _markdown() -> Environment:
     """The same rules; what is printed is escaped for Markdown, which autoescape does not know."""
-    environment = _html().overlay(autoescape=False, finalize=_escaped)
+    environment = templates().overlay(autoescape=False, finalize=_escaped)
     environment.filters["ready"] = Markup
     return environment
 
@@ -127,7 +128,8 @@ def _allowed(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _file(name: str) -> str:
+def resource(name: str) -> str:
+    """The text of a file that lies beside the templates."""
     return files("ditbench.report").joinpath(_TEMPLATES, name).read_text()
 
 

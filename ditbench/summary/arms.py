@@ -29,8 +29,8 @@ def differences(one: Evidence, other: Evidence) -> tuple[str, ...]:
 def _axes(one: Evidence, other: Evidence) -> Iterable[str]:
     theirs = other.cell.axes
     for name, mine in one.cell.axes.items():
-        if name not in _COMPARED and mine != theirs[name]:
-            yield _told(name.replace("_", " "), mine, theirs[name])
+        if name not in _COMPARED and mine != theirs.get(name, "none"):
+            yield _told(name.replace("_", " "), mine, theirs.get(name, "none"))
 
 
 def _counts(one: Evidence, other: Evidence) -> Iterable[str]:

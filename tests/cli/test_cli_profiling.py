@@ -8,18 +8,18 @@ import pytest
 from fakes_runs import cell
 
 from ditbench import errors
-from ditbench.cli import profiling
+from ditbench.cli import preparing, profiling
 from ditbench.records import LARGEST
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(errors.UsageError, match=r"file/x: cannot be written: Not a directory$"):
-        profiling._folder(tmp_path / "file/x", tmp_path, cell())
+        preparing.folder_of(tmp_path / "file/x", tmp_path, cell())
 
 
 def test_without_a_wish_each_profile_has_a_folder_of_its_own(tmp_path):
-    folder = profiling._folder(None, tmp_path, cell())
+    folder = preparing.folder_of(None, tmp_path / "profiles", cell())
     assert folder.parent == tmp_path / "profiles"
     assert folder.name.endswith(cell().key)
 

@@ -330,3 +330,17 @@ class ScalesTheQueryInPlace(Faulty):
     def attend(self, q, k, v):
         q.mul_(q.shape[-1] ** -0.5)
         return torch.matmul(torch.matmul(q, k.transpose(-2, -1)).softmax(dim=-1), v)
+
+
+@dataclass(frozen=True)
+class ByItsValues(Faulty):
+    """Looks at the values that it mixes, as a quantisation by their largest does."""
+
+    def attend(self, q, k, v):
+        return super().attend(q, k, v) / v.square().mean().sqrt()
+
+
+@dataclass(frozen=True)
+class WithABias(Faulty):
+    def attend(self, q, k, v):
+        return super().attend(q, k, v) + 1
