@@ -148,9 +148,13 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Matrices of tokens x tokens, each pixel the mean of `pooled` x `pooled` of them. weights: a digest."""
+    """Matrices of tokens x tokens, each pixel the mean of `pooled` x `pooled` of them.
+
+    weights: a digest. site: the name of the attention module, and its kind.
+    """
 
     matrices: tuple[Matrix, ...]
     tokens: int
     pooled: int
     weights: str
+    site: str = ""

@@ -56,12 +56,10 @@ class Given:
 def matrices(asked: Asked, device: str) -> Drawn:
     """The matrix of each method. Raises UsageError where the model has no such block, head, step or size."""
     bench = set_up(asked.cell, device)
-    sites = bench.denoiser.sites()
-    _check("--block", asked.block, len(sites), "blocks")
-    site = sites[asked.block]
+    site = site_of(bench, asked.block)
     _check("--head", asked.head, site.heads, "heads")
     _check("--step", asked.step, asked.cell.steps, "steps")
-    tokens = bench.denoiser.shape(1).tokens
+    tokens = site.tokens
     if tokens > MOST_TOKENS:
         raise UsageError(
             f"the model has {tokens} tokens, and matrices of at most {MOST_TOKENS} are drawn: "
@@ -71,7 +69,19 @@ def matrices(asked: Asked, device: str) -> Drawn:
         given = take(bench, site, asked.step)
         exact = softmax(given, asked.head)
         found = tuple(_matrix(given, asked.head, method, exact) for method in asked.methods)
-    return Drawn(found, tokens, -(-tokens // _PIXELS), bench.weights)
+    return Drawn(found, tokens, -(-tokens // _PIXELS), bench.weights, f"{site.name}, {site.kind}")
+
+
+def site_of(bench: Bench, block: int) -> Site:
+    """The first site of a block where a method can stand. Raises UsageError where there is none."""
+    sites = bench.denoiser.sites()
+    _check("--block", block, sites[0].depth, "blocks")
+    here = [site for site in sites if site.block == block]
+    found = next((site for site in here if site.name in bench.places.taken), None)
+    if found is None:
+        why = "; ".join(dict.fromkeys(site.refusal for site in here)) or "it has no attention"
+        raise UsageError(f"--block {block}: no method can stand there ({why})")
+    return found
 
 
 def _check(option: str, number: int, count: int, of: str) -> None:
@@ -108,16 +118,16 @@ class _Taking:
 def take(bench: Bench, site: Site, step: int) -> Given:
     """Run sample 0 to a step and give what the site is given there: of guided rows the one with a class."""
 
-    def open_at(one: Site) -> Layer:
+    def open_at(one: Site) -> Layer | None:
         layer = bench.layers(one)
-        return _Taking(layer, one, step) if one.block == site.block else layer
+        return _Taking(layer, one, step) if layer and one.name == site.name else layer
 
     bench.denoiser.install(open_at)
     try:
         bench.sample(bench.inputs(range(1)))
     except _TakenError as taken:
         return taken.given
-    raise UsageError(f"block {site.block} was not reached in step {step}")
+    raise UsageError(f"{site.name} was not reached in step {step}")
 
 
 def softmax(given: Given, head: int) -> torch.Tensor:

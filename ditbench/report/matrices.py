@@ -134,7 +134,7 @@ def _made(asked: Asked, drawn: Drawn) -> tuple[tuple[str, str], ...]:
     )
     return (
         ("Model", f"{cell.model.label}, weights {cell.weights} ({drawn.weights})"),
-        ("Place", f"block {asked.block}, head {asked.head}, both counted from 0"),
+        ("Place", f"block {asked.block} ({drawn.site} attention), head {asked.head}, both from 0"),
         ("Moment", moment),
         ("Matrix", _MATRIX),
         ("Whether it has one", _LINEAR),

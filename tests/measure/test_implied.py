@@ -32,7 +32,7 @@ def drawn(*methods, **place):
 def taken(of=CELL, block=1, step=2):
     bench = set_up(of, "cpu")
     with torch.inference_mode():
-        return implied.take(bench, bench.denoiser.sites()[block], step)
+        return implied.take(bench, implied.site_of(bench, block), step)
 
 
 def test_softmaxs_own_matrix_is_that_of_the_formula_up_to_rounding():

@@ -14,6 +14,7 @@ from ditbench.jobs import Asked, Drawn, Matrix
 from ditbench.records import Choice
 from ditbench.report import matrices
 
+SITE = "blocks.3.attn1, self"
 EVIL = "<script>alert(1)</script>/../x"
 
 
@@ -24,7 +25,7 @@ def matrix(name="softmax", values=None, **parts):
 
 def page(folder, *found, refused=(), **parts):
     asked = Asked(fakes.cell(batch_size=1), tuple(one.method for one in found), 3, 0, 6)
-    drawn = Drawn(found, **({"tokens": 4, "pooled": 1, "weights": "5f2c"} | parts))
+    drawn = Drawn(found, **({"tokens": 4, "pooled": 1, "weights": "5f2c", "site": SITE} | parts))
     path = matrices.render(asked, drawn, refused, folder)
     return re.sub(r"\s+", " ", path.read_text())
 
@@ -51,7 +52,7 @@ def test_how_it_was_made_is_told(tmp_path):
     text = page(tmp_path, matrix(), tokens=1024, pooled=2)
     for told in (
         "fashion-dit, weights embedded (5f2c)",
-        "block 3, head 0, both counted from 0",
+        "block 3 (blocks.3.attn1, self attention), head 0, both from 0",
         "step 6 of 20 (from 0)",
         "seed 0, sample 0; its row is the guided one with a class",
         "1024 x 1024 tokens, each pixel the mean of 2 x 2 of their entries",
