@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,11 @@ class Evidence:
     """What the gates saw, for the record."""
 
     facts: dict[str, Any] = field(default_factory=dict)
+
+
+def fingerprint(made: torch.Tensor) -> str:
+    """16 hex digits: equal for equal bits. Those of cells that differ in a setting show a dead knob."""
+    return hashlib.sha256(made.float().contiguous().cpu().numpy().tobytes()).hexdigest()[:16]
 
 
 def relative(one: torch.Tensor, other: torch.Tensor) -> float:

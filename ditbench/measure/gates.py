@@ -8,7 +8,6 @@ and leave the model and the process as they were.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,7 +20,7 @@ from ditbench.measure import flags, kernels, opened
 from ditbench.measure.bench import Bench, dtype_of, set_up
 from ditbench.measure.core import CORE_TOLERANCE, check_core, nudged
 from ditbench.measure.cost import Cost, cost
-from ditbench.measure.evidence import Evidence, GateError, relative
+from ditbench.measure.evidence import Evidence, GateError, fingerprint, relative
 from ditbench.measure.probe import Probe
 from ditbench.metrics import ROUNDING
 from ditbench.models.seam import notes
@@ -128,8 +127,7 @@ def check_run(bench: Bench, untouched: torch.Tensor, evidence: Evidence) -> None
 
     ours = with_layers()
     calls = denoiser.calls()
-    # Equal digests of cells that differ in a setting show a knob that is wired to nothing.
-    evidence.facts["knob_digest"] = _digest(ours)
+    evidence.facts["knob_digest"] = fingerprint(ours)
     again = with_layers()
     turned = with_layers(turned=True).flip(0)
     softmax = with_layers("softmax")
@@ -151,10 +149,6 @@ def check_run(bench: Bench, untouched: torch.Tensor, evidence: Evidence) -> None
     denoiser.uninstall()
     if not torch.equal(_short(bench), untouched):
         raise GateError("the model is another one after the method was taken out")
-
-
-def _digest(latents: torch.Tensor) -> str:
-    return hashlib.sha256(latents.float().cpu().numpy().tobytes()).hexdigest()[:16]
 
 
 def _check_calls(calls: Mapping[str, int], forwards: int, evidence: Evidence) -> None:

@@ -17,7 +17,7 @@ from ditbench.measure import ceilings, flags, kernels
 from ditbench.measure.bench import dtype_of
 from ditbench.measure.core import CORE_TOLERANCE, check_core, nudged
 from ditbench.measure.cost import Cost, core_cost
-from ditbench.measure.evidence import Evidence, GateError, relative
+from ditbench.measure.evidence import Evidence, GateError, fingerprint, relative
 from ditbench.measure.gates import (
     check_compiled,
     check_cost,
@@ -72,6 +72,7 @@ def _check_opened(core: Core, evidence: Evidence) -> None:
     """What is timed is what was checked, however a site makes it ready; and q, k and v are left alone."""
     before = [x.clone() for x in core.qkv]
     ours, checked = core(), core.method.attend(*(x.clone() for x in before))
+    evidence.facts["knob_digest"] = fingerprint(ours)
     if not all(torch.equal(x, kept) for x, kept in zip(core.qkv, before, strict=True)):
         raise GateError("changes q, k or v: the next call would be on other numbers than its own")
     error, allowed = relative(ours, checked), evidence.facts["company_tolerance"]

@@ -47,7 +47,7 @@ def doubts(suspect: Suspect) -> tuple[str, ...]:
 def twins(cells: Iterable[Evidence]) -> Mapping[str, Twin]:
     """By quality key: the first cell with bit-identical outputs that differs in settings or blocks only.
 
-    Pictures decide where both have them; else the latents of the gate's short run, which every cell makes.
+    Pictures decide where both have them; else what came out of the gate, which every cell passes.
     Of exact methods no setting can move a picture by more than rounding, and the kernels seen running
     tell them apart; they are left out.
     """
@@ -60,7 +60,7 @@ def twins(cells: Iterable[Evidence]) -> Mapping[str, Twin]:
             pictured.add(one.cell.quality_key)
         if "knob_digest" in one.facts:
             of_gates.add(str(one.facts["knob_digest"]), one.cell)
-    short = of_gates.twins("the latents of a short run", lambda pair: not pair <= pictured)
+    short = of_gates.twins("outputs of the gate's run", lambda pair: not pair <= pictured)
     return short | of_pictures.twins("pictures", lambda _pair: True)
 
 

@@ -110,15 +110,16 @@ def speeds(group: Group) -> Mapping[str, Speed]:
     found = {}
     for one in group.members:
         bound, speedup = group.bound(one), _speedup(fastest, one)
+        judged = speedup is not None and not one.cell.op  # of a core alone all can be saved
         core, module = _ceilings(group.counted, one)
         found[one.cell.key] = Speed(
             speedup=speedup,
             against=fastest.cell.attention.label if fastest and one.times else "",
             versus_softmax=_speedup(softmax, one),
-            bound=_speedup(fastest, bound) if bound and one.times else None,
-            softmax_bound=_speedup(softmax, bound) if bound and one.times else None,
-            bound_by=yardstick(one) if speedup else "",
-            boundless=group.boundless(one) if speedup else "",
+            bound=_speedup(fastest, bound) if bound and judged else None,
+            softmax_bound=_speedup(softmax, bound) if bound and judged else None,
+            bound_by=yardstick(one) if judged else "",
+            boundless=group.boundless(one) if judged else "",
             ceiling=core,
             module_ceiling=module,
         )

@@ -68,6 +68,14 @@ def test_a_faulty_core_is_refused_with_the_reason(method, reason, tmp_path):
     assert not found.metrics
 
 
+def test_mistake_15_the_gates_of_a_core_tell_knobs_apart(tmp_path):
+    def digest(rank):
+        of = core("nystromformer", settings=(("rank", rank),))
+        return done(of, Stage.GATE, tmp_path).facts["knob_digest"]
+
+    assert digest(4) == digest(4) != digest(5)
+
+
 def test_a_core_that_leaves_a_switch_turned_is_refused(tmp_path):
     settings = (("switch", "torch.backends.cuda.matmul.allow_tf32"),)
     found = done(core("faulty:Leaves", settings=settings), Stage.GATE, tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fakes_runs import cell, fake_run, gate, measured, quality, record, timed
 
-from ditbench.records import Choice, Stage, Status
+from ditbench.records import Choice, Op, Stage, Status
 from ditbench.summary import summarise
 
 WAY_OUT = "(see that the method reads it, or leave it out)"
@@ -119,6 +119,16 @@ def test_a_yardstick_is_bounded_by_no_other_and_a_method_by_none_in_other_blocks
     assert doubts(half, *BASE, *good(half, 0.2)) == ()
 
 
+def test_of_a_core_by_itself_everything_can_be_saved_and_no_bound_is_missed():
+    op = {"model": Op(256, 4, 32, "cold").choice, "blocks": ()}
+    softmax, of = cell(**op), cell("monarch", **op)
+    summary = summarise(fake_run(*good(softmax, 0.8, exact=True), *good(of, 0.1)))
+    found = next(one for one in summary.rows if one.cell == of)
+    assert found.speedup.value == pytest.approx(8)
+    assert (found.bound, found.boundless, found.ceiling, found.doubts) == (None, "", None, ())
+    assert summary.notes == ()
+
+
 def test_mistake_15_a_setting_that_changes_no_picture_is_wired_to_nothing():
     one, other = cell("monarch"), cell("monarch {block_size: 8}")
     pictures = (quality(one, 0.2, knob_digest="same"), quality(other, 0.2, knob_digest="same"))
@@ -133,7 +143,7 @@ def test_mistake_15_knobs_are_told_without_pictures_by_the_gates_own_run():
     same = {"knob_digest": "same"}
     records = (*BASE, *good(one, 0.5, **same), *good(other, 0.5, **same))
     assert doubts(other, *records) == (
-        f"the latents of a short run bit-identical to monarch: block_size changes nothing {WAY_OUT}",
+        f"outputs of the gate's run bit-identical to monarch: block_size changes nothing {WAY_OUT}",
     )
     # What shows only in later steps shows in pictures, and they decide.
     pictures = (quality(one, 0.2, knob_digest="a"), quality(other, 0.2, knob_digest="b"))
