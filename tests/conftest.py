@@ -6,10 +6,15 @@ import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 _TEMPORARY = tempfile.mkdtemp(prefix="ditbench-tests-")
 # Before anything asks where temporary files go; what tests start inherits it.
 os.environ["TMPDIR"] = os.environ["DITBENCH_LOCKS"] = tempfile.tempdir = _TEMPORARY
+
+# Where no GPU is, Triton's kernels run in its interpreter; Triton asks for this once, when it is imported.
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @atexit.register

@@ -15,23 +15,48 @@ row of the picture and L along a column. Not to be confused with Monarch Mixer, 
 
 Written from the paper's mathematics. Softmaxes, logits and entropies are in float32 at least, products in the
 dtype of q. The N' - N tokens of padding are never attended to and never attend.
+
+`kernel: triton` fuses each half of a turn into one launch on an NVIDIA GPU: not even L and R exist in memory.
+With TRITON_INTERPRET=1 it runs on the CPU too, thousands of times slower, to be tried out.
 """
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
-from ditbench.attention.base import AttentionMethod, Shape, register
+from ditbench.attention.base import AttentionMethod, Limits, Shape, register
+from ditbench.kernels import interpreted
 from ditbench.registry import setting
+
+
+def _kernel_limits() -> Limits:
+    """A tile of wider heads is not held in a GPU's registers; Triton's interpreter has no such limit."""
+    return Limits(on_cpu=interpreted(), widest=128)
+
+
+def _operator_macs(
+    q: tuple[int, int, int, int],
+    _k: object,
+    _v: object,
+    block_size: int,
+    num_steps: int,
+    _before: int,
+) -> int:
+    return Monarch(block_size, num_steps).macs(Shape(*q))
 
 
 @register
 @dataclass(frozen=True)
 class Monarch(AttentionMethod):
-    """Alternating maximisation over the two factors; `pad` says at which end tokens are added."""
+    """Alternating maximisation over the two factors; `pad` says at which end tokens are added.
+
+    kernel: torch's operators, on any device, or fused in Triton.
+    """
 
     name: ClassVar[str] = "monarch"
     paper: ClassVar[str] = "Yaras et al. 2025, arXiv 2505.18698"
@@ -39,24 +64,38 @@ class Monarch(AttentionMethod):
         "out = A v, A[(l, j), (k, i)] = L[j, k, l] R[k, j, i], sum_k L = 1, sum_i R = 1"
     )
     cost: ClassVar[str] = "(T-1) 2 N' d (b + M) + N' d (3 b + 2 M), N' = M b"
+    needs: ClassVar[str] = "kernel triton: pip install triton; an NVIDIA GPU"
+    operator_macs: ClassVar[Mapping[str, Callable[..., int]]] = {"ditbench.monarch": _operator_macs}
 
     block_size: int = setting(16, least=1)
     num_steps: int = setting(3, least=1)
     pad: str = setting("pre", choices=("pre", "post"))
+    kernel: str = setting("torch", choices=("torch", "triton"))
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """L (R v), from the identity as the first L: the first mean queries are the queries."""
+        if self.kernel == "triton":
+            return self._fused(q, k, v)
         tokens = q.shape[-2]
         real = self._real(q)
         q, k, v = (self._fold(x) for x in (q * q.shape[-1] ** -0.5, k, v))  # (B, H, M, b, d)
         mean_q = q
         for _ in range(self.num_steps - 1):
             R, mean_k = _within(mean_q, k, real)
-            mean_q = _mean_queries(_across(q, mean_k, R), q, real)
+            mean_q = _mean_queries(_across(q, mean_k, R).log_softmax(dim=-1), q, real)
         R, mean_k = _within(mean_q, k, real)
-        L = _across(q, mean_k, R).to(v.dtype)
+        L = _across(q, mean_k, R).softmax(dim=-1).to(v.dtype)
         out = L @ (R.to(v.dtype) @ v).transpose(-3, -2)  # (B, H, b, M, d)
         return out.transpose(-3, -2).flatten(-3, -2).narrow(-2, self._before(tokens), tokens)
+
+    def _fused(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """The same. Raises ImportError without Triton."""
+        from ditbench.kernels.monarch import monarch  # noqa: PLC0415 (optional)
+
+        q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
+        before = self._before(q.shape[-2])
+        out: torch.Tensor = monarch(q, k, v, self.block_size, self.num_steps, before)
+        return out
 
     def macs(self, shape: Shape) -> int:
         """Two products within and two across blocks a turn; the last turn has one more, with v."""
@@ -66,11 +105,17 @@ class Monarch(AttentionMethod):
         last = row * (3 * self.block_size + 2 * blocks)
         return shape.batch * shape.heads * ((self.num_steps - 1) * turn + last)
 
-    def unsupported(self, shape: Shape, dtype: str, device: str) -> list[str]:  # noqa: ARG002 (any dtype, anywhere)
-        """A block that no sequence fills."""
-        if self.block_size <= shape.tokens:
-            return []
-        return [f"block_size {self.block_size} is more than the {shape.tokens} tokens"]
+    def unsupported(self, shape: Shape, dtype: str, device: str) -> list[str]:
+        """A block that no sequence fills; of the kernel: a missing package, the CPU, wide heads."""
+        told = []
+        if self.block_size > shape.tokens:
+            told.append(f"block_size {self.block_size} is more than the {shape.tokens} tokens")
+        if self.kernel == "triton":
+            if importlib.util.find_spec("triton") is None:
+                told.append("no triton: pip install triton")
+            refusals = _kernel_limits().refusals(shape.head_dim, dtype, device)
+            told += [f"kernel triton {why}" for why in refusals]
+        return told
 
     def _padding(self, tokens: int) -> int:
         return -tokens % self.block_size
@@ -111,16 +156,18 @@ def _within(
 
 
 def _across(q: torch.Tensor, mean_k: torch.Tensor, R: torch.Tensor) -> torch.Tensor:
-    """L as (B, H, b, M, M): for offset j the softmax of query (l, j) over the blocks k."""
+    """L's logits (B, H, b, M, M): for offset j those of query (l, j) over the blocks k."""
     logits = _wide(q.transpose(-3, -2) @ mean_k.permute(0, 1, 3, 4, 2))
     entropy = -torch.xlogy(R, R).sum(dim=-1)  # (B, H, M, b), and 0 log 0 = 0
-    return (logits + entropy.transpose(-2, -1).unsqueeze(-2)).softmax(dim=-1)
+    return logits + entropy.transpose(-2, -1).unsqueeze(-2)
 
 
-def _mean_queries(L: torch.Tensor, q: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
-    """(B, H, M, b, d): for each (k, j) the queries at offset j, weighted by how much they look at block k."""
+def _mean_queries(log_L: torch.Tensor, q: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
+    """(B, H, M, b, d): for each (k, j) the queries at offset j, weighted by how much they look at block k.
+
+    Weights in proportion to L over l are a softmax, which also knows the mean where L itself is too small.
+    """
     if real is not None:
-        L = L * real.transpose(0, 1)
-    # Normalised before the product: in float16 a sum of many queries would lose what their mean keeps.
-    weights = L / L.sum(dim=-2, keepdim=True).clamp_min(torch.finfo(L.dtype).tiny)
+        log_L = log_L.masked_fill(~real.transpose(0, 1), -torch.inf)
+    weights = log_L.softmax(dim=-2)
     return (weights.transpose(-2, -1).to(q.dtype) @ q.transpose(-3, -2)).transpose(-3, -2)

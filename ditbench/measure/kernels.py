@@ -16,12 +16,13 @@ _KINDS = (
     ("efficient_attention", "efficient"),
     ("fmha", "efficient"),
     ("flex_attention", "flex"),
+    ("ditbench::", "triton"),  # operators of our own
 )
 _PRODUCTS = ("bmm", "softmax")
 
 
 def kinds_run(forward: Callable[[], object]) -> tuple[str, ...]:
-    """The kinds of attention kernel seen while `forward` runs once: flash, cudnn, efficient, math."""
+    """The kinds of attention kernel seen while `forward` runs once: flash, cudnn, efficient, triton, math."""
     names = operators_run(forward)
     fused = {kind for part, kind in _KINDS if any(part in name for name in names)}
     explicit = {"math"} if any(part in name for name in names for part in _PRODUCTS) else set()

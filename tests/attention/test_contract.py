@@ -374,6 +374,10 @@ def test_mistake_19_what_is_refused_on_the_cpu_does_not_run_there(name, settings
         method.attend(*inputs())
 
 
+# Settings beside the one that is tried, where the defaults do not fit 10 x 10 tokens or take long.
+USUAL = {"sliding-tile": {"tile": 1}, "monarch kernel": {"num_steps": 1, "block_size": 10}}
+
+
 def knobs():
     for name, plugin in METHODS.discover().items():
         for setting in settings_of(plugin):
@@ -394,7 +398,7 @@ def another(setting):
 @pytest.mark.parametrize(("plugin", "setting"), list(knobs()))
 def test_mistake_15_every_setting_of_every_method_is_wired_to_something(plugin, setting):
     """To the result; or to the cost or the kernel alone, which no picture shows."""
-    usual = {"tile": 1} if plugin.name == "sliding-tile" else {}
+    usual = USUAL.get(f"{plugin.name} {setting.name}", USUAL.get(plugin.name, {}))
     one, other = plugin(**usual), plugin(**usual | {setting.name: another(setting)})
     for method in (one, other):
         if reasons := method.unsupported(SQUARE, "float32", "cpu"):

@@ -31,6 +31,8 @@ EXACT = [
 APPROXIMATE = [
     ("monarch", {}),
     ("monarch", {"block_size": 14}),
+    ("monarch", {"kernel": "triton"}),
+    ("monarch", {"block_size": 14, "kernel": "triton"}),
     ("nystromformer", {}),
     ("nystromformer", {"rank": 30}),
     *(

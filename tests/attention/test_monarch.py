@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from itertools import pairwise
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from ditbench.attention.monarch import Monarch
 from ditbench.attention.softmax import Softmax
@@ -161,3 +163,81 @@ def test_scores_that_drown_all_but_one_key_stay_finite():
 def test_mistake_15_every_setting_changes_the_result(other):
     q, k, v = normal(37)
     assert not torch.equal(Monarch(6).attend(q, k, v), other.attend(q, k, v))
+
+
+def largest_tensor(method, tokens):
+    """Numbers in the largest tensor that exists while the method runs on one head."""
+
+    class Largest(TorchDispatchMode):
+        numbers = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            made = out if isinstance(out, tuple | list) else [out]
+            for x in made:
+                if isinstance(x, torch.Tensor):
+                    stored = x.untyped_storage().nbytes() // x.element_size()
+                    self.numbers = max(self.numbers, stored)
+            return out
+
+    q, k, v = (torch.empty(1, 1, tokens, 64, device="meta") for _ in range(3))
+    with Largest() as largest:
+        method.attend(q, k, v)
+    return largest.numbers
+
+
+@pytest.mark.parametrize("tokens", [16384, 16300])
+def test_no_tensor_has_tokens_times_tokens_numbers(tokens):
+    """The largest hold R, or L: N' b, or N' M."""
+    assert largest_tensor(Monarch(128, 3), tokens) == 16384 * 128 < tokens**2 / 100
+
+
+def test_softmax_written_out_has_such_a_tensor():
+    assert largest_tensor(Softmax(), 16384) == 16384**2
+
+
+def slope(xs, ys):
+    """Of a line through (log x, log y), by least squares."""
+    xs, ys = ([math.log(value) for value in values] for values in (xs, ys))
+    x_mean, y_mean = sum(xs) / len(xs), sum(ys) / len(ys)
+    products = sum((x - x_mean) * (y - y_mean) for x, y in zip(xs, ys, strict=True))
+    return products / sum((x - x_mean) ** 2 for x in xs)
+
+
+def counted(method, tokens):
+    q, k, v = torch.empty(3, 1, 1, tokens, 64, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        method.attend(q, k, v)
+    return counter.get_total_flops() / 2
+
+
+@pytest.mark.parametrize("num_steps", [1, 3])
+def test_macs_grow_with_the_power_three_halves_of_tokens(num_steps):
+    """With blocks of sqrt(N) tokens; softmax's grow with the square."""
+    tokens = [4**n for n in range(4, 9)]  # 256 to 65536
+    macs = [counted(Monarch(math.isqrt(n), num_steps), n) for n in tokens]
+    assert slope(tokens, macs) == pytest.approx(1.5, abs=0.01)
+    assert slope(tokens, [counted(Softmax(), n) for n in tokens]) == pytest.approx(2, abs=0.01)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_time_on_a_gpu_grows_far_slower_than_the_square_of_tokens():
+    """From 16384 tokens on; the torch version is bound by memory, of which L and R take N^1.5."""
+    tokens = [4**n for n in range(7, 10)]
+    times = [median_time(Monarch(math.isqrt(n), 1), n) for n in tokens]
+    assert 1.0 < slope(tokens, times) < 1.75
+
+
+def median_time(method, tokens):
+    """Milliseconds of one call, bfloat16, 12 heads of 64."""
+    q, k, v = torch.randn(3, 1, 12, tokens, 64, device="cuda", dtype=torch.bfloat16)
+    times = []
+    for _ in range(13):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        method.attend(q, k, v)
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end))
+    return sorted(times[3:])[5]
