@@ -24,6 +24,7 @@ from ditbench.attention.base import (
     OnGrid,
     Shape,
     Site,
+    off_plane,
     register,
     squarest,
 )
@@ -66,7 +67,9 @@ class Agent(AttentionMethod):
         return 4 * shape.batch * shape.heads * shape.tokens * self.side**2 * shape.head_dim
 
     def unsupported(self, shape: Shape, dtype: str, device: str) -> list[str]:  # noqa: ARG002 (any dtype, anywhere)
-        """More agents in a row or a column than tokens."""
+        """More agents in a row or a column than tokens, and tokens that are not one picture's."""
+        if reasons := off_plane(shape, "agent attention"):
+            return reasons
         rows, columns = shape.places
         if self.side <= min(rows, columns):
             return []

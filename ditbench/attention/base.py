@@ -188,6 +188,12 @@ class CoreLayer:
         return self.method.attend(*project(x))
 
 
+def off_plane(shape: Shape, what: str) -> list[str]:
+    """Why what looks at neighbours in 2-D cannot stand there; empty where it can."""
+    among = f"{what} needs the tokens of one picture, without text or other frames among them"
+    return [] if shape.plane else [among]
+
+
 class Gridded(Protocol):
     """A method whose core depends on how tokens lie in 2-D."""
 

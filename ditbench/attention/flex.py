@@ -9,10 +9,10 @@ blocks in which nothing is in sight and masks the others. In raster order a bloc
 picture, so little is skipped where it has few: all 2 x 2 blocks of 256 tokens are computed.
 
 On a GPU the kernel is compiled by itself, also where the model is not. On the CPU torch has a fused kernel in
-compiled cells only; in eager ones it computes all scores and masks them: the record names the kernel, "math",
-and the time is not that of flex. The counter cannot see flex, so an operator stands for it where
-multiply-adds are counted, and its formula is given here. Not to be confused with `window`, which gathers
-what is in sight and computes nothing else.
+compiled cells only, for contiguous q, k and v, which are copied there; in eager cells all scores are computed
+and masked: the record names the kernel, "math", and the time is not that of flex. torch's counter cannot see
+flex, so an operator stands for it where multiply-adds are counted, and its formula is given here. Not to be
+confused with `window`, which gathers what is in sight and computes nothing else.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from ditbench.attention.base import (
     Layer,
     Shape,
     Site,
+    off_plane,
     register,
     squarest,
 )
@@ -96,6 +97,10 @@ class Flex(AttentionMethod):
             counted: torch.Tensor = _counted(q, k, v, _pairs_computed(mask, q.shape[-2]))
             return counted
         if torch.compiler.is_compiling():
+            if (
+                not q.is_cuda
+            ):  # torch's kernel for the CPU does not take the views of a model's projections
+                q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
             whole: torch.Tensor = flex_attention(q, k, v, block_mask=mask)
             return whole
         if q.is_cuda:
@@ -118,7 +123,7 @@ class Flex(AttentionMethod):
         return 2 * shape.batch * shape.heads * pairs * shape.head_dim
 
     def unsupported(self, shape: Shape, dtype: str, device: str) -> list[str]:  # noqa: ARG002 (any dtype)
-        """A window that the grid cannot hold; narrow heads on a GPU."""
+        """A window that the grid cannot hold, or on no picture; narrow heads on a GPU."""
         rows, columns = shape.places
         size = f"{self.window} x {self.window}"
         reasons = {
@@ -128,7 +133,8 @@ class Flex(AttentionMethod):
             == "cuda"
             and shape.head_dim < _NARROWEST,
         }
-        return [reason for reason, holds in reasons.items() if holds]
+        windowed = off_plane(shape, "a window") if self.window else []
+        return [*windowed, *(reason for reason, holds in reasons.items() if holds)]
 
     def open(self, site: Site) -> Layer:
         """With the mask of the site's own grid, made before the first call."""

@@ -25,6 +25,7 @@ from ditbench.attention.base import (
     OnGrid,
     Shape,
     Site,
+    off_plane,
     register,
     squarest,
 )
@@ -86,7 +87,9 @@ class SlidingTile(AttentionMethod):
         return 2 * shape.batch * shape.heads * shape.tokens * seen * shape.head_dim
 
     def unsupported(self, shape: Shape, dtype: str, device: str) -> list[str]:  # noqa: ARG002 (any dtype, anywhere)
-        """Tiles that do not fill the grid, or a window that it cannot hold."""
+        """Tiles that do not fill the grid, a window that it cannot hold, tokens of no one picture."""
+        if reasons := off_plane(shape, "sliding tiles"):
+            return reasons
         rows, columns = shape.places
         if rows % self.tile or columns % self.tile:
             size = f"{self.tile} x {self.tile}"

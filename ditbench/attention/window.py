@@ -24,6 +24,7 @@ from ditbench.attention.base import (
     OnGrid,
     Shape,
     Site,
+    off_plane,
     register,
     squarest,
 )
@@ -87,10 +88,8 @@ class Window(AttentionMethod):
 
     def unsupported(self, shape: Shape, dtype: str, device: str) -> list[str]:  # noqa: ARG002 (any dtype, anywhere)
         """A square that the grid cannot hold, and tokens that are not one picture's."""
-        if not shape.plane:
-            return [
-                "a window needs the tokens of one picture, without text or other frames among them"
-            ]
+        if reasons := off_plane(shape, "a window"):
+            return reasons
         rows, columns = shape.places
         if self.size <= min(rows, columns):
             return []

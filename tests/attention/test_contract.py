@@ -24,6 +24,7 @@ from ditbench.registry import settings_of
 # 40 tokens: more than the default rank, and no multiple of the default block size.
 SHAPE = Shape(batch=3, heads=2, tokens=40, head_dim=8)
 SQUARE = Shape(batch=2, heads=2, tokens=100, head_dim=8)
+WITH_TEXT = Shape(batch=3, heads=2, tokens=40, head_dim=8, grid=(5, 8), plane=False)
 DIT_XL = Shape(batch=2, heads=16, tokens=256, head_dim=72)
 # Every method is tested with its defaults, and with these.
 MORE_SETTINGS = {
@@ -279,7 +280,7 @@ def test_compiles_whole(method):
 
 def place(name, told, shape=SHAPE, *, of, reasons=()):
     """A method with one setting, where it would run, and words of each reason why it cannot."""
-    method = METHODS.get(name)(**dict([told]))
+    method = METHODS.get(name)(**({told[0]: told[1]} if told[0] else {}))
     dtype, device = of.split(" on ")
     words = "-and-".join(reasons) or "nothing"
     label = f"{name}-{told[1]}-{of}-for-{words}".replace(" ", "-")
@@ -301,6 +302,28 @@ def wide(head_dim):
         place("gqa", ("kv_heads", 3), of="float32 on cpu", reasons=("2 heads do not fall into 3",)),
         place("window", ("size", 6), of="float32 on cpu", reasons=("does not fit the 5 x 8",)),
         place("window", ("size", 5), of="float32 on cpu"),
+        *(
+            place(*told, WITH_TEXT, of="float32 on cpu", reasons=("tokens of one picture",))
+            for told in (
+                ("window", ("size", 5)),
+                ("agent", ("side", 2)),
+                ("sliding-tile", ("tile", 1)),
+                ("flex", ("window", 3)),
+            )
+        ),
+        place("flex", ("window", 0), WITH_TEXT, of="float32 on cpu"),
+        place("flex", ("window", 6), of="float32 on cpu", reasons=("does not fit the 5 x 8",)),
+        place("flex", ("window", 0), of="bfloat16 on cuda", reasons=("at least 16",)),
+        place("agent", ("side", 6), of="float32 on cpu", reasons=("too many for 5 x 8",)),
+        place("sliding-tile", ("tile", 4), of="float32 on cpu", reasons=("do not fill the 5 x 8",)),
+        place("sliding-tile", ("tile", 5), SQUARE, of="float32 on cpu", reasons=("do not fit",)),
+        place(
+            "sage",
+            ("", None),
+            wide(129),
+            of="float32 on cpu",
+            reasons=("no sageattention", "CUDA device", "float16 or bfloat16", "at most 128"),
+        ),
         place("top-k", ("keep", 1.5), of="float32 on cpu", reasons=("no share",)),
         place("token-merge", ("ratio", 0.6), of="float32 on cpu", reasons=("merges 24 of 40",)),
         place("token-merge", ("ratio", 0.0), of="float32 on cpu", reasons=("merges 0 of 40",)),
