@@ -8,7 +8,9 @@ from typing import Literal
 
 from ditbench.records import Stage
 
-Unit = Literal["s", "B", "J", "MAC", "FLOP", "images/s", "dB", "ratio", "distance", "images"]
+Unit = Literal[
+    "s", "B", "J", "MAC", "FLOP", "images/s", "dB", "ratio", "distance", "images", "parameters"
+]
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,53 @@ _TABLE = (
     ),
     Metric("flops", "FLOP", "none", Stage.GATE, "2 x macs", derived=True),
     Metric(
+        "attention_macs",
+        "MAC",
+        "none",
+        Stage.GATE,
+        "of a step: the attention modules, cores and projections, without what a method skips",
+    ),
+    Metric("parameters", "parameters", "none", Stage.GATE, "trained numbers of the model"),
+    Metric(
+        "parameters_shared_embedder",
+        "parameters",
+        "none",
+        Stage.GATE,
+        "`parameters` less the embedders that diffusers repeats in every block",
+    ),
+    Metric(
+        "core_share",
+        "ratio",
+        "none",
+        Stage.GATE,
+        "core_macs / macs_shared_embedder",
+        derived=True,
+    ),
+    Metric(
+        "attention_share",
+        "ratio",
+        "none",
+        Stage.GATE,
+        "attention_macs / macs_shared_embedder",
+        derived=True,
+    ),
+    Metric(
+        "core_ceiling",
+        "ratio",
+        "none",
+        Stage.GATE,
+        "the speed-up that multiply-adds allow where the core costs nothing: 1 / (1 - core_share)",
+        derived=True,
+    ),
+    Metric(
+        "attention_ceiling",
+        "ratio",
+        "none",
+        Stage.GATE,
+        "likewise where the whole module costs nothing: 1 / (1 - attention_share)",
+        derived=True,
+    ),
+    Metric(
         "peak_allocated",
         "B",
         "lower",
@@ -121,9 +170,22 @@ _TABLE = (
 ROUNDING = {"float32": 1e-3, "float16": 5e-2, "bfloat16": 2e-1}
 
 METRICS = {metric.name: metric for metric in _TABLE}
+# What follows from shapes alone, so that any machine counts it without running anything.
+COUNTS = frozenset(metric.name for metric in _TABLE if metric.stage is Stage.GATE)
 # A suite's word for all Frechet distances; what records call them says much more.
 FRECHET = "frechet"
+_AGAINST = {"dataset": "real pictures", "softmax": "softmax's pictures"}
 _FRECHET = re.compile(r"fd_(?P<extractor>[a-z0-9_]+)_(?P<count>\d+)@(?P<against>dataset|softmax)")
+
+
+# What only a claim may name: a ratio of two cells' times, and distances in the network of the FID itself.
+SPEEDUP = "speedup"
+_INCEPTION = re.compile(r"(?P<what>s?fid)_(?P<count>\d+k?)(@(?P<against>dataset|softmax))?")
+
+
+def claimable(name: str) -> bool:
+    """Whether a published number may be of this metric, measured here or not."""
+    return name in {*METRICS, FRECHET, SPEEDUP} or known(name) is not None
 
 
 def metric(name: str) -> Metric:
@@ -132,8 +194,12 @@ def metric(name: str) -> Metric:
     `fd_<extractor>_<n>@dataset|softmax` is a Frechet distance: extractor, sample count and reference are
     part of the name, because values that differ in one of them must never stand in one column.
     """
+    if match := _INCEPTION.fullmatch(name):
+        against = _AGAINST[match["against"] or "dataset"]
+        summary = f"{match['what'].upper()} to {against}, {match['count']} samples"
+        return Metric(name, "distance", "lower", Stage.QUALITY, summary)
     if match := _FRECHET.fullmatch(name):
-        against = {"dataset": "real pictures", "softmax": "softmax's pictures"}[match["against"]]
+        against = _AGAINST[match["against"]]
         summary = f"Frechet distance to {against} in {match['extractor']} features, {match['count']} samples"
         return Metric(name, "distance", "lower", Stage.QUALITY, summary)
     return METRICS[name]

@@ -16,7 +16,7 @@ from typing import Any
 from ditbench import search, stopping
 from ditbench.catalog import Inspection
 from ditbench.errors import UsageError
-from ditbench.metrics import stage_of
+from ditbench.metrics import COUNTS, stage_of
 from ditbench.records import OP, Cell, Choice, Stage, Status
 from ditbench.suite.blocks import resolve_blocks
 from ditbench.suite.spec import Suite
@@ -25,6 +25,8 @@ from ditbench.suite.spec import Suite
 OVERHEAD_S = 0.25
 # Sampling runs of two samples and at most four steps that the gates make.
 _GATE_RUNS, _GATE_SAMPLES, _GATE_STEPS = 7, 2, 4
+# Seconds to count a model's multiply-adds without data; methods are counted in milliseconds.
+_COUNT_S = 2.0
 # The share of a plain matrix product's rate that a small model reaches; a guess, and told as one.
 _EFFICIENCY = 0.4
 # A trial of a largest batch makes at most so many steps, and its peak is about so many copies of a block's
@@ -62,6 +64,23 @@ class Plan:
     def runnable(self) -> tuple[Cell, ...]:
         """The cells that will run."""
         return tuple(entry.cell for entry in self.entries if entry.status is None)
+
+    @property
+    def counts_only(self) -> bool:
+        """Whether shapes alone tell all that is asked, so that no network runs."""
+        return set(self.suite.metrics) <= COUNTS
+
+    @property
+    def claimed(self) -> tuple[Cell, ...]:
+        """The cells that claims about counts name, each once: what the matrix holds does not change them."""
+        named = (cell for claim in self.suite.claims for cell in (claim.cell, claim.other) if cell)
+        return tuple({cell.key: cell for cell in named}.values())
+
+    @property
+    def counted(self) -> tuple[Cell, ...]:
+        """Every cell that is counted from shapes alone, at the start of the run."""
+        cells = (*(self.runnable if self.counts_only else ()), *self.claimed)
+        return tuple({cell.key: cell for cell in cells}.values())
 
     @property
     def refused(self) -> tuple[Entry, ...]:
@@ -155,7 +174,7 @@ def _entry(suite: Suite, cell: Cell, inspection: Inspection) -> Entry:
 
 
 def _check_exclusions(suite: Suite, entries: tuple[Entry, ...]) -> None:
-    if suite.overrides:  # the command line may have removed what the suite excludes
+    if suite.overrides or suite.shortened:  # what the suite excludes may have been replaced
         return
     idle = [
         f"{exclusion.place or suite.path}: exclude[{number}]: takes no cell out ({exclusion.because})"
@@ -237,13 +256,16 @@ def estimate(plan: Plan, latency: Mapping[str, float], machine: Machine) -> Esti
 
     latency: seconds of one batch by cell key, from an earlier run on this machine; of a search, its seconds.
     """
+    counting = _counting_s(plan, machine)
+    if plan.counts_only:
+        return Estimate(counting, len(plan.counted) * _BYTES_PER_RECORD, 1.0)
     runnable = [entry for entry in plan.entries if entry.status is None]
     given = [entry for entry in runnable if not entry.cell.finds_batch]
     asked = [entry for entry in runnable if entry.cell.finds_batch]
     pictured = (
         {entry.cell.quality_key: entry for entry in given} if _has_pictures(plan.suite) else {}
     )
-    seconds = sum(_timing_s(plan.suite, entry, latency, machine) for entry in given)
+    seconds = counting + sum(_timing_s(plan.suite, entry, latency, machine) for entry in given)
     seconds += sum(_search_s(entry, latency, machine) for entry in asked)
     seconds += sum(_pictures_s(plan.suite, entry, machine) for entry in pictured.values())
     size = (
@@ -252,6 +274,7 @@ def estimate(plan: Plan, latency: Mapping[str, float], machine: Machine) -> Esti
         * plan.suite.quality.samples
     )
     lines = len(given) * (plan.suite.timing.processes + 1) + 2 * len(asked) + len(pictured)
+    lines += len(plan.counted)
     known = sum(entry.cell.key in latency for entry in runnable) / len(runnable)
     return Estimate(
         seconds,
@@ -260,6 +283,12 @@ def estimate(plan: Plan, latency: Mapping[str, float], machine: Machine) -> Esti
         searches=len(asked),
         trials=sum(len(trials(entry, machine.memory)) for entry in asked),
     )
+
+
+def _counting_s(plan: Plan, machine: Machine) -> float:
+    """Building each model's shapes takes most of it."""
+    models = {cell.model for cell in plan.counted}
+    return _COUNT_S * len(models) + machine.overhead if models else 0.0
 
 
 def _timing_s(suite: Suite, entry: Entry, latency: Mapping[str, float], machine: Machine) -> float:
@@ -314,14 +343,31 @@ def _has_pictures(suite: Suite) -> bool:
 
 
 def to_json(plan: Plan) -> list[dict[str, Any]]:
-    """One plain object a cell."""
+    """One plain object a cell; then those that no matrix holds and claims name."""
+    planned = {entry.cell.key for entry in plan.entries}
+    counted = [cell for cell in plan.claimed if cell.key not in planned]
+    return _entries_to_json(plan) + [
+        {
+            "key": cell.key,
+            "id": cell.id,
+            **cell.axes,
+            "blocks_resolved": list(cell.blocks),
+            "status": "will be counted",
+            "reason": "a claim names it",
+        }
+        for cell in counted
+    ]
+
+
+def _entries_to_json(plan: Plan) -> list[dict[str, Any]]:
+    will = "will be counted" if plan.counts_only else "will run"
     return [
         {
             "key": entry.cell.key,
             "id": entry.cell.id,
             **entry.cell.axes,
             "blocks_resolved": list(entry.cell.blocks),
-            "status": str(entry.status or "will run"),
+            "status": str(entry.status or will),
             "reason": entry.reason,
             "macs": entry.inspection.macs,
             "core_macs": entry.inspection.core_macs,

@@ -63,6 +63,7 @@ class Stage(StrEnum):
     TIME = "time"
     FIT = "fit"
     QUALITY = "quality"
+    COUNT = "count"  # from shapes alone: no network ran
 
 
 @dataclass(frozen=True)

@@ -230,6 +230,7 @@ _EFFORT = _optional(
     timing=_optional(processes=COUNT.fits),
     quality=_optional(samples=COUNT.fits),
     metrics=TEXTS.fits,
+    quick=TEXTS.fits,
 )
 CLAIM = {
     "metric": LINE,
@@ -239,6 +240,8 @@ CLAIM = {
     "per": LINE,
     "where": SCALARS,
 }
+# What a claim of an earlier version lacks.
+_CLAIM = _optional(cell=LINE.fits, other=LINE.fits, against=SCALARS.fits, needs=LINE.fits)
 AGAINST = {"name": LINE, "run": LINE, "required": FLAG}
 HEAD = {
     "id": LINE,
@@ -263,7 +266,8 @@ HEAD = {
         lambda value: (
             isinstance(value, list)
             and all(
-                _with(**{name: kind.fits for name, kind in CLAIM.items()})(one) for one in value
+                _with(**{name: kind.fits for name, kind in CLAIM.items()})(one) and _CLAIM(one)
+                for one in value
             )
         ),
     ),

@@ -74,8 +74,10 @@ def measure(
     with _writer(head, out, resume) as writer:
         done = writer.run.records
         _write_refused(writer, planned, head, done)
+        _write_counted(writer, planned, head, server, device)
         limit = fit.limit(done) if device.kind == "cpu" else None
-        jobs = jobs_of(planned.runnable, planned.suite, device.name, writer.images, limit)
+        to_run = () if planned.counts_only else planned.runnable
+        jobs = jobs_of(to_run, planned.suite, device.name, writer.images, limit)
         watch = telemetry.Telemetry(watches, writer.folder, output.warn)
         session = Session(
             writer.logs,
@@ -137,11 +139,12 @@ def _head(planned: Plan, here: object, code: object) -> Run:
         selected=planned.select,
         records=(),
         gate=dict(suite.gate),
-        claims=tuple(dataclasses.asdict(claim) for claim in suite.claims),
+        claims=tuple(claim.plain for claim in suite.claims),
         effort={
             "timing": dataclasses.asdict(suite.timing),
             "quality": dataclasses.asdict(suite.quality),
             "metrics": list(suite.metrics),
+            **({"quick": list(suite.shortened)} if suite.shortened else {}),
         },
     )
 
@@ -178,3 +181,36 @@ def _write_refused(writer: RunWriter, planned: Plan, head: Run, done: tuple[Reco
                     environment=head.environment.id,
                 )
             )
+
+
+def _write_counted(
+    writer: RunWriter, planned: Plan, head: Run, server: Server, device: Device
+) -> None:
+    """Count, in one process, what shapes alone tell; first, so that no budget leaves it out."""
+    from ditbench import environment
+    from ditbench.records import Record, Stage
+
+    known = {record.key for record in writer.run.records if record.stage is Stage.COUNT}
+    cells = tuple(cell for cell in planned.counted if cell.key not in known)
+    if not cells:
+        return
+    begin, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    limit = planned.suite.timing.timeout_s.of(Stage.COUNT)
+    function = "ditbench.measure.counting:count"
+    counted = server.call(function, cells, device.kind, timeout_s=limit)
+    seconds = (time.monotonic() - begin) / len(cells)
+    for cell, findings in zip(cells, counted, strict=True):
+        writer.append(
+            Record(
+                cell,
+                Stage.COUNT,
+                findings.status,
+                reason=findings.reason,
+                metrics=findings.metrics,
+                facts=findings.facts,
+                started=started,
+                seconds=seconds,
+                environment=head.environment.id,
+                code=environment.code_label(dict(head.code)),
+            )
+        )

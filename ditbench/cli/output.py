@@ -109,8 +109,9 @@ def _print_aligned(title: str, lines: Sequence[Sequence[str]]) -> None:
 def show_plan(plan: Plan, estimate: Estimate) -> None:
     """The cells, the refused ones with every reason, and what the run would take."""
     varying = _varying([entry.cell.axes for entry in plan.entries])
+    will = "to count from shapes alone, none to run" if plan.counts_only else "to run"
     table(
-        f"{plan.suite.name}: {len(plan.runnable)} cells to run, {len(plan.refused)} not",
+        f"{plan.suite.name}: {len(plan.runnable)} cells {will}, {len(plan.refused)} not",
         [*varying, "MACs a step", "core", ""],
         (
             [
@@ -127,6 +128,7 @@ def show_plan(plan: Plan, estimate: Estimate) -> None:
     )
     fixed = {k: v for k, v in plan.entries[0].cell.axes.items() if k not in varying}
     print("everywhere: " + " ".join(f"{axis}={value}" for axis, value in fixed.items()))
+    _show_claimed(plan)
     if estimate.searches:
         print(
             f"largest batch of {estimate.searches} of them: "
@@ -140,6 +142,20 @@ def show_plan(plan: Plan, estimate: Estimate) -> None:
     print(
         f"about {units.seconds(estimate.seconds)} ({rest}) and {units.size(estimate.disk)} of disk"
     )
+
+
+def _show_claimed(plan: Plan) -> None:
+    """The cells that claims about counts name: counted from shapes alone, whatever the matrix holds."""
+    if not plan.claimed:
+        return
+    varying = _varying([cell.axes for cell in plan.claimed])
+    table(
+        f"{len(plan.claimed)} cells that claims name, counted from shapes alone and not run for it",
+        varying,
+        ([cell.axes[axis] for axis in varying] for cell in plan.claimed),
+    )
+    other = len(plan.suite.claims) - sum(claim.cell is not None for claim in plan.suite.claims)
+    print(f"claims: {len(plan.suite.claims) - other} about counts, {other} about what runs")
 
 
 def show_summary(run: Run, summary: Summary, comparison: Comparison) -> None:
@@ -173,7 +189,8 @@ def show_figures(run: Run, summary: Summary) -> None:
 
 def show_claims(title: str, summary: Summary) -> None:
     """One line a claim, in the order of the suite."""
-    from ditbench.report.words import figure
+    from ditbench.report.cells import counted
+    from ditbench.report.words import claimed
 
     table(
         f"claims of {title}",
@@ -182,14 +199,15 @@ def show_claims(title: str, summary: Summary) -> None:
             [
                 claim.title,
                 claim.cell.id if claim.cell else "",
-                figure(claim.metric, claim.published),
-                "" if claim.measured is None else figure(claim.metric, claim.measured),
-                f"{claim.verdict}: {claim.why}" if claim.why else str(claim.verdict),
+                claimed(claim, claim.published),
+                "" if claim.measured is None else claimed(claim, claim.measured),
+                claim.said,
                 claim.source,
             ]
             for claim in summary.claims
         ),
     )
+    print(counted(summary) or "the suite names no published numbers")
 
 
 def show_entries(title: str, entries: list[dict[str, Any]], *, json: bool) -> int:

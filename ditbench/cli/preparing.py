@@ -79,7 +79,8 @@ def plan_of(choices: Choices, server: Server, device: Device) -> Plan:
     outside = [
         name for part in told for name in parse.methods_from_outside(part, str(choices.suite))
     ]
-    suite = parse.parse(text, str(choices.suite), _catalog(server, outside), overrides)
+    catalog = _catalog(server, outside)
+    suite = parse.parse(text, str(choices.suite), catalog, overrides, quick=choices.quick)
     if choices.quick:
         _check_quick(overrides)
         suite = planning.quick(suite)

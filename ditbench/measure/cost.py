@@ -35,7 +35,9 @@ _NO_KERNEL = (RuntimeError, ImportError, AttributeError)
 class Cost:
     """Multiply-adds of one step (one forward of all rows).
 
-    embedders: what diffusers spends on embedders beyond the one that the paper's network has. projections:
+    attention: what the attention modules really cost, cores and projections, without what a method skips.
+    embedders: what diffusers spends on embedders beyond the one that the paper's network has, repeated: the
+    parameters that they hold. projections:
     what the model's attention modules cost outside their cores, whether or not the method skips some of it.
     counted_core: what the counter found in one site's core on `meta`, None where the core cannot run there;
     declared_core: what the method declares for it. uncounted: heavy operators without a formula.
@@ -44,13 +46,39 @@ class Cost:
 
     total: float
     core: float
+    attention: float
     embedders: float
     projections: float
     parameters: int
+    repeated: int
     counted_core: float | None
     declared_core: float
     uncounted: tuple[str, ...]
     own_formulas: tuple[str, ...] = ()
+
+    @property
+    def metrics(self) -> dict[str, tuple[float, ...]]:
+        """What a record holds of it, by metric name."""
+        found = {
+            "macs": self.total,
+            "core_macs": self.core,
+            "projection_macs": self.projections,
+            "attention_macs": self.attention,
+            "macs_shared_embedder": self.total - self.embedders,
+            "parameters": float(self.parameters),
+            "parameters_shared_embedder": float(self.parameters - self.repeated),
+        }
+        return {name: (value,) for name, value in found.items()}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The evidence: what was declared, and what a counter could and could not see."""
+        return {
+            "parameters": self.parameters,
+            "counted_core_macs": self.counted_core,
+            "uncounted": list(self.uncounted),
+            "own_formulas": list(self.own_formulas),
+        }
 
     @property
     def disagreement(self) -> float:
@@ -81,12 +109,16 @@ def cost(cell: Cell, taken: Collection[str] | None = None) -> Cost:
     except Exception as error:  # a method may raise anything: it fails its gate in one line
         raise _failure(error) from error
     found = [counted for counted, *_ in counts if counted is not None]
+    projections = cell.rows * _projections_of_one_row(cell.model)
+    outside = work.around_plain_cores() - projections
     return Cost(
         total=around + work.core(),
         core=work.core(),
+        attention=around + work.core() - outside,
         embedders=_repeated(cell.model, cell.rows),
-        projections=cell.rows * _projections_of_one_row(cell.model),
+        projections=projections,
         parameters=parameters(cell.model),
+        repeated=spec_of(cell.model).repeated(_on_meta(cell.model).network),
         counted_core=sum(found) if len(found) == len(counts) else None,
         declared_core=float(sum(method.macs(shape) for shape in shapes)),
         uncounted=uncounted,
@@ -101,9 +133,11 @@ def core_cost(method: AttentionMethod, shape: Shape) -> Cost:
     return Cost(
         total=declared,
         core=declared,
+        attention=declared,
         embedders=0.0,
         projections=0.0,
         parameters=0,
+        repeated=0,
         counted_core=counted,
         declared_core=declared,
         uncounted=uncounted,

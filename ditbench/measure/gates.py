@@ -58,13 +58,7 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
         return Findings(refusal.status, str(refusal), facts=evidence.facts)
     if job.cell.finds_batch:  # multiply-adds of a batch that is not known yet
         return Findings(facts=evidence.facts)
-    metrics = {
-        "macs": (price.total,),
-        "core_macs": (price.core,),
-        "projection_macs": (price.projections,),
-        "macs_shared_embedder": (price.total - price.embedders,),
-    }
-    return Findings(Status.OK, metrics=metrics, facts=evidence.facts)
+    return Findings(Status.OK, metrics=price.metrics, facts=evidence.facts)
 
 
 def _check(
@@ -74,12 +68,7 @@ def _check(
     untouched = _short(bench)
     say("counting")
     price = cost(bench.cell, bench.places.taken)
-    evidence.facts |= {
-        "parameters": price.parameters,
-        "counted_core_macs": price.counted_core,
-        "uncounted": list(price.uncounted),
-        "own_formulas": list(price.own_formulas),
-    }
+    evidence.facts |= price.facts
     if told := notes(bench.denoiser.spec, bench.places):
         evidence.facts["sites"] = list(told)
     check_cost(price)

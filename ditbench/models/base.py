@@ -95,6 +95,10 @@ class Model(ABC):
     def repeats(self, network: Any, rows: int) -> None:  # noqa: ANN401, B027 (likewise; most do not)
         """Run what the network evaluates beyond what its paper's needs, so that it can be counted."""
 
+    def repeated(self, network: Any) -> int:  # noqa: ANN401, ARG002 (likewise)
+        """Parameters that the network holds beyond those of its paper's."""
+        return 0
+
     @classmethod
     def presets(cls) -> Mapping[str, Preset]:
         """Registered names of this architecture with its settings fixed."""

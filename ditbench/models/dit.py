@@ -160,6 +160,12 @@ class DiT(Model):
         for block in network.transformer_blocks:
             block.norm1.emb(ids, ids, hidden_dtype=torch.float32)
 
+    def repeated(self, network: DiTTransformer2DModel) -> int:
+        """Of the embedders of all blocks but one."""
+        embedder = network.transformer_blocks[0].norm1.emb
+        one: int = sum(parameter.numel() for parameter in embedder.parameters())
+        return (self.depth - 1) * one
+
     @classmethod
     def presets(cls) -> Mapping[str, Preset]:
         """The twelve of the paper, at two resolutions, and the one that ships with us.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,28 +26,48 @@ _CLAIMS = (
 _ABSENT = (Column("cell"), Column("how it ended"), Column("reason"), Column("log"))
 
 
-def claims(summary: Summary, names: words.Names) -> Table:
-    """Each published number beside ours; those contradicted first."""
+@dataclass(frozen=True)
+class Claims:
+    """Published numbers beside ours. said: how many there are of each verdict."""
+
+    said: str
+    table: Table
+
+
+def claims(summary: Summary) -> Claims:
+    """Each published number beside ours; those contradicted first. A cell may be in no row of the run."""
     order = list(Answered)
+    cells = [claim.cell for claim in summary.claims if claim.cell]
+    names = words.Names.of([*(row.cell for row in summary.rows), *cells])
     ordered = sorted(summary.claims, key=lambda claim: order.index(claim.verdict))
-    return Table(_CLAIMS, tuple(_claim(claim, names) for claim in ordered))
+    return Claims(
+        said=counted(summary),
+        table=Table(_CLAIMS, tuple(_claim(claim, names) for claim in ordered)),
+    )
+
+
+def counted(summary: Summary) -> str:
+    """`9 claims: 7 reproduced, 2 not measured`."""
+    found = Counter(claim.verdict for claim in summary.claims)
+    told = ", ".join(f"{found[verdict]} {verdict}" for verdict in Answered if found[verdict])
+    return f"{words.plural(len(summary.claims), 'claim')}: {told}" if told else ""
 
 
 def _claim(claim: ClaimResult, names: words.Names) -> tuple[Value, ...]:
     measured, apart = MISSING, Value("\N{EN DASH}")
     if claim.measured is not None:
-        measured = Value(words.figure(claim.metric, claim.measured), order=claim.measured)
+        measured = Value(words.claimed(claim, claim.measured), order=claim.measured)
     if claim.measured is not None and claim.published:
         share = claim.measured / claim.published - 1
         apart = Value(units.percent(share, signed=True), order=share)
     return (
         Value(claim.title, claim.source),
         Value(names.cell(claim.cell)) if claim.cell else Value("none"),
-        Value(words.figure(claim.metric, claim.published), order=claim.published),
+        Value(words.claimed(claim, claim.published), order=claim.published),
         measured,
         apart,
         Value(f"\N{PLUS-MINUS SIGN}{units.percent(claim.tolerance)}", order=claim.tolerance),
-        Value(f"{claim.verdict}: {claim.why}" if claim.why else str(claim.verdict)),
+        Value(str(claim.verdict), claim.why or claim.how),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ditbench.compare import Comparison
 from ditbench.report import cells, conduct, largest, ranking, words
-from ditbench.report.cells import Absent
+from ditbench.report.cells import Absent, Claims
 from ditbench.report.changes import Changes, changes
 from ditbench.report.charts import Figure, figures
 from ditbench.report.headline import Headline, headline
@@ -67,7 +67,7 @@ class Page:
     compared: bool
     baseline: str
     figures: tuple[Figure, ...]
-    claims: Table
+    claims: Claims
     absent: Absent
     galleries: tuple[Gallery, ...]
     conduct: tuple[tuple[str, str], ...]
@@ -101,7 +101,7 @@ def page(run: Run, summary: Summary, comparison: Comparison, limits: Limits = HT
         compared=bool(comparison.findings),
         baseline=comparison.baseline,
         figures=figures(summary, ranking.groups(summary, names), names),
-        claims=cells.claims(summary, names),
+        claims=cells.claims(summary),
         absent=cells.absent(run, summary, names, limits.absent),
         galleries=shown,
         conduct=conduct.sentences(run, summary),

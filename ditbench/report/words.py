@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ditbench import units
-from ditbench.metrics import known
+from ditbench.metrics import SPEEDUP, known
 from ditbench.records import Cell, Stage
 from ditbench.report.tables import MISSING, Value
-from ditbench.summary import Estimate, Row
+from ditbench.summary import ClaimResult, Estimate, Row
 
 _IDENTICAL = "identical"
 _AS: Mapping[str, Callable[[float], str]] = {
@@ -22,6 +22,7 @@ _AS: Mapping[str, Callable[[float], str]] = {
     "MAC": lambda value: units.count(value, "MAC"),
     "FLOP": lambda value: units.count(value, "FLOP"),
     "images": lambda value: f"{value:.0f}" if math.isfinite(value) else "\N{INFINITY}",
+    "parameters": units.count,
     "J": lambda value: units.count(value, "J"),
     "dB": lambda value: _IDENTICAL if math.isinf(value) else f"{units.digits(value)} dB",
 }
@@ -39,6 +40,12 @@ _SPECIAL = re.compile(r"([.^$*+?{}\[\]\\|()])")
 def figure(name: str, value: float) -> str:
     """A metric's value with its unit."""
     return _AS.get(_unit(name), units.digits)(value)
+
+
+def claimed(claim: ClaimResult, value: float) -> str:
+    """A claim's figure, published or ours; a ratio has no unit."""
+    is_ratio = claim.against or claim.metric == SPEEDUP
+    return factor(value) if is_ratio else figure(claim.metric, value)
 
 
 def unit(name: str) -> str:

@@ -167,7 +167,7 @@ class _Demands:
             if record.status is not Status.OK:
                 return f"{record.status}: {record.reason}"
         stages = Counter(record.stage for record in records)
-        if not stages[Stage.GATE]:
+        if not stages[Stage.GATE] and not (stages[Stage.COUNT] and not self.times):
             return "no gate has passed it"
         if cell.finds_batch:
             return "" if stages[Stage.FIT] else "its largest batch was not found"

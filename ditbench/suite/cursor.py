@@ -28,9 +28,13 @@ class Problems:
     """The mistakes found so far."""
 
     found: list[tuple[Mark, str]] = field(default_factory=list)
+    _told: set[tuple[Mark, str]] = field(default_factory=set, init=False, repr=False)
 
     def add(self, mark: Mark, where: str, cause: str) -> None:
         """Note one; `where` is left out where the place says it already."""
+        if (mark, cause) in self._told:  # what is read twice, as a suite and as its quick form
+            return
+        self._told.add((mark, cause))
         said = str(mark) == f"--set {where}"
         self.found.append(
             (mark, f"{mark}: {cause}" if said or not where else f"{mark}: {where}: {cause}")

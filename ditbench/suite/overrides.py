@@ -11,7 +11,7 @@ from ditbench.suite.kinds import Keys, Table
 from ditbench.suite.yaml12 import Fields, Items, Mark, Node, compose
 
 # What a suite says of itself, and not of what is measured.
-_FIXED = ("name", "kind", "metrics", "exclude", "gate", "claims")
+_FIXED = ("name", "kind", "metrics", "quick", "exclude", "gate", "claims")
 
 
 def settable(keys: Keys) -> tuple[str, ...]:

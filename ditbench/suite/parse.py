@@ -12,7 +12,7 @@ from typing import Any
 from ditbench.catalog import Catalog
 from ditbench.errors import SuiteError, UsageError
 from ditbench.records import LARGEST, OP
-from ditbench.suite import axes, conditions, effort, ops
+from ditbench.suite import axes, claims, conditions, effort, ops, shorter
 from ditbench.suite.cursor import At, Problems
 from ditbench.suite.kinds import Key, Keys, Listed, Text, Word
 from ditbench.suite.overrides import put, settable
@@ -28,6 +28,8 @@ _NO_KEY_OF = {
     "steps and no pictures",
     MODEL: "it is of suites with kind: op, which have no model",
 }
+# What a suite says of itself and of its cells, which no quick form replaces.
+_SAID = ("name", "exclude")
 _OUTSIDE = re.compile(r"\w+(\.\w+)*:\w+")
 _NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -57,19 +59,43 @@ def _why(error: OSError | ValueError) -> str:
     return f"cannot be read: {error}"
 
 
-def parse(text: str, path: str, catalog: Catalog, overrides: Mapping[str, str] = _NONE) -> Suite:
+def parse(
+    text: str,
+    path: str,
+    catalog: Catalog,
+    overrides: Mapping[str, str] = _NONE,
+    *,
+    quick: bool = False,
+) -> Suite:
     """The suite that a text says, with `overrides` (axis to YAML, from `--set`) in place of its own values.
 
-    Raises SuiteError with every mistake, in the order of the file.
+    quick: whether what stands under `quick` replaces the rest, but for what is overridden. It is checked
+    either way. Raises SuiteError with every mistake, in the order of the file.
     """
     problems = Problems()
     root = compose(text, path)
     kind = _kind(At(root, "", problems))
-    root = put(root, overrides, settable_axes(catalog), problems)
-    values = _values(At(root, "", problems), kind, catalog)
+    at = At(put(root, overrides, settable_axes(catalog), problems), "", problems)
+    given = _given(at, kind, catalog)
+    own = _measured(at, given, kind, catalog)
+    short = own
+    shortened: tuple[str, ...] = ()
+    if "quick" in given:
+        rows = shorter.keys(catalog, of_op=kind == OP)
+        instead = shorter.shorter(given["quick"], given, overrides, rows)
+        short = _measured(at, {**given, **instead.values}, kind, catalog)
+        shortened = instead.paths if quick else ()
+    said = _said(given, own, kind, catalog, shortened)
     problems.tell()
-    exact = frozenset(name for name, method in catalog.methods.items() if method.exact)
-    return Suite(path=path, text=text, exact=exact, overrides=dict(overrides), **values)
+    return Suite(
+        path=path,
+        text=text,
+        exact=frozenset(name for name, method in catalog.methods.items() if method.exact),
+        overrides=dict(overrides),
+        shortened=shortened,
+        **(short if quick else own),
+        **said,
+    )
 
 
 def methods_from_outside(text: str, path: str) -> tuple[str, ...]:
@@ -78,8 +104,11 @@ def methods_from_outside(text: str, path: str) -> tuple[str, ...]:
         root = compose(text, path)
     except SuiteError:
         return ()
-    node = root.fields.get("attention") if isinstance(root, Fields) else None
-    nodes = node.items if isinstance(node, Items) else (node,)
+    places = (root, root.fields.get("quick")) if isinstance(root, Fields) else ()
+    listed = [node.fields.get("attention") for node in places if isinstance(node, Fields)]
+    nodes = (
+        item for node in listed for item in (node.items if isinstance(node, Items) else (node,))
+    )
     names = itertools.chain.from_iterable(_names(item) for item in nodes)
     return tuple(dict.fromkeys(name for name in names if _OUTSIDE.fullmatch(name)))
 
@@ -102,13 +131,18 @@ def keys(catalog: Catalog, kind: str = MODEL) -> Keys:
         ),
         **(ops.keys(catalog) if kind == OP else axes.keys(catalog)),
         **(effort.KEYS_OF_AN_OP if kind == OP else effort.KEYS),
+        "quick": Key(
+            shorter.kind(shorter.keys(catalog, of_op=kind == OP)),
+            "axes, and keys of quality, that `--quick` puts in place of the suite's own",
+            example="{batch_size: 1}",
+        ),
         "exclude": Key(
             Listed(conditions.exclusions(catalog, of_op=kind == OP)),
             "cells that shall not run, and why",
             example='- {attention: sdpa, batch_size: 8, because: "out of memory below 40 GiB"}',
         ),
         "claims": Key(
-            Listed(conditions.claims(catalog, of_op=kind == OP)),
+            Listed(claims.claims(catalog, of_op=kind == OP)),
             "published numbers that are measured again",
             example="- {metric: core_macs, per: step, attention: softmax, batch_size: 1, value: 3.44e9,\n"
             '   tolerance: 0.5%, source: "a paper, its table"}',
@@ -127,7 +161,8 @@ def _kind(root: At) -> str:
     return known or MODEL
 
 
-def _values(root: At, kind: str, catalog: Catalog) -> dict[str, Any]:
+def _given(root: At, kind: str, catalog: Catalog) -> dict[str, At]:
+    """The values by key, those that mean something to a suite of this kind."""
     table = keys(catalog, kind)
     foreign = {name for one in KINDS for name in keys(catalog, one) if name not in table}
     given = root.fields((*table, *foreign))
@@ -135,11 +170,30 @@ def _values(root: At, kind: str, catalog: Catalog) -> dict[str, Any]:
         root.wrong(f"{name} means nothing here: {_NO_KEY_OF[kind]}", name)
         del given[name]
     root.require(given, *(name for name, key in table.items() if key.required))
-    plain = ("name", "exclude", "claims")
+    return given
+
+
+def _measured(root: At, given: Mapping[str, At], kind: str, catalog: Catalog) -> dict[str, Any]:
+    """The fields of `Suite` for axes and effort."""
     of_op = kind == OP
     spread = ops.read(root, given, catalog) if of_op else axes.read(root, given, catalog)
-    return (
-        spread
-        | effort.read(given, of_op=of_op, finds_batch=LARGEST in spread.get("batch_sizes", ()))
-        | {name: table[name].kind.read(given[name]) for name in plain if name in given}
-    )
+    largest = LARGEST in spread.get("batch_sizes", ())
+    return spread | effort.read(given, of_op=of_op, finds_batch=largest)
+
+
+def _said(
+    given: Mapping[str, At],
+    own: Mapping[str, Any],
+    kind: str,
+    catalog: Catalog,
+    shortened: tuple[str, ...],
+) -> dict[str, Any]:
+    """The fields of `Suite` for its name, its exclusions and its claims, which speak of its own axes."""
+    table = keys(catalog, kind)
+    said = {name: table[name].kind.read(given[name]) for name in _SAID if name in given}
+    if "claims" in given:
+        complete = {"models", "attentions"} <= own.keys() and () not in own.values()
+        known = Suite(name="", path="", text="", **own) if complete and kind != OP else None
+        made = claims.claims(catalog, known, shortened, of_op=kind == OP)
+        said["claims"] = Listed(made).read(given["claims"])
+    return said

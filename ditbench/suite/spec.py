@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ditbench.jobs import Quality, Timing
 from ditbench.records import Cell, Choice, Sampling, Scalar
@@ -66,9 +68,12 @@ class Exclusion:
 class Claim:
     """A published number that the suite re-measures.
 
-    per: `step` or `image`. value in the metric's base unit. tolerance: relative, 0.005 is half a per cent.
-    where: see `holds`. on: a word of the device's name, for times and memory, which speak of one machine.
-    needs: what it would take to measure it, where this suite cannot.
+    per: `step`, `image` or `block`. value in the metric's base unit; with an `against` the ratio to the cell
+    where those conditions hold instead. tolerance: relative, 0.005 is half a per cent. where: see `holds`.
+    on: a word of the device's name, for times and memory, which speak of one machine. needs: what it would
+    take to measure it, where this suite cannot.
+    cell, other: of a claim that follows from shapes alone, the one cell that it is about, and the one that it
+    is a ratio to; they are counted, whether they run or not.
     """
 
     metric: str
@@ -79,6 +84,16 @@ class Claim:
     on: str = ""
     needs: str = ""
     where: Mapping[str, Scalar] = field(default_factory=dict)
+    against: Mapping[str, Scalar] = field(default_factory=dict)
+    cell: Cell | None = None
+    other: Cell | None = None
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """What a run's head keeps: cells by their keys."""
+        fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        cells = {name: fields[name].key if fields[name] else "" for name in ("cell", "other")}
+        return fields | {name: dict(fields[name]) for name in ("where", "against")} | cells
 
     def is_about(self, cell: Cell) -> bool:
         """Whether this cell's value answers the claim."""
@@ -90,7 +105,7 @@ class Suite:
     """A whole suite. Tuples are axes, in the order of the file; everything else is plain.
 
     exact: the names of the exact methods, which ignore `blocks`. overrides: what `--set` replaced, as
-    YAML by key; `text` is the file without it.
+    YAML by key; `text` is the file without it. shortened: the keys that `--quick` replaced.
     """
 
     name: str
@@ -112,3 +127,4 @@ class Suite:
     claims: tuple[Claim, ...] = ()
     exact: frozenset[str] = frozenset({"softmax"})
     overrides: Mapping[str, str] = field(default_factory=dict)
+    shortened: tuple[str, ...] = ()

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from ditbench import units
-from ditbench.records import Status
+from ditbench.records import Stage, Status
 from ditbench.store import Run, clock_notes
-from ditbench.summary import claims
+from ditbench.summary import claims, costs
 from ditbench.summary.doubts import Suspect, Twin, doubts, twins
 from ditbench.summary.evidence import DERIVED, Asked, Evidence, gather
 from ditbench.summary.rows import (
@@ -23,7 +22,7 @@ from ditbench.summary.rows import (
     number_to_json,
     rows_to_json,
 )
-from ditbench.summary.speed import Group, dearer, groups, speeds
+from ditbench.summary.speed import Group, groups, speeds
 from ditbench.summary.spent import Spent, overhead, spent
 
 __all__ = [
@@ -55,13 +54,10 @@ def summarise(run: Run) -> Summary:
     alike = twins(cells)
     by_key = {key: row for group in together.values() for key, row in _rows(group, asked, alike)}
     rows = tuple(by_key[one.cell.key] for one in cells)
+    known = claims.Known.of(run, rows)
     return Summary(
         rows=rows,
-        claims=tuple(
-            result
-            for claim in run.claims
-            for result in claims.answer(claim, rows, run.environment.facts)
-        ),
+        claims=tuple(result for claim in run.claims for result in claims.answer(claim, known)),
         notes=tuple(_notes(run, rows, together.values())),
     )
 
@@ -126,7 +122,7 @@ def _notes(run: Run, rows: tuple[Row, ...], together: Iterable[Group]) -> Iterab
     if lost:
         yield f"Groups of cells without a speed-up, for want of a timed exact method: {lost}."
     yield from _bounds(rows)
-    yield from _dearer(together)
+    yield from costs.dearer(_costs(run, rows))
 
 
 def _bounds(rows: Iterable[Row]) -> Iterable[str]:
@@ -135,11 +131,11 @@ def _bounds(rows: Iterable[Row]) -> Iterable[str]:
         yield f"Speed-ups that stand beside {reason}: {number}."
 
 
-def _dearer(together: Iterable[Group]) -> Iterable[str]:
-    """Approximations that save nothing: a finding of arithmetic, whatever the clock says."""
-    found = {label: ratio for group in together for label, ratio in dearer(group).items()}
-    for label, ratio in found.items():
-        yield (
-            f"{label} costs more multiply-adds than the softmax that it approximates: its core "
-            f"{units.digits(ratio)} times as many."
-        )
+def _costs(run: Run, rows: tuple[Row, ...]) -> Iterable[costs.Cost]:
+    """Of cells that ran, and of those that were only counted."""
+    for row in rows:
+        if core := row.estimates.get("core_macs"):
+            yield costs.Cost(row.cell, core.value, row.exact)
+    for one in run.records:
+        if one.stage is Stage.COUNT and one.metrics.get("core_macs"):
+            yield costs.Cost(one.cell, one.metrics["core_macs"][0], bool(one.facts.get("exact")))

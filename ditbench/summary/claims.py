@@ -1,47 +1,144 @@
-"""Published numbers beside the measured ones, each with a verdict or the reason why it has none."""
+"""Published numbers beside the measured ones, each with a verdict or the reason why it has none.
+
+A claim that follows from shapes alone names one cell, which every run counts: neither `--quick` nor `-k` nor
+the size of the matrix changes what it is held against. Any other claim is answered by the cells that ran.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from ditbench.metrics import known
-from ditbench.records import Cell, Stage
+from ditbench.metrics import SPEEDUP, known
+from ditbench.records import Cell, Record, Stage, Status
+from ditbench.store import Run
 from ditbench.suite.spec import holds
+from ditbench.summary.evidence import counted
 from ditbench.summary.rows import Answered, ClaimResult, Row
 
+_COUNTED = "counted, not run"
 
-def answer(
-    claim: Mapping[str, Any], rows: Iterable[Row], facts: Mapping[str, Any]
-) -> list[ClaimResult]:
-    """One result for every cell that the claim is about, or one without a cell where there is none.
 
-    facts: of the environment, because a time is published for one machine.
+@dataclass(frozen=True)
+class Known:
+    """What a run can answer with: its rows, and what it counted, by the cell's key.
+
+    facts: of the environment, because a time is published for one machine. quick: the axes that `--quick`
+    replaced. selected: the expression of `-k`.
     """
-    answers = [row for row in rows if holds(claim["where"], row.cell)]
-    measured = [row for row in answers if claim["metric"] in row.estimates]
+
+    rows: tuple[Row, ...]
+    counts: Mapping[str, Record]
+    facts: Mapping[str, Any]
+    quick: frozenset[str] = frozenset()
+    selected: str = ""
+
+    @classmethod
+    def of(cls, run: Run, rows: tuple[Row, ...]) -> Known:
+        """Of a run and the rows that were made of it."""
+        counts = {one.key: one for one in run.records if one.stage is Stage.COUNT}
+        replaced = (str(path).rpartition(".")[2] for path in run.effort.get("quick", ()))
+        return cls(rows, counts, run.environment.facts, frozenset(replaced), run.selected)
+
+    def ran(self, cell: Cell) -> bool:
+        """Whether the network of this cell ran in its model and passed its gates."""
+        return any(row.cell.key == cell.key and row.kernels for row in self.rows)
+
+
+def answer(claim: Mapping[str, Any], found: Known) -> list[ClaimResult]:
+    """One result for every cell that the claim is about, or one without a cell where there is none."""
+    if claim.get("needs"):
+        return [_result(claim, None, None, Answered.NOT_MEASURED, f"needs {claim['needs']}")]
+    if claim.get("cell"):
+        return [_by_count(claim, found)]
+    answers = [row for row in found.rows if holds(claim["where"], row.cell)]
+    values = [(row, _value(claim, row, found.rows)) for row in answers]
+    measured = [(row, value) for row, value in values if value is not None]
     if measured:
-        elsewhere = _elsewhere(claim, facts)
-        return [_compared(claim, row, elsewhere or _unfit(claim, row)) for row in measured]
+        elsewhere = _elsewhere(claim, found.facts)
+        return [
+            _compared(claim, row.cell, value, elsewhere or _unfit(claim, row))
+            for row, value in measured
+        ]
     cell = answers[0].cell if answers else None
-    return [_result(claim, cell, None, Answered.NOT_MEASURED, _missing(claim, answers))]
+    return [_result(claim, cell, None, Answered.NOT_MEASURED, _missing(claim, answers, found))]
 
 
-def _compared(claim: Mapping[str, Any], row: Row, hindrance: str) -> ClaimResult:
-    measured = _in_its_unit(claim, row)
+def _by_count(claim: Mapping[str, Any], found: Known) -> ClaimResult:
+    """By the counted cell that the claim names, and the one that it is a ratio to."""
+    keys = [key for key in (claim["cell"], claim.get("other")) if key]
+    records = [found.counts[key] for key in keys if key in found.counts]
+    if len(records) < len(keys):
+        why = "the run ended before it was counted"
+        return _result(claim, None, None, Answered.NOT_MEASURED, why)
+    cell = records[0].cell
+    if failed := next((one for one in records if one.status is not Status.OK), None):
+        why = f"{failed.status}: {failed.reason}"
+        return _result(claim, cell, None, Answered.NOT_MEASURED, why)
+    figures = [counted(one).get(claim["metric"]) for one in records]
+    values = [
+        _in_its_unit(claim, figure.value, record.cell)
+        for figure, record in zip(figures, records, strict=True)
+        if figure
+    ]
+    if len(values) < len(records) or not all(values[1:]):
+        why = f"{_said(claim['metric'])} does not follow from these shapes"
+        return _result(claim, cell, None, Answered.NOT_MEASURED, why)
+    measured = values[0] / values[1] if values[1:] else values[0]
+    return _compared(claim, cell, measured, how="" if found.ran(cell) else _COUNTED)
+
+
+def _value(claim: Mapping[str, Any], row: Row, rows: Iterable[Row]) -> float | None:
+    """What a row says of a claim, as a ratio where the claim is one; None where it says nothing."""
+    against = claim.get("against")
+    if claim["metric"] == SPEEDUP and not against:
+        return row.speedup.value if row.speedup else None
+    name = "latency" if claim["metric"] == SPEEDUP else claim["metric"]
+    own = row.estimates.get(name)
+    if own is None:
+        return None
+    value = _in_its_unit(claim, own.value, row.cell)
+    if not against:
+        return value
+    for other in _counterparts(against, row, rows):
+        if name in other.estimates:
+            theirs = _in_its_unit(claim, other.estimates[name].value, other.cell)
+            above, below = (theirs, value) if claim["metric"] == SPEEDUP else (value, theirs)
+            return above / below if below else None
+    return None
+
+
+def _counterparts(against: Mapping[str, Any], row: Row, rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows that differ from this one in what `against` says, and in nothing else."""
+    free = {name.partition(".")[0] for name in against}
+    free |= {"blocks"} if "attention" in free else set()
+    free |= {"guidance_scale"} if "guidance" in free else set()
+
+    def rest(cell: Cell) -> dict[str, str]:
+        return {axis: value for axis, value in cell.axes.items() if axis not in free}
+
+    return (one for one in rows if holds(against, one.cell) and rest(one.cell) == rest(row.cell))
+
+
+def _compared(
+    claim: Mapping[str, Any], cell: Cell, measured: float, hindrance: str = "", how: str = ""
+) -> ClaimResult:
     if hindrance:
-        return _result(claim, row.cell, measured, Answered.NOT_COMPARABLE, hindrance)
+        return _result(claim, cell, measured, Answered.NOT_COMPARABLE, hindrance)
     published = float(claim["value"])
     near = abs(measured - published) <= float(claim["tolerance"]) * abs(published)
     verdict = Answered.REPRODUCED if near else Answered.CONTRADICTED
-    return _result(claim, row.cell, measured, verdict)
+    return dataclasses.replace(_result(claim, cell, measured, verdict), how=how)
 
 
-def _in_its_unit(claim: Mapping[str, Any], row: Row) -> float:
+def _in_its_unit(claim: Mapping[str, Any], value: float, cell: Cell) -> float:
     """Multiply-adds are of one step of a batch, times of all its steps, energy of one image."""
-    value, cell = row.estimates[claim["metric"]].value, row.cell
     of, per_image = known(claim["metric"]), claim["per"] == "image"
     unit = of.unit if of else ""
+    if unit in {"MAC", "FLOP"} and claim["per"] == "block":
+        return value / int(dict(cell.model.settings).get("depth", 1))
     if unit in {"MAC", "FLOP"}:
         return value * cell.steps / cell.batch_size if per_image else value
     if claim["metric"] == "step_latency":
@@ -69,19 +166,36 @@ def _unfit(claim: Mapping[str, Any], row: Row) -> str:
 
 def _is_timed(claim: Mapping[str, Any]) -> bool:
     of = known(claim["metric"])
-    return of is not None and of.stage is Stage.TIME
+    return claim["metric"] == SPEEDUP or (of is not None and of.stage is Stage.TIME)
 
 
-def _missing(claim: Mapping[str, Any], answers: list[Row]) -> str:
+def _missing(claim: Mapping[str, Any], answers: list[Row], found: Known) -> str:
     """Why no cell answers a claim."""
-    if claim.get("needs"):
-        return f"needs {claim['needs']}"
     if not answers:
-        return "no cell of this run is of that kind"
+        return _left_out(claim, found) or "no cell of this run is of that kind"
     failed = [row for row in answers if row.reason]
     if failed:
         return f"{failed[0].status}: {failed[0].reason}"
-    return f"the run did not measure {claim['metric'].replace('_', ' ')}"
+    if claim.get("against"):
+        return "the run did not measure both sides of the ratio"
+    return f"the run did not measure {_said(claim['metric'])}"
+
+
+def _left_out(claim: Mapping[str, Any], found: Known) -> str:
+    """Which of the claim's conditions `--quick` left without a cell, or that `-k` may have."""
+    for axis in claim["where"]:
+        part = axis.partition(".")[0]
+        cells = [row.cell for row in found.rows]
+        if part in found.quick and not any(holds({axis: claim["where"][axis]}, c) for c in cells):
+            ran = ", ".join(dict.fromkeys(cell.axes[part] for cell in cells if part in cell.axes))
+            return f"--quick ran {'' if part == 'model' else f'{_said(part)} '}{ran} in its place"
+    if found.selected:
+        return f"-k {found.selected} leaves no cell of that kind"
+    return ""
+
+
+def _said(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _result(
@@ -101,4 +215,24 @@ def _result(
         measured=measured,
         verdict=verdict,
         why=why,
+        against=_opposite(claim.get("against") or {}),
     )
+
+
+def _opposite(against: Mapping[str, Any]) -> str:
+    """`softmax, guidance on`; settings stand in brackets as in a label."""
+    settings = ",".join(
+        f"{axis.partition('.')[2]}={value}" for axis, value in against.items() if "." in axis
+    )
+    said = [
+        f"{value}[{settings}]" if settings else str(value)
+        for axis, value in against.items()
+        if axis == "attention"
+    ]
+    switch = {True: "on", False: "off"}
+    said += [
+        f"{_said(axis)} {switch[value] if isinstance(value, bool) else value}"
+        for axis, value in against.items()
+        if axis != "attention" and "." not in axis
+    ]
+    return ", ".join(said)

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from ditbench import machine, stats
-from ditbench.metrics import FRECHET, LARGEST_BATCH, METRICS, stage_of
+from ditbench.metrics import COUNTS, FRECHET, LARGEST_BATCH, METRICS, stage_of
 from ditbench.records import Cell, Record, Stage, Status
 from ditbench.stats import Interval
 from ditbench.store import Run
@@ -21,7 +21,9 @@ _SEVERITY = {status: rank for rank, status in enumerate(Status)}
 # A 95 % interval from a standard error.
 _ERRORS = 2
 # Figures that follow from others of the same row: no metric of their own to compare.
-DERIVED = frozenset({"throughput", "flops", "macs_per_image", "psnr_p5"})
+DERIVED = frozenset(
+    {name for name, row in METRICS.items() if row.derived} | {"macs_per_image", "psnr_p5"}
+)
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,8 @@ class Evidence:
 
     @cached_property
     def gate(self) -> Record | None:
-        """The gate's record, whatever came of it."""
-        return next((one for one in self.own if one.stage is Stage.GATE), None)
+        """The gate's record, whatever came of it; of a cell that was only counted, the count's."""
+        return next((one for one in self.own if one.stage in {Stage.GATE, Stage.COUNT}), None)
 
     @cached_property
     def times(self) -> tuple[Record, ...]:
@@ -221,12 +223,21 @@ def _is_unjudged(record: Record) -> bool:
 def gather(run: Run) -> tuple[Evidence, ...]:
     """Every planned cell with its records, in the order of the plan."""
     by_key: dict[str, list[Record]] = defaultdict(list)
-    for record in run.records:
-        by_key[record.key].append(record)
+    asked = run.effort.get("metrics", ())
+    only_counted = bool(asked) and COUNTS.issuperset(asked)
+    for record in run.records:  # a claim's count is none of the cell's own records: the cell runs
+        if record.stage is not Stage.COUNT or only_counted:
+            by_key[record.key].append(record)
     return tuple(
         Evidence(cell, tuple(by_key.get(cell.key, ())), tuple(by_key.get(cell.quality_key, ())))
         for cell in dict.fromkeys(run.planned)
     )
+
+
+def counted(record: Record) -> dict[str, Estimate]:
+    """Every figure that a count holds, derived ones included."""
+    found = {name: exactly(values[0]) for name, values in record.metrics.items() if values}
+    return found | _derived(record.cell, found)
 
 
 def estimate(found: Interval, groups: tuple[tuple[float, ...], ...] | list[Any]) -> Estimate:
@@ -276,6 +287,18 @@ def _derived(cell: Cell, found: Mapping[str, Estimate]) -> dict[str, Estimate]:
         derived["flops"] = exactly(2 * found["macs"].value)
         per_image = found["macs"].value * cell.steps / cell.batch_size
         derived["macs_per_image"] = exactly(per_image)
+    return derived | _shares(found)
+
+
+def _shares(found: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """What attention is of all multiply-adds, and the speed-up that they allow were it free."""
+    derived: dict[str, Estimate] = {}
+    whole = found.get("macs_shared_embedder")
+    for name in ("core", "attention"):
+        if (part := found.get(f"{name}_macs")) and whole and whole.value > part.value:
+            share = part.value / whole.value
+            derived[f"{name}_share"] = exactly(share)
+            derived[f"{name}_ceiling"] = exactly(1 / (1 - share))
     return derived
 
 

@@ -106,7 +106,8 @@ class ClaimResult:
     """A published number beside the measured one.
 
     cell, measured: None where no cell of the run answers it. why: of all verdicts that are not about the
-    numbers themselves.
+    numbers themselves. how: where the number is from, if not from a cell that ran. against: what it is a
+    ratio to, empty for a figure of its own.
     """
 
     metric: str
@@ -118,11 +119,21 @@ class ClaimResult:
     measured: float | None
     verdict: Answered
     why: str = ""
+    how: str = ""
+    against: str = ""
+
+    @property
+    def said(self) -> str:
+        """The verdict with what must be said beside it."""
+        beside = self.why or self.how
+        return f"{self.verdict}: {beside}" if beside else str(self.verdict)
 
     @property
     def title(self) -> str:
         """The metric, and of what it is where it is of a step or of an image."""
         name, found = self.metric.replace("_", " "), known(self.metric)
+        if self.against:
+            return f"{name} against {self.against}"
         return f"{name} per {self.per}" if found and found.unit in _OF_SOMETHING else name
 
 
@@ -194,6 +205,8 @@ def claims_to_json(summary: Summary) -> list[dict[str, Any]]:
             "measured": number_to_json(claim.measured),
             "verdict": str(claim.verdict),
             "why": claim.why,
+            "how": claim.how,
+            "against": claim.against,
         }
         for claim in summary.claims
     ]

@@ -126,28 +126,6 @@ def speeds(group: Group) -> Mapping[str, Speed]:
     return found
 
 
-def dearer(group: Group) -> dict[str, float]:
-    """How many times softmax's cost the core of an approximate method is, by label, where it is more."""
-    if group.counted is None:
-        return {}
-    costs = {
-        one.cell.attention.label: _cost_of_core(group.counted, one)
-        for one in group.members
-        if not one.exact
-    }
-    return {label: cost for label, cost in costs.items() if cost is not None and cost > 1}
-
-
-def _cost_of_core(counted: Evidence, of: Evidence) -> float | None:
-    """Its own core / softmax's, in its own blocks; the others keep softmax's. None where not counted."""
-    if "core_macs" not in of.estimates or not counted.cell.blocks or not of.cell.blocks:
-        return None
-    each = counted.estimates["core_macs"].value / len(counted.cell.blocks)
-    rest = len(counted.cell.blocks) - len(of.cell.blocks)
-    own = of.estimates["core_macs"].value - rest * each
-    return own / (each * len(of.cell.blocks)) if each else None
-
-
 def _speedup(reference: Evidence | None, of: Evidence) -> Estimate | None:
     """Latency of the reference / latency of the cell: above 1 is faster."""
     if reference is None:

@@ -11,7 +11,7 @@ from ditbench.catalog import Inspection
 from ditbench.errors import UsageError
 from ditbench.jobs import Quality, Timing
 from ditbench.records import LARGEST, Choice, Status
-from ditbench.suite.spec import Exclusion, Suite
+from ditbench.suite.spec import Claim, Exclusion, Suite
 
 ARCHITECTURE = (("channels", 1), ("depth", 4), ("size", 8))
 # Latents of one channel and 8 x 8, in 16 tokens 64 wide.
@@ -189,3 +189,27 @@ def test_the_estimate_counts_a_workers_overhead_once_a_process():
     what = planned(suite(timing=Timing(processes=3)))
     dear, cheap = (planning.estimate(what, {}, planning.Machine(1e12, 0, s)) for s in (2.0, 0.5))
     assert dear.seconds - cheap.seconds == pytest.approx(len(what.runnable) * (1 + 3) * 1.5)
+
+
+def test_cells_that_claims_name_are_counted_whatever_is_selected():
+    (softmax, monarch) = planning.expand(suite())
+    elsewhere = dataclasses.replace(monarch, batch_size=64)
+    about = {"metric": "macs", "value": 1, "tolerance": 0, "source": "x"}
+    claims = (Claim(**about, cell=elsewhere, other=softmax), Claim(**about, cell=elsewhere))
+    narrow = planned(suite(claims=claims), "monarch")
+    assert narrow.runnable == (monarch,)
+    assert narrow.counted == narrow.claimed == (elsewhere, softmax)
+    assert [one["status"] for one in planning.to_json(narrow)] == [
+        "will run",
+        *["will be counted"] * 2,
+    ]
+    assert planning.estimate(narrow, {}, planning.Machine(1e9)).seconds > 2
+
+
+def test_a_suite_of_counts_runs_no_network():
+    counts = planned(suite(metrics=("macs", "core_share")))
+    assert counts.counts_only
+    assert counts.counted == counts.runnable
+    assert planning.estimate(counts, {}, planning.Machine(1e9)).seconds < 5
+    assert {one["status"] for one in planning.to_json(counts)} == {"will be counted"}
+    assert not planned(suite(metrics=("macs", "latency"))).counts_only

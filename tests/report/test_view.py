@@ -196,12 +196,14 @@ def test_cells_that_never_ran_and_cells_measured_in_part_are_counted_as_that(tmp
 
 
 def test_claims_that_are_contradicted_come_first(tmp_path):
-    results = [v.text for v in column(view(tmp_path).claims, "result")]
+    claims = view(tmp_path).claims
+    results = [(v.text, v.detail) for v in column(claims.table, "result")]
     assert results == [
-        "contradicted",
-        "reproduced",
-        "not measured: no cell of this run is of that kind",
+        ("contradicted", ""),
+        ("reproduced", ""),
+        ("not measured", "no cell of this run is of that kind"),
     ]
+    assert claims.said == "3 claims: 1 contradicted, 1 reproduced, 1 not measured"
 
 
 def test_a_command_finds_exactly_its_cell(tmp_path):

@@ -551,7 +551,7 @@ def test_an_approximation_that_costs_more_than_softmax_is_a_finding_in_words():
     run = fake_run(softmax, gate(dear, 156e6), gate(half, 50e6 + 60e6), gate(cell("identity"), 0))
     assert [note for note in summarise(run).notes if "multiply-adds" in note] == [
         f"{label} costs more multiply-adds than the softmax that it approximates: its core {ratio} times "
-        "as many."
+        "as many, on fashion-dit."
         for label, ratio in (("nystromformer", "1.56"), ("monarch", "1.20"))
     ]
 
