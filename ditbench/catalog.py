@@ -66,7 +66,7 @@ class Model:
     """A model: a registered name with its architecture fixed, or one whose settings are free, such as `dit`.
 
     architecture: every architecture value by name, as resolved (for those, the defaults). attention: its
-    sites in a line. unavailable: why it cannot be used on this machine.
+    sites in a line. broken: why another package's cannot be used; its name is all that is known of it then.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Model:
     paper: str = ""
     predicts: str = ""
     attention: str = ""
-    unavailable: tuple[str, ...] = ()
+    broken: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import inspect
 import pkgutil
 import typing
 from importlib.metadata import EntryPoint, entry_points
@@ -180,6 +181,17 @@ def settings_of(plugin: type[Any]) -> tuple[Setting, ...]:
         )
         for field in dataclasses.fields(plugin)
     )
+
+
+def misfit(plugin: type[Any], name: str, words: Iterable[str]) -> list[str]:
+    """How a function differs from the contract's, which is called with its arguments in order."""
+    signature, words = inspect.signature(getattr(plugin, name)), list(words)
+    try:
+        signature.bind(None, *words)
+    except TypeError:
+        given = list(signature.parameters)[1:]
+        return [f"{name}({', '.join(given)}) must be {name}({', '.join(words)})"]
+    return []
 
 
 def settings_problems(plugin: type[Any]) -> list[str]:

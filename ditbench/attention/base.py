@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
-from ditbench.registry import Registry, settings_problems
+from ditbench.registry import Registry, misfit, settings_problems
 
 if TYPE_CHECKING:
     import torch
@@ -279,18 +279,9 @@ def problems(plugin: object) -> list[str]:
         told.append("is no frozen dataclass, whose fields are its settings")
     else:
         told += settings_problems(plugin)
-    return [*told, *(wrong for name in _SIGNATURES if (wrong := _misfit(plugin, name)))]
-
-
-def _misfit(plugin: type[AttentionMethod], name: str) -> str:
-    """How a function differs from the contract's, which is called with its arguments in order."""
-    signature, words = inspect.signature(getattr(plugin, name)), _SIGNATURES[name]
-    try:
-        signature.bind(None, *words)
-    except TypeError:
-        given = list(signature.parameters)[1:]
-        return f"{name}({', '.join(given)}) must be {name}({', '.join(words)})"
-    return ""
+    for name, words in _SIGNATURES.items():
+        told += misfit(plugin, name, words)
+    return told
 
 
 METHODS: Registry[type[AttentionMethod]] = Registry(

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from ditbench.run.server import Server
 
 
+# Axes whose values are plug-ins, in the order in which the catalogue takes those from outside.
+_PLUGINS = ("attention", "model")
+
+
 @dataclass(frozen=True)
 class Choices:
     """What the command line adds to a suite."""
@@ -47,20 +51,20 @@ def session_of(choices: Choices) -> Iterator[tuple[Server, tuple[Device, ...]]]:
         yield server, chosen
 
 
-def catalog(methods: Iterable[str] = ()) -> Catalog:
+def catalog(methods: Iterable[str] = (), models: Iterable[str] = ()) -> Catalog:
     """What a suite may name, asked of a process that imports torch.
 
-    methods: names of which those from outside, `module:Class`, are looked up too.
+    methods, models: names of which those from outside, `module:Class`, are looked up too.
     """
     from ditbench.run.server import Server
 
     with Server() as server:
-        return _catalog(server, methods)
+        return _catalog(server, methods, models)
 
 
-def _catalog(server: Server, methods: Iterable[str]) -> Catalog:
-    outside = [name for name in methods if ":" in name]
-    found: Catalog = server.call("ditbench.measure.catalog:catalog", outside)
+def _catalog(server: Server, *named: Iterable[str]) -> Catalog:
+    outside = ([name for name in names if ":" in name] for names in named)
+    found: Catalog = server.call("ditbench.measure.catalog:catalog", *outside)
     return found
 
 
@@ -72,14 +76,8 @@ def plan_of(choices: Choices, server: Server, device: Device) -> Plan:
     text = parse.read(choices.suite)
     _find_beside(choices.suite)
     overrides = _overrides(choices.overrides)
-    told = [
-        text,
-        *(f"attention: [{value}\n]" for axis, value in overrides.items() if axis == "attention"),
-    ]
-    outside = [
-        name for part in told for name in parse.methods_from_outside(part, str(choices.suite))
-    ]
-    catalog = _catalog(server, outside)
+    outside = (_outside(text, str(choices.suite), overrides, axis) for axis in _PLUGINS)
+    catalog = _catalog(server, *outside)
     suite = parse.parse(text, str(choices.suite), catalog, overrides, quick=choices.quick)
     if choices.quick:
         _check_quick(overrides)
@@ -89,6 +87,14 @@ def plan_of(choices: Choices, server: Server, device: Device) -> Plan:
         "ditbench.measure.catalog:inspect", cells, device.kind, device=device.name
     )
     return planning.assemble(suite, cells, inspections, choices.select)
+
+
+def _outside(text: str, path: str, overrides: Mapping[str, str], axis: str) -> list[str]:
+    """What an axis names as `module:Class`, in the suite and beside it."""
+    from ditbench.suite import parse
+
+    told = [text, *([f"{axis}: [{overrides[axis]}\n]"] if axis in overrides else [])]
+    return [name for part in told for name in parse.from_outside(part, path, axis)]
 
 
 def _find_beside(suite: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,11 @@ from ditbench import errors
 from ditbench.cli import completion, output, preparing
 from ditbench.cli.concluding import asked_or_kept, conclude, either
 from ditbench.cli.options import BASELINES, RESULTS, Baselines, Json, Out, RunName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ditbench.catalog import Model
 
 _baseline = typer.Typer(
     help="Accepted records of a run, kept in a file for git.", no_args_is_help=True
@@ -134,15 +139,22 @@ def models(json: Json = False) -> int:
         (
             [
                 model.name,
-                model.summary,
-                ", ".join(["random", *(["embedded"] if model.embedded else []), model.hub]).rstrip(
-                    ", "
-                ),
+                model.summary or model.broken,
+                "" if model.broken else ", ".join(_weights(model)),
             ]
             for model in found
         ),
     )
     return errors.OK
+
+
+def _weights(model: Model) -> Iterator[str]:
+    """Where its weights may come from."""
+    yield "random"
+    if model.embedded:
+        yield "embedded"
+    if model.hub:
+        yield model.hub
 
 
 @_baseline.command("set")

@@ -6,15 +6,17 @@ import dataclasses
 import math
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from inspect import cleandoc
 from statistics import median
+from typing import Any, Generic, TypeVar
 
 import torch
 
 from ditbench import sampling
 from ditbench.attention.base import METHODS, AttentionMethod, Shape
 from ditbench.catalog import Catalog, Inspection, Method, Model
-from ditbench.errors import PluginError, UsageError, one_line
+from ditbench.errors import PluginError, UsageError
 from ditbench.measure.bench import make, place, places_of
 from ditbench.measure.ceilings import matrix_rates
 from ditbench.measure.cost import parameters, spec_of, step_macs
@@ -26,27 +28,45 @@ from ditbench.models.base import MODELS, Preset, attention, presets, sites
 from ditbench.models.base import Model as Architecture
 from ditbench.models.seam import notes
 from ditbench.records import Cell, Choice
-from ditbench.registry import asked, settings_of
+from ditbench.registry import Registry, asked, settings_of
+
+T = TypeVar("T", bound=type[Any])
 
 
 def catalog(outside: Iterable[str] = (), outside_models: Iterable[str] = ()) -> Catalog:
     """Everything registered, and what a suite names of other packages as `module:Class`."""
-    methods = {name: _method(name, plugin) for name, plugin in METHODS.discover().items()}
-    methods |= {name: Method(name, broken=reason) for name, reason in METHODS.broken.items()}
-    nowhere: dict[str, str] = {}
-    for name in outside:
-        try:
-            methods[name] = _method(name, METHODS.get(name))
-        except PluginError as error:
-            methods[name] = Method(name, broken=str(error))
-        except UsageError as error:
-            nowhere[name] = str(error)
+    fixed = {name: _model(name, preset) for name, preset in presets().items()}
+    methods, models = _known(METHODS, outside), _known(MODELS, outside_models)
     return Catalog(
-        methods=methods,
-        models=_models(tuple(outside_models)),
-        nowhere=nowhere,
+        methods={name: _method(name, plugin) for name, plugin in methods.sound.items()}
+        | {name: Method(name, broken=reason) for name, reason in methods.broken.items()},
+        models={name: _free(name, plugin) for name, plugin in models.sound.items()}
+        | fixed
+        | {name: Model(name, broken=reason) for name, reason in models.broken.items()},
+        nowhere=methods.nowhere | models.nowhere,
         samplers=sampling.SAMPLERS,
     )
+
+
+@dataclass(frozen=True)
+class _Known(Generic[T]):
+    """Plug-ins by name; why others are broken; why some names are names of nothing."""
+
+    sound: dict[str, T]
+    broken: dict[str, str]
+    nowhere: dict[str, str]
+
+
+def _known(registry: Registry[T], outside: Iterable[str]) -> _Known[T]:
+    found = _Known(registry.discover(), dict(registry.broken), {})
+    for name in outside:
+        try:
+            found.sound[name] = registry.get(name)
+        except PluginError as error:
+            found.broken[name] = str(error)
+        except UsageError as error:
+            found.nowhere[name] = str(error)
+    return found
 
 
 def inspect(cells: Iterable[Cell], device: str) -> list[Inspection]:
@@ -185,22 +205,15 @@ def _method(name: str, plugin: type[AttentionMethod]) -> Method:
     )
 
 
-def _models(outside: tuple[str, ...]) -> dict[str, Model]:
-    """Names with a fixed architecture, and those whose settings are free."""
-    free = MODELS.discover() | {name: MODELS.get(name) for name in outside}
-    broken = {name: Model(name, unavailable=(reason,)) for name, reason in MODELS.broken.items()}
-    fixed = {name: _model(name, preset) for name, preset in presets().items()}
-    return {name: _free(name, plugin) for name, plugin in free.items()} | fixed | broken
-
-
 def _free(name: str, plugin: type[Architecture]) -> Model:
-    """A model that takes settings, as it is without any; one that fails at that is unavailable."""
+    """A model that takes settings, as it is without any; one that fails at that is broken."""
+    told = f"{_first_line(plugin)} Every setting may be given."
     try:
-        told = _model(name, Preset(plugin(), f"{_first_line(plugin)} Every setting may be given."))
-    except Exception as error:  # noqa: BLE001 (another package's code may raise anything)
-        reason = f"{plugin.__module__}:{plugin.__qualname__} cannot be used: {type(error).__name__}: {error}"
-        return Model(name, unavailable=(one_line(reason),))
-    return dataclasses.replace(told, settings=settings_of(plugin))
+        found: Model = asked(lambda: _model(name, Preset(plugin(), told)))
+    except PluginError as error:
+        place = f"{plugin.__module__}:{plugin.__qualname__}"
+        return Model(name, broken=f"{place} cannot be used: {error}")
+    return dataclasses.replace(found, settings=settings_of(plugin))
 
 
 def _first_line(plugin: type) -> str:

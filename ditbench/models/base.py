@@ -20,7 +20,7 @@ import torch
 
 from ditbench.attention.base import Site
 from ditbench.models.adapters import Adapter
-from ditbench.registry import Registry
+from ditbench.registry import Registry, misfit, settings_problems
 
 Conditions = tuple[torch.Tensor, ...]
 
@@ -162,14 +162,13 @@ def problems(plugin: object) -> list[str]:
     if not (dataclasses.is_dataclass(plugin) and plugin.__dataclass_params__.frozen):
         told.append("is no frozen dataclass, whose fields are its settings")
         return told
-    fields = dataclasses.fields(plugin)
-    if "depth" not in {field.name for field in fields}:
+    if "depth" not in {field.name for field in dataclasses.fields(plugin)}:
         told.append("has no setting `depth`, its number of blocks")
-    told += [f"setting {f.name} has no default" for f in fields if f.default is dataclasses.MISSING]
-    for function in ("forward", "conditions", "null"):
-        ours, theirs = (_parameters(cls, function) for cls in (Model, plugin))
-        if len(ours) != len(theirs):
-            told.append(f"{function}({', '.join(theirs)}) must be {function}({', '.join(ours)})")
+    told += settings_problems(plugin)
+    for name in ("forward", "conditions", "null"):
+        told += misfit(plugin, name, _parameters(Model, name))
+    if not told:
+        plugin.presets()  # one that raises is no model either
     return told
 
 
@@ -183,9 +182,17 @@ register = MODELS.register
 
 @functools.cache
 def presets() -> dict[str, Preset]:
-    """Every registered name whose architecture is fixed."""
-    plugins = MODELS.discover().values()
-    return {name: preset for plugin in plugins for name, preset in plugin.presets().items()}
+    """Every registered name whose architecture is fixed; ours come first."""
+    found: dict[str, Preset] = {}
+    for plugin in sorted(MODELS.discover().values(), key=_is_of_others):
+        for name, preset in plugin.presets().items():
+            if found.setdefault(name, preset) is not preset:
+                MODELS.broken[f"{name} of {plugin.name}"] = f"the name {name!r} is taken already"
+    return found
+
+
+def _is_of_others(plugin: type[Model]) -> bool:
+    return not plugin.__module__.startswith("ditbench.")
 
 
 def architecture(name: str) -> type[Model]:

@@ -98,14 +98,14 @@ def parse(
     )
 
 
-def methods_from_outside(text: str, path: str) -> tuple[str, ...]:
-    """The methods of the form `module:Class` that a text names; none where it cannot be read."""
+def from_outside(text: str, path: str, axis: str) -> tuple[str, ...]:
+    """What a text names as `module:Class` on one axis, attention or model; none where it cannot be read."""
     try:
         root = compose(text, path)
     except SuiteError:
         return ()
     places = (root, root.fields.get("quick")) if isinstance(root, Fields) else ()
-    listed = [node.fields.get("attention") for node in places if isinstance(node, Fields)]
+    listed = [node.fields.get(axis) for node in places if isinstance(node, Fields)]
     nodes = (
         item for node in listed for item in (node.items if isinstance(node, Items) else (node,))
     )
@@ -114,8 +114,9 @@ def methods_from_outside(text: str, path: str) -> tuple[str, ...]:
 
 
 def _names(node: Node | None) -> tuple[str, ...]:
+    """Of `name`, `{name: {setting: value}}` and `{name: it, setting: value}`."""
     if isinstance(node, Fields):
-        return tuple(node.fields)
+        return (*node.fields, *_names(node.fields.get("name")))
     return (str(node.value),) if isinstance(node, Leaf) else ()
 
 

@@ -80,8 +80,7 @@ def named_method(at: At, catalog: Catalog) -> tuple[Method, dict[str, At]] | Non
 
     Nobody knows which settings one that is broken has: it is taken without any.
     """
-    if nowhere := _nowhere(at, catalog):
-        at.wrong(nowhere)
+    if _is_nowhere(at, catalog):
         return None
     if isinstance(at.node, Leaf):
         name = at.word(catalog.methods, "attention method")
@@ -98,12 +97,15 @@ def named_method(at: At, catalog: Catalog) -> tuple[Method, dict[str, At]] | Non
     return method, settings.fields((setting.name for setting in method.settings), "setting")
 
 
-def _nowhere(at: At, catalog: Catalog) -> str:
-    """Why a name of the form `module:Class` is the name of nothing."""
-    if isinstance(at.node, Leaf):
-        return catalog.nowhere.get(str(at.node.value), "")
-    fields = at.node.fields if isinstance(at.node, Fields) else ()
-    return next((catalog.nowhere[name] for name in fields if name in catalog.nowhere), "")
+def _is_nowhere(at: At, catalog: Catalog) -> bool:
+    """Whether a name of the form `module:Class` is the name of nothing, which is noted."""
+    named = [str(at.node.value)] if isinstance(at.node, Leaf) else []
+    named += at.node.fields if isinstance(at.node, Fields) else []
+    lost = next((name for name in named if name in catalog.nowhere), None)
+    if lost is None:
+        return False
+    at.wrong(catalog.nowhere[lost])
+    return True
 
 
 def unique(found: Iterable[Spread]) -> tuple[Choice, ...]:
@@ -120,12 +122,12 @@ def unique(found: Iterable[Spread]) -> tuple[Choice, ...]:
 def model(at: At, catalog: Catalog) -> Choice | None:
     """A registered name, or `{name: dit, setting: value}`."""
     if isinstance(at.node, Leaf):
-        name = at.word(catalog.models, "model")
+        name = _named_model(at, catalog)
         return _architecture(at, catalog, name, {}) if name else None
     if not isinstance(at.node, Fields) or "name" not in at.node.fields:
         at.wrong("must be a registered name or a mapping such as {name: dit, hidden: 192}")
         return None
-    name = at.child("name").word(catalog.models, "model")
+    name = _named_model(at.child("name"), catalog)
     if name is None:
         return None
     settings = {setting.name: setting for setting in catalog.models[name].settings}
@@ -135,6 +137,15 @@ def model(at: At, catalog: Catalog) -> Choice | None:
     given = at.fields(("name", *settings), "setting")
     read = {key: kind_of(settings[key]).read(given[key]) for key in given if key != "name"}
     return _architecture(at, catalog, name, {k: v for k, v in read.items() if v is not None})
+
+
+def _named_model(at: At, catalog: Catalog) -> str | None:
+    """One that can be built; nobody knows how many blocks one has that is broken."""
+    name = "" if _is_nowhere(at, catalog) else at.word(catalog.models, "model")
+    if name and (why := catalog.models[name].broken):
+        at.wrong(why)
+        return None
+    return name or None
 
 
 def _architecture(

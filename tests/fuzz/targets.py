@@ -86,7 +86,7 @@ def suite(
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     with fence(folder), _only_our_errors() as told:
         read = parse.read(path)
-        parse.methods_from_outside(read, "suite.yaml")
+        parse.from_outside(read, "suite.yaml", "attention")
         made = parse.parse(read, "suite.yaml", CATALOG, dict([override]) if override[0] else {})
         cells = plan.expand(made)
         if len(cells) > MOST_CELLS:

@@ -7,7 +7,7 @@ from ditbench.errors import SuiteError
 from ditbench.jobs import Timeouts
 from ditbench.plan import expand
 from ditbench.records import LARGEST, Cell, Choice, Sampling
-from ditbench.suite.parse import load, methods_from_outside, parse
+from ditbench.suite.parse import from_outside, load, parse
 
 SUITES = Path(__file__).parents[2] / "suites"
 TEXT = """
@@ -206,7 +206,13 @@ def test_mistake_08_halves_are_resolved_for_each_model():
     ],
 )
 def test_methods_from_outside_are_found_without_a_catalog(text, names):
-    assert methods_from_outside(text, "s.yaml") == names
+    assert from_outside(text, "s.yaml", "attention") == names
+
+
+@pytest.mark.parametrize("model", ["a.b:C", "[small, a.b:C]", "{name: a.b:C, depth: 3}"])
+def test_models_from_outside_are_found_without_a_catalog(model):
+    text = f"model: {model}\nattention: d:E"
+    assert from_outside(text, "s.yaml", "model") == ("a.b:C",)
 
 
 def test_the_settings_of_a_broken_method_are_nobodys_mistake():
