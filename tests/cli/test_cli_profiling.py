@@ -26,7 +26,7 @@ def test_without_a_wish_each_profile_has_a_folder_of_its_own(tmp_path):
 
 def test_a_search_for_the_largest_batch_is_no_cell_to_profile():
     with pytest.raises(errors.UsageError, match="name one, as with --set batch_size=8"):
-        profiling._with_a_batch(dataclasses.replace(cell(), batch_size=LARGEST))
+        profiling._that_can_be_traced(dataclasses.replace(cell(), batch_size=LARGEST))
 
 
 def test_a_cell_that_fails_is_exit_3():

@@ -1,4 +1,4 @@
-"""Methods of other packages: the page about adding one is followed, and the broken ones get one line each."""
+"""Methods and models of other packages: the pages are followed, and the broken ones get one line each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "add-a-method.md"
+DOCS = Path(__file__).parents[2] / "docs"
 GOOD = '''
 """Softmax by another name."""
 from dataclasses import dataclass
@@ -93,14 +93,17 @@ def project(folder, pyproject, package, modules):
     return str(folder)
 
 
-@pytest.fixture(scope="module")
-def page():
-    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    return dict(blocks)
+def blocks(page):
+    """The code on a page, by its language."""
+    text = (DOCS / f"{page}.md").read_text()
+    return dict(re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+
+
+METHOD, MODEL = blocks("add-a-method"), blocks("add-a-model")
 
 
 @pytest.fixture(scope="module")
-def outside(shell, tmp_path_factory, page):
+def outside(shell, tmp_path_factory):
     """A shell in an environment of its own that has all that this one has, and two packages more."""
     folder = tmp_path_factory.mktemp("outside")
     venv.create(folder / "venv", with_pip=False)
@@ -112,7 +115,12 @@ def outside(shell, tmp_path_factory, page):
     texts = {"good": LOUD + another("softmax").replace("class Softmax", "class Good")}
     texts |= {name: text for name, (text, _) in BROKEN.items()}
     projects = (
-        project(folder / "mine", page["toml"], "my_package", {"pooled": page["python"]}),
+        project(
+            folder / "mine",
+            METHOD["toml"] + MODEL["toml"],
+            "my_package",
+            {"pooled": METHOD["python"], "tiny": MODEL["python"]},
+        ),
         project(folder / "rivals", RIVALS + points, "rivals", texts),
     )
     told = [
@@ -154,10 +162,10 @@ def test_no_name_of_ours_can_be_taken(methods):
 
 
 @pytest.fixture(scope="module")
-def ran(outside, page):
-    """The suite of the page on a tiny model, with every rival in it."""
+def ran(outside):
+    """The suite of one page on the model of the other, with every rival in it."""
     rivals = "".join(f"  - {name}\n" for name in (*BROKEN, "pooled", "rivals.good:Good"))
-    text = page["yaml"].replace("model: fashion-dit\nweights: embedded\n", "model: TINY\n")
+    text = METHOD["yaml"].replace("model: fashion-dit\nweights: embedded\n", "model: tiny\n")
     text = text.replace("steps: 4\n", f"{rivals}steps: 1\n")
     timing = "timing: {warmup: 0, warmup_cap_s: 0, repeats: 1, processes: 1}\n"
     ended = outside("run", outside.suite(text + timing))

@@ -52,6 +52,7 @@ CATALOG = Catalog(
             _model("small", 6, embedded=True),
             _model("large", 28, hub="owner/large"),
             _model("dit", 12, settings=_DIT),
+            Model("their.model:Broken", broken="ValueError: as it was imported"),
         )
     },
 )

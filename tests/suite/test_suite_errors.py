@@ -70,6 +70,13 @@ def problems(text, overrides=None):
             ],
         ),
         (
+            "name: x\nmodel: ['their.model:Broken', {name: 'their.package:Their'}]\nattention: softmax",
+            [
+                "2:9: model[0]: ValueError: as it was imported",
+                "2:38: model[1].name: there is no 'Their' in their.package",
+            ],
+        ),
+        (
             HEAD + "attention: softmax\nbatch_size: -1",
             ["4:13: batch_size: must be a whole number >= 1, not -1"],
         ),
