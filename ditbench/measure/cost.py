@@ -12,7 +12,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -24,6 +24,8 @@ from ditbench.measure.evidence import GateError
 from ditbench.models.base import Model, made, sites
 from ditbench.models.seam import Denoiser, Placement, placed, places
 from ditbench.records import Cell, Choice
+
+T = TypeVar("T")
 
 # Words in the names of operators that multiply matrices; one of them without a formula is told.
 _HEAVY = ("mm", "matmul", "dot", "conv", "attention", "einsum", "linear")
@@ -109,7 +111,8 @@ def cost(cell: Cell, taken: Collection[str] | None = None) -> Cost:
     except Exception as error:  # a method may raise anything: it fails its gate in one line
         raise _failure(error) from error
     found = [counted for counted, *_ in counts if counted is not None]
-    projections = cell.rows * _projections_of_one_row(cell.model)
+    every = frozenset(site.name for site in sites(spec_of(cell.model)) if not site.refusal)
+    projections = cell.rows * _of_one_row(cell.model, every)[1]
     outside = work.around_plain_cores() - projections
     return Cost(
         total=around + work.core(),
@@ -234,7 +237,7 @@ class _Work:
     def around_plain_cores(self) -> float:
         """The same for every method without memory, and no row of a forward knows of another."""
         model = self.cell.model
-        return self.cell.rows * _around_one_row(model, self.taken | _softmax(model))
+        return self.cell.rows * _of_one_row(model, self.taken | _softmax(model))[0]
 
 
 @functools.cache
@@ -252,23 +255,17 @@ def _tally(model: Choice, names: frozenset[str], rows: int) -> tuple[tuple[Shape
 
 
 @functools.cache
-def _around_one_row(model: Choice, opaque: frozenset[str]) -> float:
-    """Counted once, so that a plan of ten thousand cells takes seconds. opaque: sites without their core."""
-    identity = make(Choice("identity"))
-    return _count_around(
-        model, 1, lambda site: identity.open(site) if site.name in opaque else None
-    )
+def _of_one_row(model: Choice, opaque: frozenset[str]) -> tuple[float, float]:
+    """Everything but the cores of these sites, and of it what is inside them: their projections.
 
-
-@functools.cache
-def _projections_of_one_row(model: Choice) -> float:
+    Counted once, so that a plan of ten thousand cells takes seconds.
+    """
     network, identity = _on_meta(model).network, make(Choice("identity"))
-    every = [site for site in sites(spec_of(model)) if not site.refusal]
-    modules = [network.get_submodule(site.name) for site in every]
+    modules = [network.get_submodule(name) for name in opaque]
     return _count_around(
         model,
         1,
-        lambda site: None if site.refusal else identity.open(site),
+        lambda site: identity.open(site) if site.name in opaque else None,
         lambda work: _count_inside(modules, work),
     )
 
@@ -282,8 +279,8 @@ def _count_around(
     model: Choice,
     rows: int,
     layer_of: Placement,
-    count: Callable[[Callable[[], object]], float] | None = None,
-) -> float:
+    count: Callable[[Callable[[], object]], T],
+) -> T:
     denoiser = _on_meta(model)
     opaque = CoreLayer(make(Choice("identity")))
 
@@ -297,7 +294,7 @@ def _count_around(
     conditions = (one.to("meta") for one in spec.conditions(0, range(rows)))
     denoiser.install(open_at)
     try:
-        return (count or _count)(lambda: denoiser(latents, times, *conditions))
+        return count(lambda: denoiser(latents, times, *conditions))
     finally:
         denoiser.uninstall()
 
@@ -343,8 +340,10 @@ def _count(
     return float(counter.get_total_flops()) / 2
 
 
-def _count_inside(modules: Iterable[torch.nn.Module], work: Callable[[], object]) -> float:
-    """Multiply-adds of what `work` runs inside these modules, none of which holds another."""
+def _count_inside(
+    modules: Iterable[torch.nn.Module], work: Callable[[], object]
+) -> tuple[float, float]:
+    """Multiply-adds of what `work` runs, and inside these modules, none of which holds another."""
     inside = 0.0
 
     def enter(*_: object) -> None:
@@ -364,7 +363,7 @@ def _count_inside(modules: Iterable[torch.nn.Module], work: Callable[[], object]
             hooks.callback(module.register_forward_pre_hook(enter).remove)
             hooks.callback(module.register_forward_hook(leave).remove)
         work()
-    return inside / 2
+    return counter.get_total_flops() / 2, inside / 2
 
 
 def _as_the_counter_wants(own: Mapping[str, Callable[..., int]]) -> dict[Any, Callable[..., int]]:

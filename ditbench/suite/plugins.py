@@ -20,7 +20,7 @@ METHODS: Schema = {"$ref": "#/$defs/axis_of_methods"}
 METHOD: Schema = {"$ref": "#/$defs/method"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spread:
     """A method with every value that each setting shall take; the choices come only when asked for."""
 

@@ -11,12 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ditbench import units
 from ditbench.metrics import SPEEDUP, known
 from ditbench.records import Cell, Record, Stage, Status
 from ditbench.store import Run
 from ditbench.suite.spec import holds
 from ditbench.summary.evidence import counted
 from ditbench.summary.rows import Answered, ClaimResult, Row
+from ditbench.summary.speed import YARDSTICKS
 
 _COUNTED = "counted, not run"
 
@@ -48,7 +50,46 @@ class Known:
 
 
 def answer(claim: Mapping[str, Any], found: Known) -> list[ClaimResult]:
-    """One result for every cell that the claim is about, or one without a cell where there is none."""
+    """One result for every cell that the claim is about, or one without a cell where there is none.
+
+    A published speed-up that is beyond what leaving attention out would give is told so.
+    """
+    results = _answer(claim, found)
+    if claim["metric"] != SPEEDUP or not (beyond := _beyond(claim, found)):
+        return results
+    return [
+        dataclasses.replace(one, why="; ".join(filter(None, (one.why, beyond)))) for one in results
+    ]
+
+
+def _beyond(claim: Mapping[str, Any], found: Known) -> str:
+    """What of this run or of its counts a published speed-up exceeds, for the model that it speaks of."""
+    published, where = float(claim["value"]), _whatever_method(claim["where"])
+    bounds = [
+        (value, row.cell.attention.label)
+        for row in found.rows
+        if row.cell.attention.name in YARDSTICKS and holds(where, row.cell)
+        if (value := _value(claim, row, found.rows)) is not None
+    ]
+    ceilings = [
+        ceiling.value
+        for one in found.counts.values()
+        if holds({k: v for k, v in where.items() if k == "model"}, one.cell)
+        if (ceiling := counted(one).get("attention_ceiling"))
+    ]
+    told = []
+    if bounds and published > (bound := max(bounds))[0]:
+        told.append(f"the {units.digits(bound[0])} measured with {bound[1]}, which has no core,")
+    if ceilings and published > max(ceilings):
+        told.append(f"the MAC ceiling of {units.digits(max(ceilings))} for a module that is free")
+    return f"{units.digits(published)} is more than {' and '.join(told)}" if told else ""
+
+
+def _whatever_method(where: Mapping[str, Any]) -> dict[str, Any]:
+    return {axis: value for axis, value in where.items() if axis.partition(".")[0] != "attention"}
+
+
+def _answer(claim: Mapping[str, Any], found: Known) -> list[ClaimResult]:
     if claim.get("needs"):
         return [_result(claim, None, None, Answered.NOT_MEASURED, f"needs {claim['needs']}")]
     if claim.get("cell"):

@@ -1,4 +1,4 @@
-"""The DiT paper's own figures, from shapes alone."""
+"""The DiT paper's own formula, from shapes alone; its figures are claims of suites/seeds/dit-sizes.yaml."""
 
 from __future__ import annotations
 
@@ -13,15 +13,6 @@ from ditbench.models.base import presets
 from ditbench.records import Cell, Choice, Sampling
 from ditbench.summary import summarise
 
-# "Gflops" of arXiv 2212.09748 (multiply-adds, one picture, no guidance), recomputed from its formula
-GMACS = {
-    "dit-s/8": 0.36, "dit-s/4": 1.41, "dit-s/2": 6.06,
-    "dit-b/8": 1.42, "dit-b/4": 5.56, "dit-b/2": 23.01,
-    "dit-l/8": 5.01, "dit-l/4": 19.70, "dit-l/2": 80.71,
-    "dit-xl/8": 7.39, "dit-xl/4": 29.05, "dit-xl/2": 118.64,
-}  # fmt: skip
-PARAMETERS = {"dit-s/2": 33e6, "dit-b/2": 130e6, "dit-l/2": 458e6, "dit-xl/2": 675e6}
-
 
 def price(name: str, attention: str = "softmax"):
     spec = presets()[name].model
@@ -35,12 +26,6 @@ def price(name: str, attention: str = "softmax"):
     )
 
 
-@pytest.mark.parametrize("name", GMACS)
-def test_multiply_adds_are_the_papers(name):
-    counted = price(name)
-    assert (counted.total - counted.embedders) / 1e9 == pytest.approx(GMACS[name], abs=0.02)
-
-
 def test_the_figure_at_512_pixels_is_the_papers_to_the_digit_it_gives():
     """The paper prints 524.6, one decimal. Its own formula gives 524.54; with diffusers' repeated
     embedders the count is 524.58, so 0.02 is out of reach for either, and 0.07 holds for both."""
@@ -49,24 +34,15 @@ def test_the_figure_at_512_pixels_is_the_papers_to_the_digit_it_gives():
     assert (counted.total - counted.embedders) / 1e9 == pytest.approx(524.54, abs=0.005)
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_parameters_are_the_papers_once_repeated_embedders_are_left_out(name):
-    spec = presets()[name].model
-    width = spec.hidden
-    embedder = 256 * width + width + width * width + width + (spec.classes + 1) * width
-    once = price(name).parameters - (spec.depth - 1) * embedder
-    assert once / 1e6 == pytest.approx(PARAMETERS[name] / 1e6, abs=1.0)
-
-
 def test_mistake_07_the_whole_model_equals_the_formula():
     """L (12 N D^2 + 2 N^2 D + 6 D^2) + N 4 p^2 D + N D 8 p^2 + 2 D^2 + 256 D + D^2"""
-    spec = presets()["dit-xl/2"].model
+    spec = presets()["dit-xl/2-256"].model
     n, d, p = spec.tokens, spec.hidden, spec.patch
     block = 12 * n * d * d + 2 * n * n * d + 6 * d * d
     formula = (
         spec.depth * block + n * 4 * p * p * d + n * d * 8 * p * p + 2 * d * d + 256 * d + d * d
     )
-    counted = price("dit-xl/2")
+    counted = price("dit-xl/2-256")
     assert counted.total - counted.embedders == formula
     assert counted.core == spec.depth * 2 * n * n * d
 

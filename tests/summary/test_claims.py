@@ -1,5 +1,6 @@
 """Claims about counts are answered by what was counted; all others by what ran, or by the reason why not."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -80,8 +81,27 @@ def test_a_speed_up_is_claimed_against_the_method_that_the_paper_had():
 
 
 def test_a_speed_up_on_another_machine_contradicts_nothing():
-    (found, *_) = answered(timed(on="A40", value=8.2))
+    (found, *_) = answered(timed(on="A40", value=1.2))
     assert found.said == "not comparable: published for A40, measured on Some CPU"
+
+
+def test_mistake_20_a_published_speed_up_beyond_bound_and_ceiling_is_told_so_whatever_ran():
+    counts = count(MONARCH, 600.0)
+    attention = {"attention_macs": (800.0,), "macs_shared_embedder": (2400.0,)}
+    counts = replace(counts, metrics={**counts.metrics, **attention})
+    against = {"attention": "softmax"}
+    (found, *_) = answered(timed(value=4.63, against=against), counts)
+    assert str(found.verdict) == "contradicted"
+    beyond = (
+        r"4\.63 is more than the 2\.2\d measured with identity, which has no core, and the MAC ceiling "
+        r"of 1\.50 for a module that is free"
+    )
+    assert re.fullmatch(beyond, found.why)
+    missing = timed(value=4.63, against=against, where={"attention": "xformers"})
+    (absent,) = answered(missing, counts)
+    assert re.fullmatch(f"no cell of this run is of that kind; {beyond}", absent.why)
+    (modest, *_) = answered(timed(value=1.2, against=against), counts)
+    assert modest.why == ""
 
 
 def test_what_quick_put_in_its_place_is_named():
