@@ -97,7 +97,7 @@ class Denoiser:
 
 @dataclass(frozen=True)
 class Places:
-    """Where a method goes: names of sites. left: those in its blocks that it cannot serve, with the reasons."""
+    """Where a method goes: names of sites. left: those in its blocks that it cannot serve, with reasons."""
 
     taken: frozenset[str]
     left: tuple[tuple[Site, tuple[str, ...]], ...] = ()
