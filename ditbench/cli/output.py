@@ -31,6 +31,8 @@ _MEANING = {
 }
 
 
+# Of attention cores by themselves: no model around them, and no pictures.
+_FIGURES_OF_CORES = ("latency", "speed-up", "matrix rate", "bandwidth", "core MACs")
 _FIGURES = ("latency", "speed-up", "bound", "MAC ceilings", "core MACs", "drift", "Frechet, real")
 
 
@@ -171,9 +173,10 @@ def show_figures(run: Run, summary: Summary) -> None:
     """One line a cell, and what to mind: nothing of a comparison or an exit code."""
     varying = _varying([row.cell.axes for row in summary.rows])
     searched = any(row.cell.finds_batch for row in summary.rows)
+    figures = _FIGURES_OF_CORES if any(row.cell.op for row in summary.rows) else _FIGURES
     table(
         f"{run.suite}: run {run.id}",
-        [*varying, *(["largest batch"] if searched else []), *_FIGURES, ""],
+        [*varying, *(["largest batch"] if searched else []), *figures, ""],
         (
             [
                 *(row.cell.axes[axis] for axis in varying),
@@ -275,17 +278,31 @@ def _ceilings(row: Row) -> str:
 
 def _figures(row: Row) -> list[str]:
     frechet = next((e for name, e in row.estimates.items() if name.endswith("@dataset")), None)
-    return [
-        units.seconds(row.estimates["latency"].value) if "latency" in row.estimates else "",
+    macs = row.estimates.get("core_macs")
+    latency, core = row.estimates.get("latency"), units.count(macs.value) if macs else ""
+    speed = [
+        units.seconds(latency.value) if latency else "",
         f"{units.digits(row.speedup.value)}x" if row.speedup else "",
+    ]
+    told = "; ".join(row.doubts) if row.status == "ok" else f"{row.status}: {row.reason}"
+    if row.cell.op:
+        shares = row.shares
+        both = (
+            [units.percent(one) for one in (shares.matrix, shares.bandwidth)]
+            if shares
+            else ["", ""]
+        )
+        return [*speed, *both, core, told]
+    return [
+        *speed,
         _bound(row),
         _ceilings(row),
-        units.count(row.estimates["core_macs"].value) if "core_macs" in row.estimates else "",
+        core,
         units.digits(row.estimates["latent_drift"].value)
         if "latent_drift" in row.estimates
         else "",
         units.digits(frechet.value) if frechet else "",
-        "; ".join(row.doubts) if row.status == "ok" else f"{row.status}: {row.reason}",
+        told,
     ]
 
 

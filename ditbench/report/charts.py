@@ -14,7 +14,7 @@ from typing import Any
 import altair as alt
 
 from ditbench import units
-from ditbench.report import labels, points, words
+from ditbench.report import cores, labels, points, words
 from ditbench.report.points import Bar, Point, Reach, Scaling
 from ditbench.report.ranking import MEMORY, Group
 from ditbench.summary import Estimate, Summary
@@ -41,6 +41,8 @@ class Figure:
 
 def figures(summary: Summary, groups: Sequence[Group], names: words.Names) -> tuple[Figure, ...]:
     """Every chart that this run's figures can fill."""
+    if settings := cores.settings(summary, names):
+        return _curves(settings, names)
     group = points.main_group(groups)
     if group is None:
         return ()
@@ -53,6 +55,28 @@ def figures(summary: Summary, groups: Sequence[Group], names: words.Names) -> tu
         *_models(summary, names),
     )
     return tuple(figure for figure in made if figure)
+
+
+def _curves(settings: Sequence[cores.Setting], names: words.Names) -> tuple[Figure, ...]:
+    """Time against tokens, one chart for each setting."""
+    drawn = [
+        (setting, scaling) for setting in settings if (scaling := cores.curves(setting, names))
+    ]
+    return tuple(
+        Figure(
+            name=setting.chart,
+            title=f"Time against tokens, {setting.cache} cache",
+            caption=(
+                f"{scaling.context}. Both axes are logarithmic. A ring marks the fastest method at each "
+                f"number of tokens; between two of them nothing was measured.{_hidden(scaling.hidden)}"
+            ),
+            alternative="; ".join(
+                f"{p.label} at {p.x:.0f} tokens: {p.said}" for p in scaling.points
+            ),
+            spec=_plain(_lines(scaling, "seconds per call")),
+        )
+        for setting, scaling in drawn
+    )
 
 
 def _quality(group: Group, names: words.Names) -> Figure | None:
@@ -222,17 +246,20 @@ def _lines(scaling: Scaling, said: str) -> Any:  # noqa: ANN401 (altair is untyp
     low, high = min(p.low for p in found), max(p.high for p in found)
     tall = (low / 1.15, high * 1.15)
     x = alt.X("x:Q", title=scaling.title).scale(type="log", base=2, nice=False)
-    x = x.axis(values=sorted({p.x for p in found}), format="d", grid=False)
+    x = x.axis(values=sorted({p.x for p in found}), format=",d", grid=False)
     y = alt.Y("y:Q", title=f"{scaling.metric} ({said})").axis(format="~s", tickCount=6)
     y = y.scale(type="log", domain=tall, nice=False)
     families = _lines_by_label(found)
     base = alt.Chart(_data(_row(p) for p in found))
     ends = alt.Chart(_data(_ends(found, tall, right + 10)))
+    ring = base.mark_point(size=260, shape="circle", strokeWidth=1.6, color=_INK)
+    ring = ring.transform_filter("datum.front")
     return alt.layer(
         base.mark_line(strokeWidth=1.8).encode(x=x, y=y, strokeDash=families[2], color=families[1]),
         base.mark_point(size=60, strokeWidth=1.8, filled=True).encode(
             x=x, y=y, shape=families[0], color=families[1], tooltip=_tooltip("method", "result")
         ),
+        *([ring.encode(x=x, y=y)] if any(p.front for p in found) else []),
         ends.mark_text(align="left", baseline="middle", fontSize=12).encode(
             x=alt.XValue(right + 10),
             y=alt.Y("y_px:Q", scale=None, axis=None),

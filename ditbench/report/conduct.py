@@ -29,17 +29,19 @@ _GATES = (
 def sentences(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
     """Title and text of each thing that a careful reader asks."""
     by = _by_stage(run.records)
+    of_cores = any(cell.op for cell in run.planned)
     told = (
         ("Timing", _timing(by[Stage.TIME])),
         ("Intervals", _INTERVALS),
         ("Gates", "" if _only_counted(run) else _gates(by[Stage.GATE], summary)),
         ("Counted, not run", _counted(by[Stage.COUNT], run)),
         ("Largest batch", _largest(by[Stage.FIT])),
-        ("Speed-up", _SPEEDUP),
-        ("Multiply-adds", _MACS),
-        ("Pictures", _pictures(by[Stage.QUALITY])),
+        ("Speed-up", _SPEEDUP_OF_CORES if of_cores else _SPEEDUP),
+        ("Multiply-adds", _MACS_OF_CORES if of_cores else _MACS),
+        ("Ceilings", _ceilings(summary)),
+        ("Pictures", "" if of_cores else _pictures(by[Stage.QUALITY])),
         ("Fr\N{LATIN SMALL LETTER E WITH ACUTE}chet distance", _frechet(by[Stage.QUALITY])),
-        ("Sampling", _sampling(run)),
+        ("Sampling", "" if of_cores else _sampling(run)),
         ("Memory", _memory(by[Stage.TIME])),
         ("The machine meanwhile", condition.machine(by[Stage.TIME])),
         ("Energy", condition.energy(by[Stage.TIME])),
@@ -94,6 +96,34 @@ def _counted(records: list[Record], run: Run) -> str:
     )
 
 
+_SPEEDUP_OF_CORES = (
+    "Above 1 is faster. The first column is against the fastest exact method of the same run at the same "
+    "sizes, dtype, cache and compilation; the second against explicit softmax. A method overtakes another "
+    "where the whole interval of its speed-up changes sides. Speed of a core by itself is no speed of a "
+    "model: projections and everything else take their time too."
+)
+_MACS_OF_CORES = (
+    "A MAC is one multiply-add, which is two operations: FLOP = 2 MAC. They are those of one call of the "
+    "whole batch, matrix products only, as the method declares them and a counter finds them."
+)
+
+
+def _ceilings(summary: Summary) -> str:
+    """What the device gives at most, and how much of it a core's share is."""
+    rates = [row.shares for row in summary.rows if row.shares]
+    if not rates:
+        return ""
+    matrix = sorted({units.count(one.matrix_rate, "MAC") for one in rates})
+    bandwidth = sorted({units.count(one.bandwidth_rate, "B") for one in rates})
+    return (
+        "Measured on the same device in the same run, after the gates of every cell: a product of "
+        f"two large matrices in the cell's dtype ({' or '.join(matrix)}/s at best), and a copy of a buffer "
+        f"that no cache holds ({' or '.join(bandwidth)}/s at best, read and written). A core's share of the "
+        "first are its multiply-adds over its latency; of the second the bytes of q, k, v and the output, "
+        "each once, over its latency: with a hot cache that may be more than the memory gives."
+    )
+
+
 def _by_stage(records: Iterable[Record]) -> dict[Stage, list[Record]]:
     found: dict[Stage, list[Record]] = {stage: [] for stage in Stage}
     for record in records:
@@ -115,9 +145,27 @@ def _timing(records: list[Record]) -> str:
     return (
         f"Each cell ran in {words.span(processes.values())} fresh processes{with_threads}; in each, one "
         f"first call (told apart), {warmups} warm-up calls thrown away but kept on file, and {repeats} "
-        "timed calls. A sample is one batch through all steps, without loading the model, each on noise of "
-        "its own. The device is waited for before the clock starts and after it stops."
-        f"{_warmth(records)}{_stops(records)}"
+        f"timed calls. {_sample(records)}{_warmth(records)}{_stops(records)}"
+    )
+
+
+def _sample(records: list[Record]) -> str:
+    """What was timed."""
+    flushed = max(int(one.facts.get("flushed_bytes", 0)) for one in records)
+    together = {
+        int(one.facts["calls_together"]) for one in records if "calls_together" in one.facts
+    }
+    if not together:
+        return (
+            "A sample is one batch through all steps, without loading the model, each on noise of its own. "
+            "The device is waited for before the clock starts and after it stops."
+        )
+    return (
+        "A sample is one call of the attention core, on q, k and v that lie as a model hands them over, with "
+        "queries of its own. With a cold cache the last-level cache is flushed before each call, outside the "
+        f"timed interval, by writing {units.size(flushed) if flushed else 'a buffer of twice its size'}. "
+        "With a hot one calls follow each other, so many in one interval that the clock's resolution does "
+        f"not show (up to {max(together)}); a sample is their mean."
     )
 
 
@@ -204,8 +252,7 @@ def _gates(records: list[Record], summary: Summary) -> str:
     worst = max(numeric, key=_over, default=None)
     said = (
         f"{words.plural(len(records), 'cell')} passed every gate before any stopwatch"
-        f"{f', {refused} did not and have no speed' if refused else ''}: finite, numerics, calls, "
-        "kernel, the same result twice, nothing left behind."
+        f"{f', {refused} did not and have no speed' if refused else ''}: {_passed(records)}."
     )
     if worst:
         error = float(worst["numeric_error"])
@@ -220,6 +267,15 @@ def _own_formulas(records: list[Record]) -> str:
     """Operators whose multiply-adds no counter knows but the methods that use them."""
     told = sorted({str(name) for one in records for name in one.facts.get("own_formulas", ())})
     return f" Counted by a method's own formula: {', '.join(told)}." if told else ""
+
+
+def _passed(records: list[Record]) -> str:
+    if any(record.cell.op for record in records):
+        return (
+            "price, finite, numerics, samples left apart, nothing remembered of an earlier call, kernel, "
+            "nothing left behind"
+        )
+    return "finite, numerics, calls, kernel, the same result twice, nothing left behind"
 
 
 def _over(facts: Mapping[str, Any]) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ditbench import errors, units
 from ditbench.compare import Comparison, Verdict
 from ditbench.records import Status
-from ditbench.report import largest, words
+from ditbench.report import cores, largest, words
 from ditbench.report.changes import MARKS, effect
 from ditbench.report.ranking import Group, groups, is_bound
 from ditbench.store import Run
@@ -150,9 +150,10 @@ def _moved(comparison: Comparison, names: words.Names) -> list[str]:
 
 def _winners(summary: Summary, names: words.Names) -> list[str]:
     """One line for each of the first groups, of either kind."""
-    lines = (_winner(group, names) for group in groups(summary, names))
-    timed = [line for line in lines if line][:_GROUPS]
-    return timed + largest.leaders(summary, names)[:_GROUPS]
+    models = (group for group in groups(summary, names) if not any(r.cell.op for r in group.rows))
+    timed = [line for group in models if (line := _winner(group, names))]
+    kinds = (timed, largest.leaders(summary, names), cores.leaders(summary, names))
+    return [line for kind in kinds for line in kind[:_GROUPS]]
 
 
 def _winner(group: Group, names: words.Names) -> str:

@@ -50,10 +50,11 @@ def groups(summary: Summary, names: words.Names) -> tuple[Group, ...]:
             continue
         same = (cell.model, cell.weights, cell.batch_size, cell.compile, cell.steps, cell.sampling)
         together.setdefault(same, []).append(row)
-    return tuple(_group(rows, names) for rows in together.values())
+    return tuple(group_of(rows, names) for rows in together.values())
 
 
-def _group(rows: Sequence[Row], names: words.Names) -> Group:
+def group_of(rows: Sequence[Row], names: words.Names) -> Group:
+    """These rows, the fastest first."""
     fit = sorted((row for row in rows if row.status is Status.OK), key=latency)
     return Group(names.context(rows[0].cell), tuple(fit), len(rows) - len(fit))
 
@@ -136,6 +137,30 @@ def _columns(
             for name, title, said in _distances(measured)
         ),
         *_work(),
+        *(
+            (_column(name.replace("_", " "), name, "memory"), partial(_estimate, name))
+            for name in _chosen(measured, MEMORY)
+        ),
+        (Column("kernel that ran", group="evidence"), _kernels),
+        (Column("doubts", group="evidence"), _doubts),
+    ]
+
+
+def columns_of_cores(rows: Iterable[Row], names: words.Names) -> list[tuple[Column, Fill]]:
+    """Likewise of attention cores by themselves, which make no pictures."""
+    measured = list(dict.fromkeys(name for row in rows for name in row.estimates))
+
+    def column(title: str, unit: str, group: str) -> Column:
+        return Column(title, unit, group, numeric=True)
+
+    return [
+        (Column("method"), partial(_method, names)),
+        (column("latency", "seconds per call", "speed"), partial(_estimate, "latency")),
+        (column("speed-up", "over the fastest exact method", "speed"), _speedup),
+        (column("against softmax", "speed-up", "speed"), _versus_softmax),
+        (column("matrix rate", "% of a large product's", "share of the ceilings"), _matrix),
+        (column("bandwidth", "% of a large copy's", "share of the ceilings"), _bandwidth),
+        (column("core", "MAC per call", "work"), partial(_estimate, "core_macs")),
         *(
             (_column(name.replace("_", " "), name, "memory"), partial(_estimate, name))
             for name in _chosen(measured, MEMORY)
@@ -233,6 +258,26 @@ def _possible(row: Row) -> Value:
     by = f"by {row.bound_by}" if row.bound_by else ""
     detail = "; ".join(filter(None, (by, said, ceilings)))
     return Value(words.factor(row.bound.value), detail, row.bound.value)
+
+
+def _matrix(row: Row) -> Value:
+    """What part of the device's multiply-adds a core takes."""
+    if row.shares is None:
+        return MISSING
+    rate = row.shares.matrix * row.shares.matrix_rate
+    return Value(
+        units.percent(row.shares.matrix), f"{units.count(rate, 'MAC')}/s", row.shares.matrix
+    )
+
+
+def _bandwidth(row: Row) -> Value:
+    """What part of the device's bandwidth a core must take at least."""
+    if row.shares is None:
+        return MISSING
+    rate = row.shares.bandwidth * row.shares.bandwidth_rate
+    return Value(
+        units.percent(row.shares.bandwidth), f"{units.count(rate, 'B')}/s", row.shares.bandwidth
+    )
 
 
 def _macs_per_step(row: Row) -> Value:

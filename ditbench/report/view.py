@@ -6,10 +6,11 @@ import dataclasses
 from dataclasses import dataclass
 
 from ditbench.compare import Comparison
-from ditbench.report import cells, conduct, largest, ranking, words
+from ditbench.report import cells, conduct, cores, largest, ranking, words
 from ditbench.report.cells import Absent, Claims
 from ditbench.report.changes import Changes, changes
 from ditbench.report.charts import Figure, figures
+from ditbench.report.cores import Crossings
 from ditbench.report.headline import Headline, headline
 from ditbench.report.pictures import Gallery, galleries
 from ditbench.report.ranking import Ranking
@@ -62,6 +63,7 @@ class Page:
     notes: tuple[str, ...]
     rankings: tuple[Ranking, ...]
     rankings_hidden: int
+    crossings: tuple[Crossings, ...]
     largest: tuple[Ranking, ...]
     changes: Changes
     compared: bool
@@ -79,11 +81,20 @@ class Page:
     suite_path: str
     suite_text: str
 
+    @property
+    def charts(self) -> tuple[Figure, ...]:
+        """The figures that stand in no other section."""
+        elsewhere = {one.chart for one in self.crossings}
+        return tuple(figure for figure in self.figures if figure.name not in elsewhere)
+
 
 def page(run: Run, summary: Summary, comparison: Comparison, limits: Limits = HTML) -> Page:
     """The whole page as text."""
     names = words.Names.of(run.planned or (row.cell for row in summary.rows))
-    rankings, rankings_hidden = ranking.tables(run, summary, names, limits.ranking)
+    if any(row.cell.op for row in summary.rows):
+        rankings, rankings_hidden = cores.tables(summary, names, limits.ranking)
+    else:
+        rankings, rankings_hidden = ranking.tables(run, summary, names, limits.ranking)
     shown, lost = galleries(run, summary, names, limits.pictures)
     problems = (*run.problems, *lost)
     return Page(
@@ -96,6 +107,7 @@ def page(run: Run, summary: Summary, comparison: Comparison, limits: Limits = HT
         notes=summary.notes,
         rankings=rankings,
         rankings_hidden=rankings_hidden,
+        crossings=cores.crossings(summary, names),
         largest=largest.tables(summary, names, limits.ranking),
         changes=changes(comparison, names, limits.changes_shown, limits.changes),
         compared=bool(comparison.findings),

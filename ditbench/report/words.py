@@ -32,6 +32,9 @@ _AXES: Mapping[str, Callable[[str], str]] = {
     "steps": lambda value: f"{value} step{'' if value == '1' else 's'}",
     "compile": lambda value: "compiled" if value == "on" else "eager",
     "guidance_scale": lambda value: f"guidance {value}",
+    "tokens": lambda value: f"{int(value):,} tokens",
+    "heads": lambda value: f"{value} heads",
+    "cache": lambda value: f"{value} cache",
 }
 _PLAIN = frozenset({"model", "attention", "dtype", "sampler"})
 _SPECIAL = re.compile(r"([.^$*+?{}\[\]\\|()])")
@@ -153,8 +156,11 @@ class Names:
         return self.said(cell, self.varying & {"blocks"}, method=True)
 
     def context(self, cell: Cell, fixed: Iterable[str] = ()) -> str:
-        """Everything but the method: always model, batch, steps and compilation, the rest if it varies."""
-        always = {"model", "batch_size", "steps", "compile"}
+        """Everything but the method: always model, batch, steps and compilation, the rest if it varies.
+
+        Of an attention core by itself all of it.
+        """
+        always = {"model", "batch_size", "steps", "compile"} if not cell.op else set(cell.axes)
         return self.said(cell, (self.varying | always) - {"attention", "blocks", *fixed})
 
     @staticmethod

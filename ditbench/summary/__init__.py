@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from ditbench.records import Stage, Status
 from ditbench.store import Run, clock_notes
@@ -16,12 +17,14 @@ from ditbench.summary.rows import (
     Estimate,
     Fit,
     Row,
+    Shares,
     Summary,
     claims_to_json,
     estimate_to_json,
     number_to_json,
     rows_to_json,
 )
+from ditbench.summary.shares import Ceilings
 from ditbench.summary.speed import Group, groups, speeds
 from ditbench.summary.spent import Spent, overhead, spent
 
@@ -33,6 +36,7 @@ __all__ = [
     "Evidence",
     "Fit",
     "Row",
+    "Shares",
     "Spent",
     "Summary",
     "claims_to_json",
@@ -51,9 +55,9 @@ def summarise(run: Run) -> Summary:
     cells = gather(run)
     together = groups(cells)
     asked = Asked.of(run)
-    alike = twins(cells)
+    alike, given = twins(cells), Ceilings.of(cells)
     by_key = {key: row for group in together.values() for key, row in _rows(group, asked, alike)}
-    rows = tuple(by_key[one.cell.key] for one in cells)
+    rows = tuple(replace(by_key[one.cell.key], shares=given.shares(one)) for one in cells)
     known = claims.Known.of(run, rows)
     return Summary(
         rows=rows,

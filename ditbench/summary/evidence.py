@@ -281,6 +281,8 @@ def _derived(cell: Cell, found: Mapping[str, Estimate]) -> dict[str, Estimate]:
     derived: dict[str, Estimate] = {}
     if cell.finds_batch:  # only its trials have a batch
         return derived
+    if cell.op:  # no picture comes of it
+        return {"flops": exactly(2 * found["macs"].value)} if "macs" in found else {}
     if "latency" in found:
         derived["throughput"] = _inverse(found["latency"], cell.batch_size)
     if "macs" in found:

@@ -46,6 +46,20 @@ class Fit:
 
 
 @dataclass(frozen=True)
+class Shares:
+    """What part of a device's ceilings a core by itself reaches, and the ceilings.
+
+    matrix: of matrix_rate, multiply-adds a second in a large product; bandwidth: of bandwidth_rate, bytes a
+    second in a large copy. How both are reckoned is told in `shares`.
+    """
+
+    matrix: float
+    bandwidth: float
+    matrix_rate: float
+    bandwidth_rate: float
+
+
+@dataclass(frozen=True)
 class Row:
     """One cell's results. estimates: by metric name, derived metrics (throughput, flops) included.
 
@@ -62,7 +76,8 @@ class Row:
     ("implausible: ...", "one process only", ...). unfit: why its times must not be used though the cell is
     ok (a slowed or shared GPU), else empty. kernels: what really ran. recorded: whether the run
     holds any record of the cell itself. fit: of a cell whose batch size is `max`, where the search found one.
-    lacks: what the run asked of an ok cell and has no record of; empty for nothing.
+    lacks: what the run asked of an ok cell and has no record of; empty for nothing. shares: of an attention
+    core by itself, where the run measured what its device gives.
     """
 
     cell: Cell
@@ -87,6 +102,7 @@ class Row:
     fit: Fit | None = None
     unfit: str = ""
     lacks: str = ""
+    shares: Shares | None = None
 
 
 _OF_SOMETHING = frozenset({"s", "J", "MAC", "FLOP"})
@@ -186,6 +202,12 @@ def rows_to_json(summary: Summary) -> list[dict[str, Any]]:
             "pictures": row.pictures,
             "doubts": list(row.doubts),
             "fit": dataclasses.asdict(row.fit) if row.fit else None,
+            "shares": {
+                name: number_to_json(value)
+                for name, value in dataclasses.asdict(row.shares).items()
+            }
+            if row.shares
+            else None,
             "unfit": row.unfit,
         }
         for row in summary.rows
