@@ -40,10 +40,10 @@ _KINDS = {"int": "a whole number", "float": "a number", "bool": "on or off", "st
 class Method:
     """An attention method as its page describes it.
 
-    needs: package and hardware anywhere; unavailable: what is missing on this machine. operators: those that
-    torch's counter does not know and the method has a formula for. place: the class as `module:Class`. page:
-    all that its file says in words. broken: why another package's cannot be used; its name is all that is
-    known of it then.
+    exact: whatever its settings; exact_by_default: with none given. needs: package and hardware anywhere;
+    unavailable: what is missing on this machine. operators: those that torch's counter does not know and the
+    method has a formula for. place: the class as `module:Class`. page: all that its file says in words.
+    broken: why another package's cannot be used; its name is all that is known of it then.
     """
 
     name: str
@@ -56,9 +56,15 @@ class Method:
     needs: str = ""
     unavailable: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
+    exact_by_default: bool = False
     place: str = ""
     page: str = ""
     broken: str = ""
+
+    @property
+    def exactness(self) -> str:
+        """In a word."""
+        return "yes" if self.exact else "by default" if self.exact_by_default else "no"
 
 
 @dataclass(frozen=True)

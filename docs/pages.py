@@ -190,7 +190,7 @@ def _operators(method: Method) -> Iterator[str]:
 
 
 def _exact(method: Method) -> str:
-    return "exact" if method.exact else ""
+    return {"yes": "exact", "by default": "exact by default", "no": ""}[method.exactness]
 
 
 def _settings(settings: Sequence[Setting]) -> Iterator[str]:

@@ -77,7 +77,7 @@ def _cells(method: Method) -> list[str]:
 
     return [
         method.name,
-        "yes" if method.exact else "no",
+        method.exactness,
         ", ".join(f"{one.name}={written(one.default)}" for one in method.settings),
         method.formula,
         method.cost,

@@ -187,6 +187,7 @@ def _missing(device: str) -> list[str]:
 def _method(name: str, plugin: type[AttentionMethod]) -> Method:
     try:
         unavailable = tuple(_reasons("unavailable", plugin.unavailable))
+        exact_by_default: bool = asked(lambda: plugin().is_exact, "is_exact raises ")
     except PluginError as error:
         return Method(name, broken=f"{plugin.__module__}:{plugin.__qualname__}: {error}")
     return Method(
@@ -200,6 +201,7 @@ def _method(name: str, plugin: type[AttentionMethod]) -> Method:
         needs=plugin.needs,
         unavailable=unavailable,
         operators=tuple(plugin.operator_macs),
+        exact_by_default=exact_by_default,
         place=f"{plugin.__module__}:{plugin.__qualname__}",
         page=cleandoc(sys.modules[plugin.__module__].__doc__ or ""),
     )

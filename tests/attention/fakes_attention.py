@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
+from typing import ClassVar
 
 import torch
 
@@ -48,6 +49,20 @@ class CountsHalf(Softmax):
 
     def macs(self, shape: Shape) -> int:
         return super().macs(shape) // 2
+
+
+class Integers(Softmax):
+    """Scores of one head from integers, by an operator that torch's counter does not know."""
+
+    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        scores = torch._int_mm(q[0, 0].to(torch.int8), k[0, 0].to(torch.int8).T)
+        return (scores.float().softmax(dim=-1) @ v[0, 0])[None, None]
+
+
+class CountedIntegers(Integers):
+    """The same, with its formula."""
+
+    operator_macs: ClassVar = {"aten._int_mm": lambda one, other: one[0] * one[1] * other[1]}
 
 
 class LosesBits(Softmax):

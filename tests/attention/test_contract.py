@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import pytest
 import torch
-from fakes_attention import CountsHalf, Keeps, LosesBits
+from fakes_attention import CountedIntegers, CountsHalf, Integers, Keeps, LosesBits
 from torch.utils.flop_counter import FlopCounterMode
 
 from ditbench.attention.base import METHODS, Shape, Site
@@ -174,6 +174,13 @@ def test_mistake_05_a_count_on_the_cpu_is_not_asked_for_fused_attention():
     """It is zero in torch 2.13, and may be right one day; the declared one does not depend on that."""
     sdpa = METHODS.get("sdpa")()
     assert counted_macs(sdpa, SHAPE, "cpu") <= sdpa.macs(SHAPE) == counted_macs(sdpa, SHAPE, "meta")
+
+
+def test_mistake_05_integer_products_are_counted_by_the_formula_of_the_method_that_uses_them():
+    shape = Shape(batch=1, heads=1, tokens=32, head_dim=16)
+    product = 32 * 32 * 16
+    assert _count_core(Integers(), shape) == (product, ("aten._int_mm",), ())
+    assert _count_core(CountedIntegers(), shape) == (2 * product, (), ("aten._int_mm",))
 
 
 def test_mistake_05_a_method_that_declares_half_is_caught():

@@ -68,6 +68,14 @@ def test_a_terminal_shows_every_word_within_its_width(terminal, arguments, capsy
     assert (f"no: {FLASH.unavailable[0]}" in words(shown)) is (not arguments)
 
 
+def test_a_method_may_be_exact_with_no_settings_only():
+    told = [Method("one", exact=a, exact_by_default=b).exactness for a, b in EXACT]
+    assert told == ["yes", "by default", "no"]
+
+
+EXACT = ((True, True), (False, True), (False, False))
+
+
 def test_elsewhere_each_is_one_line(capsys):
     assert main(["methods"]) == 0
     _title, head, flash, monarch = read(capsys).splitlines()
