@@ -180,7 +180,7 @@ def spec_of(model: Choice) -> Model:
 def _on_meta(model: Choice) -> Denoiser:
     spec = spec_of(model)
     with torch.device("meta"):
-        return Denoiser(spec.build(), spec)
+        return Denoiser(spec.build().requires_grad_(requires_grad=False), spec)
 
 
 @dataclass(frozen=True)

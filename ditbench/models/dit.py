@@ -16,7 +16,15 @@ from diffusers import DiTTransformer2DModel
 
 from ditbench.attention.base import Site
 from ditbench.models.adapters import Adapter, Older
-from ditbench.models.base import Conditions, Model, Preset, register
+from ditbench.models.base import (
+    Conditions,
+    Model,
+    Preset,
+    cut,
+    open_every_third,
+    register,
+    shared_out,
+)
 from ditbench.registry import setting
 
 
@@ -72,11 +80,7 @@ class DiT(Model):
 
     def problems(self) -> list[str]:
         """What makes this architecture impossible, each as a clause; empty means it can be built."""
-        found = []
-        if self.hidden % self.heads:
-            found.append(f"hidden {self.hidden} is not a multiple of heads {self.heads}")
-        if self.size % self.patch:
-            found.append(f"size {self.size} is not a multiple of patch {self.patch}")
+        found = [*shared_out(self.hidden, self.heads), *cut(self.size, self.patch)]
         if self.out_channels not in {self.channels, 2 * self.channels}:
             found.append(
                 f"out_channels {self.out_channels} is neither channels nor twice channels ({self.channels})"
@@ -151,8 +155,7 @@ class DiT(Model):
         method. Of the six chunks that adaLN makes, the third and the sixth are gates.
         """
         for block in network.transformer_blocks:
-            for chunk in (2, 5):
-                block.norm1.linear.bias.chunk(6)[chunk].fill_(1.0)
+            open_every_third(block.norm1.linear)
 
     def repeats(self, network: DiTTransformer2DModel, rows: int) -> None:
         """Each block evaluates an embedder of its own and the output layer block 0's again; one is needed."""
