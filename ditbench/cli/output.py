@@ -123,7 +123,9 @@ def show_plan(plan: Plan, estimate: Estimate) -> None:
                 units.percent(entry.inspection.core_macs / entry.inspection.macs)
                 if entry.inspection.macs
                 else "",
-                f"{entry.status}: {entry.reason}" if entry.status else "",
+                f"{entry.status}: {entry.reason}"
+                if entry.status
+                else "; ".join(entry.inspection.notes),
             ]
             for entry in plan.entries
         ),

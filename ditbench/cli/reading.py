@@ -135,11 +135,13 @@ def models(json: Json = False) -> int:
         return output.as_json([dataclasses.asdict(model) for model in found])
     output.table(
         "models",
-        ["name", "summary", "weights"],
+        ["name", "summary", "predicts", "attention", "weights"],
         (
             [
                 model.name,
                 model.summary or model.broken,
+                model.predicts,
+                model.attention,
                 "" if model.broken else ", ".join(_weights(model)),
             ]
             for model in found

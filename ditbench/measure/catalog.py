@@ -122,12 +122,13 @@ def _inspect_op(cell: Cell, device: str) -> Inspection:
 def _inspect(cell: Cell, device: str) -> Inspection:
     if cell.op:
         return _inspect_op(cell, device)
-    spec = spec_of(cell.model)
-    if problems := spec.problems():
+    spec: Architecture = asked(lambda: spec_of(cell.model))
+    if problems := asked(spec.problems, "problems raises "):
         return Inspection(cell.key, tuple(problems))
     if cell.finds_batch:  # refused for what no batch would change, and priced for one picture
         return dataclasses.replace(_inspect(cell.of_batch(1), device), key=cell.key)
     method: AttentionMethod = asked(lambda: make(cell.attention))
+    asked(lambda: sites(spec), "sites raises ")
     found = places_of(spec, cell, lambda shape: _against(method, cell, shape, device))
     reasons = [
         *_missing(device),
@@ -135,7 +136,7 @@ def _inspect(cell: Cell, device: str) -> Inspection:
         *sampling.unsuited(spec, cell.sampling.sampler),
         *(() if found.taken else found.reasons),
     ]
-    total, core = step_macs(cell, found.taken or None)
+    total, core = asked(lambda: step_macs(cell, found.taken or None), "the model raises ")
     return Inspection(
         cell.key,
         tuple(dict.fromkeys(reasons)),
@@ -173,7 +174,11 @@ def _reasons(called: str, asking: Callable[[], object]) -> list[str]:
 
 def _weights(model: Choice, named: str) -> list[str]:
     """Why weights cannot be had here. Raises UsageError where they can be had nowhere."""
-    return [] if spec_of(model).problems() else weights.check(model, named)
+    try:
+        impossible = asked(lambda: spec_of(model).problems())
+    except PluginError:  # told with the cell
+        return []
+    return [] if impossible else weights.check(model, named)
 
 
 def _missing(device: str) -> list[str]:

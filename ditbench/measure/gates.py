@@ -251,8 +251,11 @@ def _check_kernels(bench: Bench, evidence: Evidence) -> None:
 
 
 def _kernels_beside(bench: Bench) -> tuple[str, ...]:
-    """The kinds of kernel that run where the method does not go; none where it goes everywhere."""
-    if not bench.softmax_elsewhere:
+    """The kinds of kernel that run without the method's core; asked only where the method names its own.
+
+    Products of the model's projections may show as those of explicit attention do.
+    """
+    if not bench.method.kernels:
         return ()
     latents, *conditions = bench.inputs(range(1))
     times = torch.full((1,), 500, device=bench.device)

@@ -39,7 +39,7 @@ def operators_run(forward: Callable[[], object]) -> Counter[str]:
 def refusal(wanted: frozenset[str], seen: tuple[str, ...], beside: tuple[str, ...] = ()) -> str:
     """Why the kernels that ran are not those that were asked for; empty where they are.
 
-    beside: kinds that run at other sites in any case.
+    beside: kinds that run without the method too.
     """
     if not wanted or (wanted & set(seen) and not (set(seen) - wanted - set(beside))):
         return ""

@@ -19,8 +19,9 @@ from typing import Any, ClassVar, cast
 import torch
 
 from ditbench.attention.base import Site
+from ditbench.errors import PluginError
 from ditbench.models.adapters import Adapter
-from ditbench.registry import Registry, misfit, settings_problems
+from ditbench.registry import Registry, asked, misfit, settings_problems
 
 Conditions = tuple[torch.Tensor, ...]
 
@@ -226,7 +227,12 @@ def presets() -> dict[str, Preset]:
     """Every registered name whose architecture is fixed; ours come first."""
     found: dict[str, Preset] = {}
     for plugin in sorted(MODELS.discover().values(), key=_is_of_others):
-        for name, preset in plugin.presets().items():
+        try:
+            own: Mapping[str, Preset] = asked(plugin.presets, "presets raises ")
+        except PluginError as error:
+            MODELS.broken[f"presets of {plugin.name}"] = str(error)
+            continue
+        for name, preset in own.items():
             if found.setdefault(name, preset) is not preset:
                 MODELS.broken[f"{name} of {plugin.name}"] = f"the name {name!r} is taken already"
     return found

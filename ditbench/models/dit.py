@@ -31,7 +31,7 @@ from ditbench.registry import setting
 @register
 @dataclass(frozen=True)
 class DiT(Model):
-    """The architecture and the diffusion process it predicts; every field may stand in YAML.
+    """A transformer over patches of a latent, told class and time.
 
     size, channels: of the latent. out_channels: twice the channels where the network also learns a
     variance, which our samplers do not use.

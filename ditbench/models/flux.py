@@ -46,11 +46,12 @@ class FluxAdapter(Newer):
 @register
 @dataclass(frozen=True)
 class Flux(Model):
-    """FLUX.1; size: tokens on a side of the picture, each of 2 x 2 places of a latent.
+    """FLUX.1: joint attention with rotary embeddings, text first.
 
-    depth: all blocks, of which `double` come first. words, word_width, whole_width: tokens of text, the width
-    they come in, and that of the text as a whole. guidance: what a network that was distilled to follow it
-    is told, 0 for one that was not; guidance_scale 1 runs it without a second half of rows.
+    size: tokens on a side of the picture, each of 2 x 2 places of a latent. depth: all blocks, of which
+    `double` come first. words, word_width, whole_width: tokens of text, the width they come in, and
+    that of the text as a whole. guidance: what a network that was distilled to follow it is told, 0 for
+    one that was not; guidance_scale 1 runs it without a second half of rows.
     """
 
     name: ClassVar[str] = "flux"

@@ -47,10 +47,11 @@ class LTXAdapter(Newer):
 @register
 @dataclass(frozen=True)
 class LTX(Model):
-    """LTX-Video; frames, height, width: of the latent, each place a token of `channels` numbers.
+    """LTX-Video: self-attention over all frames, cross attention to text.
 
-    words, word_width: tokens of text, and the width they come in. The schedule's shift is a setting, which
-    the pipeline takes from the number of tokens; its stretch to a last sigma of 0.1 is left out.
+    frames, height, width: of the latent, each place a token of `channels` numbers. words, word_width:
+    tokens of text, and the width they come in. The schedule's shift is a setting, which the pipeline
+    takes from the number of tokens; its stretch to a last sigma of 0.1 is left out.
     """
 
     name: ClassVar[str] = "ltx"

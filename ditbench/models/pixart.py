@@ -35,7 +35,10 @@ _PIXELS = 8
 @register
 @dataclass(frozen=True)
 class PixArt(Model):
-    """PixArt; size: of the latent. words, word_width: tokens of text, and the width they come in."""
+    """A DiT that reads text by cross attention.
+
+    size: of the latent. words, word_width: tokens of text, and the width they come in.
+    """
 
     name: ClassVar[str] = "pixart"
     paper: ClassVar[str] = "Chen et al. 2023, arXiv 2310.00426"

@@ -40,9 +40,10 @@ class SanaAdapter(Older):
 @register
 @dataclass(frozen=True)
 class Sana(Model):
-    """Sana; size: of the latent, a thirty-second of the picture. cross_heads: of its attention to text.
+    """Linear attention by ReLU, and cross attention to text.
 
-    words, word_width: tokens of text, and the width they come in. norm: whether q and k are normed (1.5).
+    size: of the latent, a thirty-second of the picture. cross_heads: of its attention to text. words,
+    word_width: tokens of text, and the width they come in. norm: whether q and k are normed (1.5).
     """
 
     name: ClassVar[str] = "sana"

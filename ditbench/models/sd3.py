@@ -33,10 +33,11 @@ from ditbench.registry import setting
 @register
 @dataclass(frozen=True)
 class SD3(Model):
-    """Stable Diffusion 3 and 3.5; size: of the latent. places: side of the table of positions.
+    """Stable Diffusion 3 and 3.5: joint attention of picture and text.
 
-    words, word_width, whole_width: tokens of text, the width they come in, and that of the text as a whole.
-    dual: so many blocks attend twice. norm: whether q and k are normed; both as in 3.5.
+    size: of the latent. places: side of the table of positions. words, word_width, whole_width: tokens
+    of text, the width they come in, and that of the text as a whole. dual: so many blocks attend twice.
+    norm: whether q and k are normed; both as in 3.5.
     """
 
     name: ClassVar[str] = "sd3"

@@ -126,16 +126,17 @@ def places(
 
 def notes(model: Model, found: Places) -> tuple[str, ...]:
     """What is not as on a model of self-attention by softmax alone, one clause each, for people."""
-    every = sites(model)
+    number = len(found.taken) + len(found.left)
     own = Counter("; ".join(reasons) for _, reasons in found.left)
     kept = [
-        f"{count} of {len(every)} sites keep the model's own attention ({why})"
+        f"{count} of {number} sites in these blocks keep the model's own attention: {why}"
         for why, count in own.items()
     ]
-    other = Counter(s.native for s in every if s.name in found.taken and s.native != "softmax")
+    taken = (site.native for site in sites(model) if site.name in found.taken)
     replaced = [
-        f"takes the place of {native}, the model's own, at {count} of {len(every)} sites"
-        for native, count in other.items()
+        f"{count} of {number} sites in these blocks were made for {native}, which the method replaces"
+        for native, count in Counter(taken).items()
+        if native != "softmax"
     ]
     return (*kept, *replaced)
 

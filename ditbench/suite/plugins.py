@@ -120,7 +120,7 @@ def unique(found: Iterable[Spread]) -> tuple[Choice, ...]:
 
 
 def model(at: At, catalog: Catalog) -> Choice | None:
-    """A registered name, or `{name: dit, setting: value}`."""
+    """A registered name, or `{name: dit, setting: value}`; `module:Class` is a name too."""
     if isinstance(at.node, Leaf):
         name = _named_model(at, catalog)
         return _architecture(at, catalog, name, {}) if name else None

@@ -18,6 +18,17 @@ from ditbench.suite.kinds import Axis, Key, Keys, Kind, Schema, kind_of, table
 _OUTSIDE = r"^\w+(\.\w+)*:\w+$"
 
 
+# Of models from outside only the form is known.
+_FROM_OUTSIDE: tuple[Schema, ...] = (
+    {"type": "string", "pattern": _OUTSIDE},
+    {
+        "type": "object",
+        "properties": {"name": {"type": "string", "pattern": _OUTSIDE}},
+        "required": ["name"],
+    },
+)
+
+
 def schema(catalog: Catalog) -> dict[str, Any]:
     """The whole schema, draft 2020-12, as plain JSON."""
     methods, models = catalog.methods.values(), catalog.models.values()
@@ -30,7 +41,7 @@ def schema(catalog: Catalog) -> dict[str, Any]:
         "then": table(parse.keys(catalog, OP)),
         "else": table(parse.keys(catalog)),
         "$defs": {
-            "model": {"anyOf": [*_named(models), *map(_architecture, models)]},
+            "model": {"anyOf": [*_named(models), *map(_architecture, models), *_FROM_OUTSIDE]},
             "axis_of_methods": _methods(methods, axes=True),
             "method": _methods(methods, axes=False),
         },

@@ -87,6 +87,7 @@ def suite(
     with fence(folder), _only_our_errors() as told:
         read = parse.read(path)
         parse.from_outside(read, "suite.yaml", "attention")
+        parse.from_outside(read, "suite.yaml", "model")
         made = parse.parse(read, "suite.yaml", CATALOG, dict([override]) if override[0] else {})
         cells = plan.expand(made)
         if len(cells) > MOST_CELLS:
