@@ -269,7 +269,7 @@ def small(name: str) -> DiT:
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in presets() if f"{name}-256" not in presets()],  # no model twice
+    [name for name in DiT.presets() if f"{name}-256" not in DiT.presets()],  # no model twice
 )
 def test_mistake_03_fused_softmax_for_the_models_own_is_bit_exact(name):
     bench = set_up(cell("sdpa", spec=small(name), batch_size=1, steps=2), "cpu")
