@@ -35,6 +35,7 @@ SECOND_LOOK = (
     "is gated but not among",
     "set precision too",
     "is less than repeats",
+    "as it was imported",
 )
 MISTAKES = errors.test_every_mistake_is_told_at_its_place.pytestmark[0].args[1]
 
@@ -119,6 +120,11 @@ def test_a_mistake_of_shape_is_refused_and_no_other(text, told):
 )
 def test_a_method_from_outside_is_accepted_by_its_form(method):
     assert accepts(f"name: x\nmodel: small\nattention: {method}")
+
+
+@pytest.mark.parametrize("model", ["a.b:C", "{name: a.b:C, depth: 3}", "[small, a:B]"])
+def test_a_model_from_outside_is_accepted_by_its_form(model):
+    assert accepts(f"name: x\nmodel: {model}\nattention: softmax")
 
 
 @pytest.mark.parametrize(("kind", "where"), [("model", "else"), ("op", "then")])
