@@ -20,6 +20,7 @@ float32 and to base 2; products take the dtype of q and add up in float32.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -221,6 +222,9 @@ def monarch(  # noqa: PLR0913, PLR0917 (an operator's parameters are its schema)
 monarch.register_fake(lambda q, *_others: torch.empty_like(q))
 
 
+_OPTIONAL = ("bias", "x_entropy", "mean_y", "mean_z", "entropy", "less_normaliser")
+
+
 @dataclass(frozen=True)
 class _Fold:
     """A sequence in blocks, with so much padding before it; launches over them and across them."""
@@ -231,75 +235,86 @@ class _Fold:
 
     def within(self, x: torch.Tensor, *others: torch.Tensor, **named: torch.Tensor) -> None:
         """Groups are blocks; their members follow each other."""
-        groups = {"GROUPS": self.blocks, "MEMBERS": self.block_size}
-        self._launch(groups | {"GROUP": self.block_size, "MEMBER": 1}, x, *others, **named)
+        self._launch(x, *others, across=False, **named)
 
     def across(self, x: torch.Tensor, *others: torch.Tensor, **named: torch.Tensor) -> None:
         """Groups are the tokens with one offset, a block apart."""
-        groups = {"GROUPS": self.block_size, "MEMBERS": self.blocks}
-        self._launch(groups | {"GROUP": 1, "MEMBER": self.block_size}, x, *others, **named)
+        self._launch(x, *others, across=True, **named)
 
     def _launch(
         self,
-        groups: dict[str, int],
         x: torch.Tensor,
         y: torch.Tensor,
         z: torch.Tensor | None = None,
+        *,
+        across: bool,
         **named: torch.Tensor,
     ) -> None:
         batch, heads, _, head_dim = x.shape
-        tiles = _tiles(groups["MEMBERS"], head_dim, x.dtype, all_rows="x_entropy" in named)
-        out = named.get("mean_z")
-        placed = [t for t in (x, y, z, out) if t is not None]
-        unit = 8 if all(s % 8 == 0 for t in placed for s in t.stride()[:-1]) else 1
-        strides = [
-            0 if t is None else t.stride(axis) // unit for t in (x, y, z, out) for axis in range(3)
-        ]
-        programs = batch * heads * groups["GROUPS"] * -(-groups["MEMBERS"] // tiles["ROWS"])
-        _half_turn[(programs,)](
+        constants = _constants(
+            self, head_dim, x.dtype, across=across, all_rows="x_entropy" in named
+        )
+        out = named.get("mean_z", x)
+        placed = (x, y, y if z is None else z, out)
+        strides = [stride for tensor in placed for stride in tensor.stride()[:3]]
+        unit = 1 if any(stride % 8 for stride in strides) else 8
+        tiles = -(-constants["MEMBERS"] // constants["ROWS"])
+        _half_turn[(batch * heads * constants["GROUPS"] * tiles,)](
             x,
             y,
             z,
             *(named.get(name) for name in _OPTIONAL),
             heads,
-            *strides,
+            *(stride // unit for stride in strides),
             math.log2(math.e) / math.sqrt(head_dim),
-            **groups,
-            **self._tokens("X", x),
-            **self._tokens("Y", y),
-            **self._tokens("OUT", x if out is None else out),
-            HEAD_DIM=head_dim,
+            X_FIRST=self._first(x),
+            X_COUNT=x.shape[-2],
+            Y_FIRST=self._first(y),
+            Y_COUNT=y.shape[-2],
+            OUT_FIRST=self._first(out),
+            OUT_COUNT=out.shape[-2],
             UNIT=unit,
-            # Triton's interpreter multiplies bfloat16 as if its bits were integers.
-            WIDEN=interpreted() and x.dtype == torch.bfloat16,
-            **tiles,
+            **constants,
         )
 
-    def _tokens(self, word: str, tensor: torch.Tensor) -> dict[str, int]:
-        """Which tokens of the padded sequence a tensor has: the real ones, or all."""
-        count = tensor.shape[-2]
-        first = 0 if count == self.blocks * self.block_size else self.before
-        return {f"{word}_FIRST": first, f"{word}_COUNT": count}
+    def _first(self, tensor: torch.Tensor) -> int:
+        """The first token of the padded sequence that a tensor has: it has the real ones, or all."""
+        return 0 if tensor.shape[-2] == self.blocks * self.block_size else self.before
 
 
-_OPTIONAL = ("bias", "x_entropy", "mean_y", "mean_z", "entropy", "less_normaliser")
+@functools.cache  # a launch must take less time than what it launches
+def _constants(
+    fold: _Fold, head_dim: int, dtype: torch.dtype, *, across: bool, all_rows: bool
+) -> dict[str, int]:
+    """Where members of groups lie, and tiles: by rule, for nothing is tuned while it is timed.
 
-
-def _tiles(members: int, head_dim: int, dtype: torch.dtype, *, all_rows: bool) -> dict[str, int]:
-    """Rows and columns of a tile and the warps that share them, by rule: nothing is tuned while it is timed.
-
-    Products want at least 16 of each. Sixteen rows a warp, as the matrix units take them. float32 has none
-    that are exact: its products fill registers, so its tiles are small.
+    Products want at least 16 rows and columns. Four warps share 64 rows, as Hopper's matrix units take them;
+    a smaller group gets a warp for each 16 rows, since two would wait for each other at every sum. float32
+    has no units that are exact: its products fill registers, so its tiles are small, and have many warps.
+    all_rows: a tile must hold all rows of a group.
     """
-    width = max(16, triton.next_power_of_2(head_dim))
-    whole = max(16, triton.next_power_of_2(members))
-    small = dtype == torch.float32
-    rows = whole if all_rows else min(whole, 32 if small else 64)
-    columns = min(whole, 32 if small else 64 if width > 64 or all_rows else 128)
+    groups, members = fold.blocks, fold.block_size
+    if across:
+        groups, members = members, groups
+    width, whole = (max(16, 1 << (size - 1).bit_length()) for size in (head_dim, members))
+    if dtype == torch.float32:
+        rows, columns, warps = min(whole, 32), min(whole, 32), 8 if whole > 16 else 4
+    else:
+        rows = 64 if whole >= 64 else 16
+        columns, warps = min(whole, 128 if width <= 64 else 64), rows // 16
+    if all_rows:
+        rows, columns, warps = whole, min(columns, 64), max(warps, whole // 16)
     return {
+        "GROUPS": groups,
+        "MEMBERS": members,
+        "GROUP": 1 if across else fold.block_size,
+        "MEMBER": fold.block_size if across else 1,
+        "HEAD_DIM": head_dim,
         "WIDTH": width,
         "ROWS": rows,
         "COLUMNS": columns,
-        "num_warps": max(4 if small else 1, min(8, rows // 16)),
+        # Triton's interpreter multiplies bfloat16 as if its bits were integers.
+        "WIDEN": interpreted() and dtype == torch.bfloat16,
+        "num_warps": warps,
         "num_stages": 2,
     }

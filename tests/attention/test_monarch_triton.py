@@ -228,20 +228,23 @@ def test_without_triton_the_reason_is_the_command_and_the_torch_version_runs(mon
 
 
 def test_it_is_imported_when_used_and_compiles_for_the_matrix_units_of_a_hopper_gpu(tmp_path):
-    """What the interpreter cannot tell: the compiler takes it, and finds wide loads, for head_dim 72 too."""
+    """What no interpreter tells: the compiler takes it, loads 16 bytes at a time, and spills no register."""
     script = """
+        import pathlib
+        import subprocess
         import sys
         import torch
         from ditbench.attention.base import METHODS
         METHODS.discover()
         assert "ditbench.kernels.monarch" not in sys.modules
 
+        from triton import knobs
         from triton.backends.compiler import GPUTarget
         from triton.compiler import ASTSource, compile
         from ditbench.kernels import monarch
 
         TYPES = {torch.bfloat16: "*bf16", torch.float32: "*fp32", int: "i32", float: "fp32"}
-        kernel, launches = monarch._half_turn, []
+        kernel, launches, file = monarch._half_turn, [], pathlib.Path(sys.argv[1])
 
         class Launches:
             def __getitem__(self, grid):
@@ -267,13 +270,15 @@ def test_it_is_imported_when_used_and_compiles_for_the_matrix_units_of_a_hopper_
             monarch.monarch(q, q, q, block_size, 1, 0)
         for launch in launches:
             asm = compiled(*launch)
-            assert asm["cubin"]
             unit = "wgmma.mma_async" if launch[1]["ROWS"] == 64 else "mma.sync"
-            print(unit in asm["ptx"], "ld.global.v4" in asm["ptx"])
+            file.write_bytes(asm["cubin"])
+            tool = (knobs.nvidia.cuobjdump.path, "--dump-resource-usage", file)
+            used = subprocess.run(tool, check=True, capture_output=True, text=True).stdout
+            print(unit in asm["ptx"], "ld.global.v4" in asm["ptx"], " STACK:0 " in used)
     """
     without = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
     ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
+        [sys.executable, "-c", textwrap.dedent(script), tmp_path / "kernel.cubin"],
         check=False,
         capture_output=True,
         text=True,
@@ -281,4 +286,4 @@ def test_it_is_imported_when_used_and_compiles_for_the_matrix_units_of_a_hopper_
         timeout=240,
     )
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.splitlines() == ["True True"] * 4
+    assert ended.stdout.splitlines() == ["True True True"] * 4
