@@ -131,8 +131,10 @@ def _notes(run: Run, rows: tuple[Row, ...], together: Iterable[Group]) -> Iterab
 
 def _bounds(rows: Iterable[Row]) -> Iterable[str]:
     """Speed-ups that nothing can be called implausible by, and what would bound them."""
+    rows = [row for row in rows if row.speedup]
     for reason, number in Counter(row.boundless for row in rows if row.boundless).items():
-        yield f"Speed-ups that stand beside {reason}: {number}."
+        told = reason.removeprefix("no bound: ")
+        yield f"No bound stands beside {number} of {len(rows)} speed-ups: {told}."
 
 
 def _costs(run: Run, rows: tuple[Row, ...]) -> Iterable[costs.Cost]:

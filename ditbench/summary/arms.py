@@ -14,8 +14,13 @@ from ditbench.records import Record
 from ditbench.summary.evidence import Evidence
 
 _COMPARED = frozenset({"attention", "blocks"})
-# Further apart than readings of one steady machine are: shares of a frequency, kelvins.
-_FREQUENCY, _KELVINS = 0.03, 10.0
+# Further apart than readings of one steady machine are. A processor's frequency also follows the work.
+_KELVINS = 10.0
+_CLOCKS = {
+    "sm_clock": ("the GPU's clock", 0.03),
+    "memory_clock": ("the clock of its memory", 0.03),
+    "frequency": ("the processors' frequency", 0.10),
+}
 
 
 def differences(one: Evidence, other: Evidence) -> tuple[str, ...]:
@@ -85,20 +90,13 @@ def _unmet(times: Sequence[Record], what: str) -> int | None:
 
 def _readings(one: Evidence, other: Evidence) -> Iterable[str]:
     """Clocks and heat while the two were timed, where they lie further apart than a steady machine's."""
-    for name, words in _CLOCKS.items():
+    for name, (words, steady) in _CLOCKS.items():
         mine, theirs = _reading(one, name), _reading(other, name)
-        if mine and theirs and abs(mine / theirs - 1) > _FREQUENCY:
+        if mine and theirs and abs(mine / theirs - 1) > steady:
             yield _told(words, units.count(mine, "Hz"), units.count(theirs, "Hz"))
     mine, theirs = _reading(one, "temperature"), _reading(other, "temperature")
     if mine is not None and theirs is not None and abs(mine - theirs) > _KELVINS:
         yield f"the GPU's temperature {mine:.0f} \N{DEGREE SIGN}C against {theirs:.0f} \N{DEGREE SIGN}C"
-
-
-_CLOCKS = {
-    "sm_clock": "the GPU's clock",
-    "memory_clock": "the clock of its memory",
-    "frequency": "the processors' frequency",
-}
 
 
 def _reading(one: Evidence, name: str) -> float | None:

@@ -94,8 +94,10 @@ def test_a_speedup_without_a_bound_says_why_and_what_would_give_one(others, why)
     softmax = good(cell(), 0.8, exact=True)
     run = fake_run(*softmax, *good(cell("monarch"), 0.5), *others)
     summary = summarise(run)
+    timed_cells = sum(row.speedup is not None for row in summary.rows)
     assert next(r for r in summary.rows if r.cell == cell("monarch")).boundless == why
-    assert f"Speed-ups that stand beside {why}: 2." in summary.notes
+    told = why.removeprefix("no bound: ")
+    assert f"No bound stands beside 2 of {timed_cells} speed-ups: {told}." in summary.notes
 
 
 def test_mistake_20_a_speedup_within_the_noise_of_the_bound_is_believed():
