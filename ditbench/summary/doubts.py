@@ -49,17 +49,17 @@ def twins(cells: Iterable[Evidence]) -> Mapping[str, Twin]:
 
     Pictures decide where both have them; else what came out of the gate, which every cell passes.
     Of exact methods no setting can move a picture by more than rounding, and the kernels seen running
-    tell them apart; they are left out.
+    tell them apart; they are left out. So is a setting by which other work was seen to give the same result.
     """
     of_pictures, of_gates, pictured = _Alike(), _Alike(), set()
     for one in cells:
         if one.exact:
             continue
         if one.pictures and "knob_digest" in one.pictures.facts:
-            of_pictures.add(str(one.pictures.facts["knob_digest"]), one.cell)
+            of_pictures.add(str(one.pictures.facts["knob_digest"]), one)
             pictured.add(one.cell.quality_key)
         if "knob_digest" in one.facts:
-            of_gates.add(str(one.facts["knob_digest"]), one.cell)
+            of_gates.add(str(one.facts["knob_digest"]), one)
     short = of_gates.twins("outputs of the gate's run", lambda pair: not pair <= pictured)
     return short | of_pictures.twins("pictures", lambda _pair: True)
 
@@ -68,25 +68,31 @@ class _Alike:
     """Cells by the digest of what they made, each quality key once."""
 
     def __init__(self) -> None:
-        self._cells: dict[str, dict[str, Cell]] = defaultdict(dict)
+        self._makers: dict[str, dict[str, Evidence]] = defaultdict(dict)
 
-    def add(self, digest: str, cell: Cell) -> None:
+    def add(self, digest: str, maker: Evidence) -> None:
         """A cell that made this."""
-        self._cells[digest].setdefault(cell.quality_key, cell)
+        self._makers[digest].setdefault(maker.cell.quality_key, maker)
 
     def twins(self, outputs: str, counts: Callable[[set[str]], bool]) -> dict[str, Twin]:
         """By quality key the first other that differs in a knob. counts: whether two keys may be told."""
         found = {}
-        for same in self._cells.values():
-            for key, cell in same.items():
+        for same in self._makers.values():
+            for key, one in same.items():
                 others = (
-                    other
+                    other.cell
                     for at, other in same.items()
-                    if at != key and counts({at, key}) and knob(cell, other)
+                    if at != key and counts({at, key}) and knob(one.cell, other.cell)
+                    if _work(one) == _work(other)
                 )
                 if other := next(others, None):
                     found[key] = Twin(other, outputs)
         return found
+
+
+def _work(of: Evidence) -> tuple[object, ...]:
+    """What the gate saw being done at one site: multiply-adds as counted, and kernels."""
+    return of.facts.get("counted_core_macs"), tuple(of.facts.get("kernels", ()))
 
 
 def knob(one: Cell, other: Cell) -> str:

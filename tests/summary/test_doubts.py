@@ -153,6 +153,14 @@ def test_mistake_15_knobs_are_told_without_pictures_by_the_gates_own_run():
     assert doubts(other, *records, pictures[0]) != ()
 
 
+@pytest.mark.parametrize("work", [{"counted_core_macs": 150e6}, {"kernels": ["efficient"]}])
+def test_mistake_15_a_setting_that_does_other_work_for_the_same_result_is_wired_to_something(work):
+    one, other = cell("monarch"), cell("monarch {block_size: 8}")
+    same = {"knob_digest": "same"}
+    records = (*BASE, *good(one, 0.5, **same), *good(other, 0.5, **same, **work))
+    assert doubts(one, *records) == doubts(other, *records) == ()
+
+
 def test_mistake_15_a_twin_is_found_beyond_batch_and_compilation():
     one, other = cell("monarch"), cell("monarch {block_size: 8}", 4)
     same = {"knob_digest": "same"}
