@@ -179,6 +179,8 @@ FACTS = {
     "knob_digest": LINE,
     "kernels": TEXTS,
     "uncounted": TEXTS,
+    "sites": TEXTS,
+    "unpictured": LINE,
     "own_formulas": TEXTS,
     "parameters": COUNT,
     "numeric_error": NUMBER,

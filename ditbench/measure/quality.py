@@ -20,8 +20,9 @@ from ditbench import frechet, pictures
 from ditbench.errors import StoreError
 from ditbench.jobs import Findings, Job
 from ditbench.measure.bench import Bench, set_up
+from ditbench.metrics import stage_of
 from ditbench.models import fashion_cnn, weights
-from ditbench.records import Cell, Status
+from ditbench.records import Cell, Stage, Status
 from ditbench.store.disk import replacing
 
 
@@ -56,6 +57,8 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
     keep(job.pictures / f"{job.cell.quality_key}.npz", ours)
     reference = _reference(job, ours)
     metrics, facts = judge(ours, reference, extractor, job.quality.reference)
+    if told := _unpictured(job, ours):
+        facts["unpictured"] = told
     facts |= {
         "samples": len(latents),
         "micro_batch": job.quality.micro_batch,
@@ -63,6 +66,17 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
         "weights": bench.weights,
     }
     return Findings(Status.OK, metrics=metrics, facts=facts)
+
+
+def _unpictured(job: Job, ours: Generated) -> str:
+    """Which of the asked metrics look at pictures, where there are none."""
+    asked = [n for n in job.metrics if stage_of(n) is Stage.QUALITY and n != "latent_drift"]
+    if len(ours.images) or not asked:
+        return ""
+    return (
+        f"{', '.join(asked)} not measured: the latents of {job.cell.model.name} are no pictures, and no "
+        "decoder is loaded"
+    )
 
 
 def _reference(job: Job, ours: Generated) -> Generated | None:

@@ -177,6 +177,16 @@ def _uncounted(suspect: Suspect) -> str:
     return f"multiply-adds of {', '.join(map(str, names))} not counted" if names else ""
 
 
+def _sites(suspect: Suspect) -> str:
+    """Where the method does not stand in for all attention of its blocks, or not for softmax."""
+    return "; ".join(map(str, suspect.evidence.facts.get("sites", ())))
+
+
+def _unpictured(suspect: Suspect) -> str:
+    pictures = suspect.evidence.pictures
+    return str(pictures.facts.get("unpictured", "")) if pictures else ""
+
+
 def _unlike(suspect: Suspect) -> str:
     """Arms that differ in more than the method: those of each of its ratios, what is told once not again."""
     evidence, group = suspect.evidence, suspect.group
@@ -251,7 +261,9 @@ _DOUBTS: tuple[Callable[[Suspect], str], ...] = (
     _inexact,
     _dead_knob,
     _constant,
+    _unpictured,
     _uncounted,
+    _sites,
     _unlike,
     _incomplete,
     _unjudged,

@@ -11,5 +11,5 @@ from ditbench.measure import cost
 @pytest.mark.parametrize("rows", [1, 2, 7, 16])
 def test_the_model_around_the_cores_costs_as_much_as_its_rows(rows):
     model = cell("softmax").model
-    counted = cost._count_around(model, rows, cost.make(cost.Choice("identity")).open)
-    assert rows * cost._around_one_row(model, cost._softmax(model)) == counted
+    counted = cost._count_around(model, rows, cost.make(cost.Choice("identity")).open, cost._count)
+    assert rows * cost._of_one_row(model, cost._softmax(model))[0] == counted

@@ -30,7 +30,7 @@ every_suite = pytest.mark.parametrize("path", SUITES, ids=name)
 def read(path, monkeypatch, *, quick=False):
     monkeypatch.syspath_prepend(str(path.parent))
     text = path.read_text()
-    known = catalog(parse.methods_from_outside(text, str(path)))
+    known = catalog(parse.from_outside(text, str(path), "attention"))
     return parse.parse(text, str(path), known, quick=quick)
 
 
