@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from fakes_ops import core
 from fakes_runs import cell
 
 from ditbench import errors
@@ -31,3 +32,8 @@ def test_a_search_for_the_largest_batch_is_no_cell_to_profile():
 
 def test_a_cell_that_fails_is_exit_3():
     assert profiling.CellFailedError("x").exit_code == errors.CELLS_FAILED
+
+
+def test_a_core_by_itself_has_no_steps_to_profile():
+    with pytest.raises(errors.UsageError, match="an op has no steps to trace"):
+        profiling._that_can_be_traced(core("sdpa", 64))

@@ -8,6 +8,7 @@ import os
 import time
 
 import pytest
+from fakes_ops import core
 from fakes_run import FakeGpu, FakeNvml, FakeServer, job
 
 from ditbench.devices import lock
@@ -36,8 +37,10 @@ def telemetry(folder, *gpus, warned=None, nvml=None):
     return Telemetry(watches(devices, nvml if gpus else None), folder, warn)
 
 
-def judged(watch, findings, *, stage=Stage.TIME, device=ONE, seconds=1.0):
-    return watch.judge(job(stage=stage, device=device), Answer(findings, "now", seconds)).findings
+def judged(watch, findings, *, stage=Stage.TIME, device=ONE, seconds=1.0, of=None):
+    asked = job(stage=stage, device=device)
+    asked = dataclasses.replace(asked, cell=of or asked.cell)
+    return watch.judge(asked, Answer(findings, "now", seconds)).findings
 
 
 def wait(until, seconds=20.0):
@@ -314,3 +317,11 @@ def test_a_run_keeps_what_was_watched_and_never_the_series(tmp_path, gpu):
         execute(jobs, Slow(), Session(tmp_path, "", "", watch=watch), records.append)
     assert [("telemetry" in one.facts) for one in records] == [False, True, True, True]
     assert all(len(json.dumps(one.facts)) < 2000 for one in records)
+
+
+def test_a_core_by_itself_has_no_energy_for_other_work_lies_between_its_calls(tmp_path, gpu):
+    with telemetry(tmp_path, gpu) as watch:
+        found = judged(watch, timed(0.3), of=core("sdpa", 64))
+    assert "other things" in found.facts["energy"]["missing"]
+    assert "energy" not in found.metrics
+    assert "telemetry" in found.facts
