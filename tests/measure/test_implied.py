@@ -141,3 +141,13 @@ def test_more_tokens_than_pixels_are_averaged(monkeypatch):
     assert small.values[0, 0] == pytest.approx(whole.values[:3, :3].mean())
     assert small.values[5, 5] == pytest.approx(whole.values[15, 15])
     assert small.row_sums == whole.row_sums
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_on_a_gpu_the_matrix_of_half_precision_is_the_formulas_up_to_its_rounding():
+    half = replace(CELL, sampling=replace(CELL.sampling, dtype="bfloat16"))
+    for one in implied.matrices(asked("softmax", "sdpa", of=half), "cuda").matrices:
+        assert one.error < 3e-2
+        assert one.row_sums == pytest.approx((1, 1), abs=3e-2)
+        assert one.linear
