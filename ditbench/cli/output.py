@@ -139,7 +139,9 @@ def show_plan(plan: Plan, estimate: Estimate) -> None:
             f"about {estimate.trials // estimate.searches} trials each, one fresh process a trial"
         )
     rest = (
-        "all of it measured earlier"
+        "counted, not measured"
+        if plan.counts_only
+        else "all of it measured earlier"
         if estimate.known == 1
         else (f"{units.percent(estimate.known)} of the cells measured earlier, the rest a guess")
     )
@@ -158,8 +160,13 @@ def _show_claimed(plan: Plan) -> None:
         varying,
         ([cell.axes[axis] for axis in varying] for cell in plan.claimed),
     )
-    other = len(plan.suite.claims) - sum(claim.cell is not None for claim in plan.suite.claims)
-    print(f"claims: {len(plan.suite.claims) - other} about counts, {other} about what runs")
+    claims = plan.suite.claims
+    needy = sum(bool(claim.needs) for claim in claims)
+    counted = sum(claim.cell is not None for claim in claims)
+    print(
+        f"claims: {counted} about counts, {len(claims) - counted - needy} about what runs, "
+        f"{needy} that need what is not here"
+    )
 
 
 def show_summary(run: Run, summary: Summary, comparison: Comparison) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from ditbench.catalog import Catalog
-from ditbench.suite import axes, effort, ops
+from ditbench.suite import axes, effort, ops, plugins
 from ditbench.suite.cursor import At
 from ditbench.suite.kinds import Keys, Made, Table, read, table
 from ditbench.suite.yaml12 import Fields
@@ -26,7 +26,9 @@ class Shorter:
 def keys(catalog: Catalog, *, of_op: bool = False) -> Keys:
     """The axes, and what there is of quality: none must be given, and none has a default of its own."""
     rows = ops.keys(catalog) if of_op else {**axes.keys(catalog), "quality": effort.KEYS["quality"]}
-    return {name: replace(key, required=False, default=None) for name, key in rows.items()}
+    methods = Made(lambda at: plugins.spreads(at, catalog), rows["attention"].kind.schema())
+    optional = {name: replace(key, required=False, default=None) for name, key in rows.items()}
+    return optional | {"attention": replace(optional["attention"], kind=methods)}
 
 
 def kind(rows: Keys) -> Made:

@@ -16,7 +16,13 @@ sampling: {guidance_scale: [2, 1]}
 metrics: [macs]
 """
 CLAIM = "claims: [{metric: macs, value: 1, tolerance: 1%, source: x, WHERE}]\n"
-QUICK = "quick: {model: small, weights: embedded, batch_size: 1, sampling: {seed: 3}}\n"
+QUICK = """quick:
+  model: small
+  weights: embedded
+  attention: [softmax, monarch: {block_size: [4, 8]}]
+  batch_size: 1
+  sampling: {seed: 3}
+"""
 
 
 def suite(text="", *, quick=False, **overrides):
@@ -69,9 +75,10 @@ def test_a_published_distance_may_be_one_that_is_not_measured_here(name):
 def test_quick_replaces_axes_and_never_what_a_counted_claim_is_about():
     short = suite(QUICK, quick=True)
     assert [model.name for model in short.models] == ["small"]
+    assert [one.name for one in short.attentions] == ["softmax", "monarch", "monarch"]
     assert (short.weights, short.batch_sizes, short.steps) == (("embedded",), (1,), (7, 9))
     assert {(one.guidance_scale, one.seed) for one in short.samplings} == {(2, 3), (1, 3)}
-    assert set(short.shortened) == {"model", "weights", "batch_size", "sampling.seed"}
+    assert set(short.shortened) == {"model", "weights", "attention", "batch_size", "sampling.seed"}
     assert claim("per: step", QUICK, quick=True).cell == claim("per: step", QUICK).cell
     assert suite(QUICK).models == suite().models
 
@@ -79,7 +86,7 @@ def test_quick_replaces_axes_and_never_what_a_counted_claim_is_about():
 def test_set_still_wins_over_quick():
     short = suite(QUICK, quick=True, batch_size="2", sampling__seed="5")
     assert (short.batch_sizes, {one.seed for one in short.samplings}) == ((2,), {5})
-    assert set(short.shortened) == {"model", "weights"}
+    assert set(short.shortened) == {"model", "weights", "attention"}
 
 
 def test_a_timed_claim_speaks_of_the_suites_own_axes_where_quick_has_others():
