@@ -37,36 +37,24 @@ class Band(AttentionMethod):
     reach: int = setting(8, least=0)
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """The tokens whose band is whole all at once, a head at a time; the others one by one."""
-        tokens, reach, q = q.shape[-2], self.reach, q * q.shape[-1] ** -0.5
-        inner = range(reach, tokens - reach)
-        ends = [n for n in range(tokens) if n not in inner]
-        near = {n: slice(max(0, n - reach), n + reach + 1) for n in ends}
-        out = {
-            n: _softmax(q[..., n : n + 1, :], k[..., at, :], v[..., at, :])
-            for n, at in near.items()
-        }
-        first, last = ([out[n] for n in ends if (n < reach) == before] for before in (True, False))
-        whole = [self._whole(q, k, v, inner)] if inner else []
-        return torch.cat([*first, *whole, *last], dim=-2)
+        """The tokens whose band is whole all at once, a head at a time; those near an end one by one."""
+        shape, tokens, reach = q.shape, q.shape[-2], self.reach
+        q, k, v = (x.flatten(0, 1) for x in (q * q.shape[-1] ** -0.5, k, v))
+        keys = k.transpose(
+            1, 2
+        )  # (batch x heads, head_dim, tokens), as v and q are (batch x heads, tokens, head_dim)
 
-    def _whole(
-        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, inner: range
-    ) -> torch.Tensor:
-        """(batch, heads, len(inner), head_dim), by views: copies would be 2 reach + 1 times as large as k."""
-        width = 2 * self.reach + 1
-        rows = zip(q[..., inner.start : inner.stop, :], k, v, strict=True)
-        return torch.stack(
-            [
-                torch.stack(
-                    [
-                        _softmax(one.unsqueeze(1), *(_windows(x, width) for x in seen)).squeeze(1)
-                        for one, *seen in zip(*row, strict=True)
-                    ]
-                )
-                for row in rows
-            ]
-        )
+        def alone(token: int) -> torch.Tensor:
+            seen = slice(max(0, token - reach), token + reach + 1)
+            scores = torch.bmm(q[:, token : token + 1], keys[:, :, seen])
+            return torch.bmm(scores.softmax(dim=-1), v[:, seen])
+
+        first, last = min(reach, tokens), max(tokens - reach, min(reach, tokens))
+        parts = [alone(token) for token in range(first)]
+        if last > first:
+            parts.append(_whole(q[:, first:last], k, v, 2 * reach + 1))
+        parts += [alone(token) for token in range(last, tokens)]
+        return torch.cat(parts, dim=1).view(shape)
 
     def macs(self, shape: Shape) -> int:
         """The scores in sight, and their product with v."""
@@ -79,11 +67,14 @@ class Band(AttentionMethod):
         return off_plane(shape, "a band over the raster order")
 
 
-def _windows(x: torch.Tensor, width: int) -> torch.Tensor:
-    """Each run of so many tokens of x (tokens, head_dim), as a view (runs, width, head_dim)."""
-    return x.unfold(0, width, 1).transpose(1, 2)
+def _whole(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, width: int) -> torch.Tensor:
+    """Each query of q (heads, runs, head_dim) on a run of so many tokens, the first query on the first run.
 
-
-def _softmax(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Of queries scaled already."""
-    return (q @ k.transpose(-2, -1)).softmax(dim=-1) @ v
+    Runs are views: copies would be `width` times as large as k.
+    """
+    heads = []
+    for one, *seen in zip(q, k, v, strict=True):
+        keys, values = (x.unfold(0, width, 1) for x in seen)  # (runs, head_dim, width)
+        scores = torch.bmm(one.unsqueeze(1), keys)
+        heads.append(torch.bmm(scores.softmax(dim=-1), values.transpose(1, 2)).squeeze(1))
+    return torch.stack(heads)
