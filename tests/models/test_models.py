@@ -297,3 +297,15 @@ def test_a_flow_that_knows_its_data_ends_there_and_steps_as_diffusers_does():
     for (latents, times), right, time in zip(seen, states, plan.timesteps, strict=True):
         assert torch.allclose(latents, right, atol=1e-5)
         assert torch.allclose(times, time.expand(2))
+
+
+@pytest.mark.parametrize("name", [name for name in SMALL if name != "dit"])
+def test_a_folder_in_the_hubs_layout_is_read_bit_for_bit(name, denoisers, tmp_path):
+    """The configuration is held against the model's own, and every tensor is taken over."""
+    network = SMALL[name].build()
+    network.save_pretrained(tmp_path / "transformer")
+    assert weights.check(choice(name), str(tmp_path)) == []
+    loaded = weights.load(choice(name), str(tmp_path), torch.float32, CPU)
+    assert torch.equal(
+        run(Denoiser(loaded.network, loaded.spec)), run(Denoiser(network, loaded.spec))
+    )
