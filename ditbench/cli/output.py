@@ -210,7 +210,7 @@ def show_claims(title: str, summary: Summary) -> None:
         (
             [
                 claim.title,
-                claim.cell.id if claim.cell else "",
+                claim.cell.id if claim.cell else claim.about,
                 claimed(claim, claim.published),
                 "" if claim.measured is None else claimed(claim, claim.measured),
                 claim.said,

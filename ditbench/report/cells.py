@@ -62,7 +62,7 @@ def _claim(claim: ClaimResult, names: words.Names) -> tuple[Value, ...]:
         apart = Value(units.percent(share, signed=True), order=share)
     return (
         Value(claim.title, claim.source),
-        Value(names.cell(claim.cell)) if claim.cell else Value("none"),
+        Value(names.cell(claim.cell)) if claim.cell else Value(claim.about or "none"),
         Value(words.claimed(claim, claim.published), order=claim.published),
         measured,
         apart,

@@ -256,24 +256,27 @@ def _result(
         measured=measured,
         verdict=verdict,
         why=why,
-        against=_opposite(claim.get("against") or {}),
+        against=_conditions(claim.get("against") or {}),
+        about=_conditions(claim["where"]),
     )
 
 
-def _opposite(against: Mapping[str, Any]) -> str:
+def _conditions(told: Mapping[str, Any]) -> str:
     """`softmax, guidance on`; settings stand in brackets as in a label."""
     settings = ",".join(
-        f"{axis.partition('.')[2]}={value}" for axis, value in against.items() if "." in axis
+        f"{axis.removeprefix('attention.')}={value}"
+        for axis, value in told.items()
+        if axis.startswith("attention.")
     )
     said = [
         f"{value}[{settings}]" if settings else str(value)
-        for axis, value in against.items()
+        for axis, value in told.items()
         if axis == "attention"
     ]
     switch = {True: "on", False: "off"}
     said += [
-        f"{_said(axis)} {switch[value] if isinstance(value, bool) else value}"
-        for axis, value in against.items()
-        if axis != "attention" and "." not in axis
+        f"{'' if axis == 'model' else f'{_said(axis)} '}{switch[value] if isinstance(value, bool) else value}"
+        for axis, value in told.items()
+        if axis != "attention" and not axis.startswith("attention.")
     ]
     return ", ".join(said)

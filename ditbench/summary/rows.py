@@ -123,7 +123,7 @@ class ClaimResult:
 
     cell, measured: None where no cell of the run answers it. why: of all verdicts that are not about the
     numbers themselves. how: where the number is from, if not from a cell that ran. against: what it is a
-    ratio to, empty for a figure of its own.
+    ratio to, empty for a figure of its own. about: the claim's own conditions, in words.
     """
 
     metric: str
@@ -137,6 +137,7 @@ class ClaimResult:
     why: str = ""
     how: str = ""
     against: str = ""
+    about: str = ""
 
     @property
     def said(self) -> str:
@@ -229,6 +230,7 @@ def claims_to_json(summary: Summary) -> list[dict[str, Any]]:
             "why": claim.why,
             "how": claim.how,
             "against": claim.against,
+            "about": claim.about,
         }
         for claim in summary.claims
     ]

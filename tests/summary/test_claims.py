@@ -60,6 +60,17 @@ def test_a_count_that_failed_or_is_missing_says_so():
     assert unknown.why == "parameters does not follow from these shapes"
 
 
+def test_a_claim_without_a_cell_says_what_it_is_about():
+    where = {
+        "attention": "monarch",
+        "attention.num_steps": 3,
+        "model": "dit-xl/2",
+        "guidance": True,
+    }
+    (found,) = answered(claim(cell="", needs="the weights", where=where))
+    assert found.about == "monarch[num_steps=3], dit-xl/2, guidance on"
+
+
 def test_what_a_claim_needs_comes_before_any_measurement():
     (found,) = answered(claim(cell="", needs="the weights"), count(MONARCH, 5.0))
     assert (found.said, found.measured) == ("not measured: needs the weights", None)
