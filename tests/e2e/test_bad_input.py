@@ -34,7 +34,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a
          "empty axis", "10^9 cells", "alias bomb", "missing weights", "duplicate key"],
 )  # fmt: skip
 def test_a_bad_suite_is_told_in_one_line(shell, text, words):
-    ended = shell("plan", shell.suite(text, "bad.yaml"))
+    ended = shell.again("plan", shell.suite(text, "bad.yaml"))
     assert ended.code == 2
     assert words in ended.err
     assert len(ended.err.strip().splitlines()) == 1
@@ -44,7 +44,7 @@ def test_a_bad_suite_is_told_in_one_line(shell, text, words):
 
 def test_weights_that_are_none_end_the_plan_before_anything_runs(shell):
     (shell.folder / "empty").mkdir()
-    ended = shell("run", shell.suite(GOOD + "weights: ./empty\n", "bad.yaml"))
+    ended = shell.again("run", shell.suite(GOOD + "weights: ./empty\n", "bad.yaml"))
     assert ended.code == 2
     assert ended.err.startswith("ditbench: empty/config.json: no configuration in the hub's layout")
     assert len(ended.err.strip().splitlines()) == 1
@@ -69,7 +69,7 @@ def test_several_mistakes_are_told_at_once(shell):
     ids=["missing suite", "no run", "unknown verb", "no baseline", "nothing to compare"],
 )
 def test_a_bad_command_is_one_line_and_exit_2(shell, arguments, words):
-    ended = shell(*arguments)
+    ended = shell.again(*arguments)
     assert ended.code == 2
     assert words in ended.err
     assert "Traceback" not in ended.err
@@ -82,6 +82,6 @@ def test_mistake_40_a_variable_that_changes_the_baseline_too_is_refused(shell):
 
 
 def test_mistake_33_zero_cells_is_exit_2(shell):
-    ended = shell("plan", shell.suite(GOOD, "good.yaml"), "-k", "nothing-like-this")
+    ended = shell.again("plan", shell.suite(GOOD, "good.yaml"), "-k", "nothing-like-this")
     assert ended.code == 2
     assert "matches none of the 1 cells" in ended.err

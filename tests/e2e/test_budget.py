@@ -27,7 +27,7 @@ def test_a_budget_that_is_too_small_is_exit_3_with_the_way_on_and_the_page_says_
     assert told in page
     assert "2 cells planned: 2 not run." in page
 
-    again = shell("run", "suite.yaml", "--resume", run, "--time-budget", "1h")
+    again = shell.again("run", "suite.yaml", "--resume", run, "--time-budget", "1h")
     assert again.code == 0, again.err
     assert "did not come to its end" not in (shell.run_folder() / "report.html").read_text()
     assert (shell.run_folder() / "records.jsonl").read_text().count("\n") == 6
@@ -35,6 +35,6 @@ def test_a_budget_that_is_too_small_is_exit_3_with_the_way_on_and_the_page_says_
 
 @pytest.mark.parametrize("text", ["soon", "30", "0s"])
 def test_what_is_no_time_is_one_line_and_exit_2(shell, text):
-    ended = shell("run", shell.suite(SUITE), "--time-budget", text)
+    ended = shell.again("run", shell.suite(SUITE), "--time-budget", text)
     assert ended.code == 2
     assert ended.err == f"ditbench: --time-budget {text}: write a time, as 90s, 30m or 1h30m\n"

@@ -37,7 +37,7 @@ def test_records_deleted_under_a_run_cost_one_line_and_nothing_else(shell):
     assert last.endswith("records are safe in records.jsonl: go on with --resume")
     before = (shell.run_folder() / "records.jsonl").read_text()
     assert before
-    again = shell("run", suite, "--resume", "latest", "--baseline", "none")
+    again = shell.again("run", suite, "--resume", "latest", "--baseline", "none")
     assert again.code == 0, again.err
     after = (shell.run_folder() / "records.jsonl").read_text()
     assert after.startswith(before)

@@ -19,7 +19,7 @@ def test_matrices_of_a_suite_are_one_page_and_a_wrong_place_is_one_line(shell):
     assert "matrix of nystromformer" in (shell.folder / "here/matrices.html").read_text()
     assert len(list((shell.folder / "here").glob("*.png"))) == 4
     assert not list(shell.folder.rglob("records.jsonl"))
-    ended = shell("draw", suite, "--head", "7")
+    ended = shell.again("draw", suite, "--head", "7")
     assert (ended.code, ended.err) == (
         2,
         "ditbench: --head 7: the cell has 2 heads, numbered from 0\n",

@@ -32,12 +32,12 @@ def first(shell):
 
 @pytest.fixture(scope="module")
 def row(shell, first):
-    (row,) = json.loads(shell("show", "--json").out)
+    (row,) = json.loads(shell.again("show", "--json").out)
     return row
 
 
 def test_a_plan_says_about_how_many_trials_there_will_be(shell):
-    said = shell("plan", shell.suite(SUITE)).out
+    said = shell.again("plan", shell.suite(SUITE)).out
     assert re.search(r"largest batch of 1 of them: about \d+ trials each", said)
     assert re.search(r"GMAC an image|MMAC an image", said)
 
@@ -67,8 +67,8 @@ def test_ordinary_cells_agree_that_half_as_many_fit_and_one_more_does_not(shell,
     """Gates and times of another code path, under the same limit, with what their gates hold besides."""
     fits, fails = row["fit"]["largest"] // 2, row["fit"]["fails"]
     sizes = f"batch_size={fits},{fails}"
-    ended = shell("run", shell.suite(SUITE), "--set", sizes, "--baseline", "none", "--out", "plain")
-    rows = json.loads(shell("show", "--json", "--out", "plain").out)
+    ended = shell.again("run", shell.suite(SUITE), "--set", sizes, "--baseline", "none", "--out", "plain")
+    rows = json.loads(shell.again("show", "--json", "--out", "plain").out)
     assert [(one["axes"]["batch_size"], one["status"]) for one in rows] == [
         (str(fits), "ok"),
         (str(fails), "out of memory"),
@@ -78,9 +78,9 @@ def test_ordinary_cells_agree_that_half_as_many_fit_and_one_more_does_not(shell,
 
 def test_another_memory_limit_is_another_question(shell, first, row):
     less = ("--set", "timing.memory_limit=900 MiB")
-    told = shell("run", shell.suite(SUITE), *less, "--baseline", "latest")
+    told = shell.again("run", shell.suite(SUITE), *less, "--baseline", "latest")
     assert told.code == 7, told.err
-    (finding,) = json.loads(shell("compare", run_id(first), "--json").out)
+    (finding,) = json.loads(shell.again("compare", run_id(first), "--json").out)
     assert (finding["metric"], finding["verdict"]) == ("largest_batch", "incomparable")
     assert "768 MiB" in finding["reason"].partition("then")[0]
     assert "900 MiB" in finding["reason"].partition("then")[2]
@@ -105,7 +105,7 @@ def test_mistake_34_a_search_that_was_killed_begins_again_and_is_there_once(shel
         process.send_signal(signal.SIGKILL)
     (folder,) = (path.parent for path in out.glob("*/*/run.json"))
     assert "largest_batch" not in (folder / "records.jsonl").read_text()
-    resumed = shell("run", shell.suite(SUITE), "--resume", folder.name, "--out", str(out))
+    resumed = shell.again("run", shell.suite(SUITE), "--resume", folder.name, "--out", str(out))
     assert resumed.code == 0, resumed.err
     records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
     assert [one["stage"] for one in records] == ["gate", "fit"]

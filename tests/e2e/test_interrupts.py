@@ -127,7 +127,7 @@ def test_sigterm_between_two_jobs_saves_what_has_ended_and_the_run_goes_on(start
     assert "what has ended is saved, and --resume goes on from there" in said
     before = (shell.run_folder() / "records.jsonl").read_text()
     assert before.count("\n") >= 1
-    again = shell("run", "suite.yaml", "--resume", "latest")
+    again = shell.again("run", "suite.yaml", "--resume", "latest")
     assert again.code == 0, again.err
     assert (shell.run_folder() / "records.jsonl").read_text().startswith(before)
 
@@ -140,7 +140,7 @@ def test_kill_9_between_two_jobs_leaves_nothing_behind_and_the_run_goes_on(start
     before = (shell.run_folder() / "records.jsonl").read_bytes()
     whole = before[: before.rfind(b"\n") + 1]
     assert whole.count(b"\n") >= 2
-    again = shell("run", "suite.yaml", "--resume", "latest")
+    again = shell.again("run", "suite.yaml", "--resume", "latest")
     assert again.code == 0, again.err
     after = (shell.run_folder() / "records.jsonl").read_bytes()
     assert after.startswith(whole)
@@ -154,7 +154,7 @@ def test_ctrl_c_while_the_page_is_written_is_exit_130_and_the_page_comes_later(s
     said = running.end()
     assert running.process.returncode == INTERRUPTED
     assert "Traceback" not in said
-    again = shell("run", "suite.yaml", "--resume", "latest")
+    again = shell.again("run", "suite.yaml", "--resume", "latest")
     assert again.code == 0, again.err
     assert (shell.run_folder() / "report.html").exists()
 
@@ -178,7 +178,7 @@ def test_a_terminal_that_is_closed_ends_the_run_and_loses_nothing(start, shell):
     running.process.wait(60)
     running.end()
     assert running.process.returncode == INTERRUPTED
-    again = shell("run", "suite.yaml", "--resume", "latest")
+    again = shell.again("run", "suite.yaml", "--resume", "latest")
     assert again.code == 0, again.err
 
 

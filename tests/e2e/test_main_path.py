@@ -39,7 +39,7 @@ def first(shell):
 
 @pytest.fixture(scope="module")
 def rows(shell, first):
-    return json.loads(shell("show", "--json").out)
+    return json.loads(shell.again("show", "--json").out)
 
 
 def test_it_ends_well_and_names_its_page(shell, first):
@@ -97,17 +97,17 @@ def test_markdown_and_its_charts_stand_beside_the_page(shell, first):
 
 
 def test_a_second_run_compares_with_the_first_and_calls_nothing_regressed(shell, first):
-    again = shell("run", "suite.yaml", "-k", "softmax|sdpa")
+    again = shell.again("run", "suite.yaml", "-k", "softmax|sdpa")
     assert again.code == 0, again.err
     assert "compared with run" in again.out
     assert "regressed" not in again.out
 
 
 def test_a_baseline_is_set_listed_shown_and_compared_with(shell, first):
-    assert shell("baseline", "set", "nightly").code == 0
-    assert json.loads(shell("baseline", "list", "--json").out)[0]["id"]
-    assert shell("baseline", "show", "nightly").code == 0
-    compared = shell("compare", "nightly", "--json")
+    assert shell.again("baseline", "set", "nightly").code == 0
+    assert json.loads(shell.again("baseline", "list", "--json").out)[0]["id"]
+    assert shell.again("baseline", "show", "nightly").code == 0
+    compared = shell.again("compare", "nightly", "--json")
     assert compared.code == 0
     assert {finding["verdict"] for finding in json.loads(compared.out)} <= {
         "unchanged",
@@ -124,20 +124,20 @@ def test_every_reading_verb_gives_a_list_of_objects(shell, first):
         ["baseline", "list"],
         ["plan", "suite.yaml"],
     ):
-        found = json.loads(shell(*verb, "--json").out)
+        found = json.loads(shell.again(*verb, "--json").out)
         assert isinstance(found, list), verb
         assert all(isinstance(one, dict) for one in found), verb
 
 
 def test_a_report_is_written_anew_where_it_is_wanted(shell, first):
-    again = shell("report", "--to", "elsewhere")
+    again = shell.again("report", "--to", "elsewhere")
     assert again.code == 0
     assert (shell.folder / "elsewhere" / "report.html").exists()
 
 
 def test_a_plan_shows_refused_cells_with_reasons_and_runs_nothing(shell, first):
     before = len(list(shell.folder.glob("results/*/*")))
-    shown = shell("run", "suite.yaml", "-n")
+    shown = shell.again("run", "suite.yaml", "-n")
     assert shown.code == 0
     assert "one is enough" in shown.out
     assert "xformers" in shown.out
@@ -147,7 +147,7 @@ def test_a_plan_shows_refused_cells_with_reasons_and_runs_nothing(shell, first):
 
 def test_axes_can_be_set_and_cells_chosen_on_the_command_line(shell, first):
     found = json.loads(
-        shell(
+        shell.again(
             "plan", "suite.yaml", "--set", "batch_size=2,4,8", "-k", "attention=sdpa", "--json"
         ).out
     )
@@ -155,9 +155,9 @@ def test_axes_can_be_set_and_cells_chosen_on_the_command_line(shell, first):
 
 
 def test_a_run_that_was_finished_resumes_to_itself(shell, first):
-    shell("run", "suite.yaml", "--quick", "-k", "softmax")
+    shell.again("run", "suite.yaml", "--quick", "-k", "softmax")
     folder = shell.run_folder()
     before = (folder / "records.jsonl").read_text()
-    again = shell("run", "suite.yaml", "--quick", "-k", "softmax", "--resume", "latest")
+    again = shell.again("run", "suite.yaml", "--quick", "-k", "softmax", "--resume", "latest")
     assert again.code == 0, again.err
     assert (folder / "records.jsonl").read_text() == before

@@ -20,26 +20,26 @@ def test_a_first_suite_is_written_and_named(shell, written):
 
 
 def test_it_passes_the_plan_as_it_is_with_softmax_to_judge_by(shell, written):
-    found = json.loads(shell("plan", "mine.yaml", "--json").out)
+    found = json.loads(shell.again("plan", "mine.yaml", "--json").out)
     status = {row["attention"]: row["status"] for row in found}
     assert status == {"softmax": "will run", "monarch": "will run", "xformers": "unsupported"}
 
 
 def test_it_runs_here(shell, written):
-    ended = shell("run", "mine.yaml", "--quick", "--set", "steps=1", "-k", "monarch")
+    ended = shell.again("run", "mine.yaml", "--quick", "--set", "steps=1", "-k", "monarch")
     assert ended.code == 0, ended.err
 
 
 def test_nothing_is_overwritten(shell, written):
     before = (shell.folder / "mine.yaml").read_text()
-    again = shell("init", "mine.yaml")
+    again = shell.again("init", "mine.yaml")
     assert again.code == 2
     assert again.err == "ditbench: mine.yaml is there already: name another file\n"
     assert (shell.folder / "mine.yaml").read_text() == before
 
 
 def test_a_method_that_cannot_be_imported_is_one_line(shell):
-    ended = shell("init", "other.yaml", "--attention", "no.such:Method")
+    ended = shell.again("init", "other.yaml", "--attention", "no.such:Method")
     assert ended.code == 2
     assert "'no.such:Method' cannot be used: ModuleNotFoundError: No module named 'no'" in ended.err
     assert len(ended.err.strip().splitlines()) == 1
@@ -47,6 +47,6 @@ def test_a_method_that_cannot_be_imported_is_one_line(shell):
 
 
 def test_the_schema_on_stdout_is_the_one_beside_the_suite(shell, written):
-    printed = json.loads(shell("schema").out)
+    printed = json.loads(shell.again("schema").out)
     assert printed == json.loads((shell.folder / "ditbench.schema.json").read_text())
     assert printed["$schema"].endswith("2020-12/schema")
