@@ -58,7 +58,9 @@ def init(
     _check_free(file)
     # softmax is what all others are judged against.
     methods = list(dict.fromkeys(["softmax", *(one.strip() for one in attention.split(","))]))
-    catalog = preparing.catalog(methods)
+    catalog = preparing.catalog(methods, [model])
+    if lost := next((one for one in (*methods, model) if one in catalog.nowhere), ""):
+        raise errors.UsageError(catalog.nowhere[lost])
     _check("--attention", methods, catalog.methods)
     _check("--model", [model], (*catalog.models, OP))
     text = template(catalog, model, methods, file.stem, SCHEMA_FILE if with_schema else "")

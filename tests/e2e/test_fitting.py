@@ -67,7 +67,9 @@ def test_ordinary_cells_agree_that_half_as_many_fit_and_one_more_does_not(shell,
     """Gates and times of another code path, under the same limit, with what their gates hold besides."""
     fits, fails = row["fit"]["largest"] // 2, row["fit"]["fails"]
     sizes = f"batch_size={fits},{fails}"
-    ended = shell.again("run", shell.suite(SUITE), "--set", sizes, "--baseline", "none", "--out", "plain")
+    ended = shell.again(
+        "run", shell.suite(SUITE), "--set", sizes, "--baseline", "none", "--out", "plain"
+    )
     rows = json.loads(shell.again("show", "--json", "--out", "plain").out)
     assert [(one["axes"]["batch_size"], one["status"]) for one in rows] == [
         (str(fits), "ok"),

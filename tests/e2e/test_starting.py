@@ -41,7 +41,7 @@ def test_nothing_is_overwritten(shell, written):
 def test_a_method_that_cannot_be_imported_is_one_line(shell):
     ended = shell.again("init", "other.yaml", "--attention", "no.such:Method")
     assert ended.code == 2
-    assert "'no.such:Method' cannot be used: ModuleNotFoundError: No module named 'no'" in ended.err
+    assert "attention method 'no.such:Method': there is no module 'no.such'" in ended.err
     assert len(ended.err.strip().splitlines()) == 1
     assert not (shell.folder / "other.yaml").exists()
 

@@ -1,7 +1,7 @@
 """Commands one after another in a process whose fork server has imported torch once.
 
-Each line of standard input is a folder and the arguments of a command, as JSON; the exit code goes to the pipe
-whose number is the argument. Both outputs are files, empty again before each command.
+Each line of standard input is a folder and the arguments of a command, as JSON; the exit code goes to the
+pipe whose number is the argument. Both outputs are files, empty again before each command.
 """
 
 from __future__ import annotations
