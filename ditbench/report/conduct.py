@@ -8,12 +8,11 @@ from typing import Any
 
 from ditbench import units
 from ditbench.compare import Comparison
-from ditbench.metrics import COUNTS
 from ditbench.records import Record, Stage, Status
 from ditbench.report import condition, words
 from ditbench.report.tables import NOT_MEASURED, Column, Table, Value
 from ditbench.store import Run
-from ditbench.summary import Summary, spent
+from ditbench.summary import Summary, only_counted, spent
 
 _GATES = (
     Column("cell"),
@@ -33,8 +32,8 @@ def sentences(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
     told = (
         ("Timing", _timing(by[Stage.TIME])),
         ("Intervals", _INTERVALS),
-        ("Gates", "" if _only_counted(run) else _gates(by[Stage.GATE], summary)),
-        ("Counted, not run", _counted(by[Stage.COUNT], run)),
+        ("Gates", "" if only_counted(run) else _gates(by[Stage.GATE], summary)),
+        ("Counted, not run", _counted(by[Stage.COUNT])),
         ("Largest batch", _largest(by[Stage.FIT])),
         ("Speed-up", _SPEEDUP_OF_CORES if of_cores else _SPEEDUP),
         ("Multiply-adds", _MACS_OF_CORES if of_cores else _MACS),
@@ -74,22 +73,12 @@ _MACS = (
 )
 
 
-def _only_counted(run: Run) -> bool:
-    asked = run.effort.get("metrics", ())
-    return bool(asked) and COUNTS.issuperset(asked)
-
-
-def _counted(records: list[Record], run: Run) -> str:
+def _counted(records: list[Record]) -> str:
     """Cells whose network did not run for what is told of them."""
     if not records:
         return ""
-    none = (
-        "No network ran: all that this suite asks follows from shapes. "
-        if _only_counted(run)
-        else ""
-    )
     return (
-        f"{none}The multiply-adds and parameters of {words.plural(len(records), 'cell')} were counted from "
+        f"The multiply-adds and parameters of {words.plural(len(records), 'cell')} were counted from "
         "shapes alone, on tensors without data; what the method declares was held against the count. "
         "Cells that claims name are always counted so: neither --quick nor -k nor the matrix changes what "
         "claims about counts are held against."

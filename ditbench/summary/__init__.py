@@ -10,7 +10,7 @@ from ditbench.records import Stage, Status
 from ditbench.store import Run, clock_notes
 from ditbench.summary import claims, costs
 from ditbench.summary.doubts import Suspect, Twin, doubts, twins
-from ditbench.summary.evidence import DERIVED, Asked, Evidence, gather
+from ditbench.summary.evidence import DERIVED, Asked, Evidence, gather, only_counted
 from ditbench.summary.rows import (
     Answered,
     ClaimResult,
@@ -43,6 +43,7 @@ __all__ = [
     "estimate_to_json",
     "gather",
     "number_to_json",
+    "only_counted",
     "overhead",
     "rows_to_json",
     "spent",
@@ -104,6 +105,8 @@ def _rows(group: Group, asked: Asked, alike: Mapping[str, Twin]) -> list[tuple[s
 
 def _notes(run: Run, rows: tuple[Row, ...], together: Iterable[Group]) -> Iterable[str]:
     """What a reader must know of the run as a whole."""
+    if only_counted(run):
+        yield "No network ran: all that the suite asks follows from shapes, so its cells were counted."
     if not run.finished:
         missing = sum(not row.recorded for row in rows)
         why = f" ({run.stopped})" if run.stopped else ""

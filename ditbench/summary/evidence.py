@@ -220,13 +220,18 @@ def _is_unjudged(record: Record) -> bool:
     return record.stage is Stage.QUALITY and "unjudged" in record.facts
 
 
+def only_counted(run: Run) -> bool:
+    """Whether shapes alone tell all that was asked, so that no network ran."""
+    asked = run.effort.get("metrics", ())
+    return bool(asked) and COUNTS.issuperset(asked)
+
+
 def gather(run: Run) -> tuple[Evidence, ...]:
     """Every planned cell with its records, in the order of the plan."""
     by_key: dict[str, list[Record]] = defaultdict(list)
-    asked = run.effort.get("metrics", ())
-    only_counted = bool(asked) and COUNTS.issuperset(asked)
+    counts = only_counted(run)
     for record in run.records:  # a claim's count is none of the cell's own records: the cell runs
-        if record.stage is not Stage.COUNT or only_counted:
+        if record.stage is not Stage.COUNT or counts:
             by_key[record.key].append(record)
     return tuple(
         Evidence(cell, tuple(by_key.get(cell.key, ())), tuple(by_key.get(cell.quality_key, ())))

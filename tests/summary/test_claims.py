@@ -149,7 +149,9 @@ def test_an_approximation_dearer_than_softmax_is_told_in_words():
 def test_a_suite_of_counts_has_rows_from_counts_and_others_never():
     counts = count(MONARCH, 600.0), *searched("softmax")
     effort = {"metrics": ["core_macs"]}
-    (row, *_) = summarise(fake_run(*counts, effort=effort, claims=())).rows
+    told = summarise(fake_run(*counts, effort=effort, claims=()))
+    assert told.notes[0].startswith("No network ran")
+    row = told.rows[0]
     assert (row.status, row.estimates["core_macs"].value) == (Status.OK, 600.0)
     (row, *_) = summarise(fake_run(*counts, claims=())).rows
     assert (row.status, row.recorded) == (Status.NOT_RUN, False)
