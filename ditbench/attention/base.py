@@ -188,6 +188,16 @@ class CoreLayer:
         return self.method.attend(*project(x))
 
 
+def core_at(method: AttentionMethod, shape: Shape, device: str, dtype: str) -> Core:
+    """The core as it stands at a site of this shape: on its grid, with what is made before the first call.
+
+    The bare method where its layers are of another kind.
+    """
+    site = Site(0, 1, shape.heads, shape.head_dim, shape.places, device, dtype, plane=shape.plane)
+    layer = method.open(site)
+    return layer.method if isinstance(layer, CoreLayer) else method
+
+
 def off_plane(shape: Shape, what: str) -> list[str]:
     """Why what looks at neighbours in 2-D cannot stand there; empty where it can."""
     among = f"{what} needs the tokens of one picture, without text or other frames among them"

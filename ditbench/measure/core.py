@@ -11,7 +11,7 @@ import math
 
 import torch
 
-from ditbench.attention.base import AttentionMethod, Shape
+from ditbench.attention.base import AttentionMethod, Core, Shape, core_at
 from ditbench.measure.evidence import Evidence, GateError, relative
 from ditbench.records import Status
 
@@ -37,8 +37,9 @@ def check_core(
     evidence: Evidence,
 ) -> None:
     """Shape and dtype kept, finite, if exact equal to softmax in float64, and samples left apart."""
+    core = core_at(method, shape, str(device), str(dtype).removeprefix("torch."))
     q, k, v = drawn(shape, dtype, device)
-    out = _attend(method, q, k, v)
+    out = _attend(core, q, k, v)
     if out.shape != q.shape or out.dtype != q.dtype:
         raise GateError(
             f"gives {tuple(out.shape)} {out.dtype} for {tuple(q.shape)} {q.dtype}: "
@@ -50,7 +51,7 @@ def check_core(
     if method.is_exact:
         _check_numerics(out, (q, k, v), evidence)
     few = dataclasses.replace(shape, batch=len(_UNLIKE))
-    _check_company(method, drawn(few, dtype, device), evidence)
+    _check_company(core, drawn(few, dtype, device), evidence)
 
 
 def nudged(x: torch.Tensor) -> torch.Tensor:
@@ -70,11 +71,9 @@ def drawn(shape: Shape, dtype: torch.dtype, device: torch.device) -> QKV:
     return q, k, v
 
 
-def _attend(
-    method: AttentionMethod, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
-) -> torch.Tensor:
+def _attend(core: Core, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """On copies that lie in memory alike: a method may work in place on what is its own to use up."""
-    return method.attend(q.clone(), k.clone(), v.clone())
+    return core.attend(q.clone(), k.clone(), v.clone())
 
 
 def _check_numerics(out: torch.Tensor, qkv: QKV, evidence: Evidence) -> None:
@@ -105,27 +104,27 @@ def _core_error(out: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Te
     return math.sqrt(wrong / right)
 
 
-def _check_company(method: AttentionMethod, qkv: QKV, evidence: Evidence) -> None:
+def _check_company(core: Core, qkv: QKV, evidence: Evidence) -> None:
     """A sample's result is the same in another place, alone, and however it lies in memory."""
     scale = torch.tensor(_UNLIKE, device=qkv[0].device, dtype=qkv[0].dtype)[:, None, None, None]
     q, k, v = qkv[0] * scale, qkv[1], qkv[2]
-    out = _attend(method, q, k, v)
+    out = _attend(core, q, k, v)
     dtype = str(q.dtype).removeprefix("torch.")
-    tolerance = max(CORE_TOLERANCE[dtype], relative(_attend(method, nudged(q), k, v), out))
+    tolerance = max(CORE_TOLERANCE[dtype], relative(_attend(core, nudged(q), k, v), out))
     order = torch.arange(len(q), device=q.device).roll(1)
-    elsewhere = _attend(method, q[order], k[order], v[order])
-    again = relative(_attend(method, q, k, v), out)
+    elsewhere = _attend(core, q[order], k[order], v[order])
+    again = relative(_attend(core, q, k, v), out)
     if not again <= tolerance:
         raise GateError(
             f"the same q, k and v, with others between, give results that differ by {again:.2g}: state "
             "is kept between runs, or numbers are drawn anew"
         )
-    alone = [_attend(method, *(x[n : n + 1] for x in (q, k, v))) for n in range(len(q))]
+    alone = [_attend(core, *(x[n : n + 1] for x in (q, k, v))) for n in range(len(q))]
     moved = {
         "in another place in the batch": (elsewhere, out[order]),
         "alone": (torch.cat(alone), out),
         "of contiguous q, k and v": (
-            _attend(method, q.contiguous(), k.contiguous(), v.contiguous()),
+            _attend(core, q.contiguous(), k.contiguous(), v.contiguous()),
             out,
         ),
     }

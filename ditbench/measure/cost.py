@@ -18,7 +18,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from ditbench.attention.base import AttentionMethod, CoreLayer, Layer, Shape, Site
+from ditbench.attention.base import AttentionMethod, CoreLayer, Layer, Shape, Site, core_at
 from ditbench.measure.bench import make
 from ditbench.measure.evidence import GateError
 from ditbench.models.base import Model, made, sites
@@ -317,9 +317,10 @@ def _count_core(
     own = method.operator_macs
     try:
         # First only watched: a package may make its operators when it is first used.
+        core = core_at(method, shape, "meta", "float32")
         with torch.no_grad(), _Watch() as watch:
-            method.attend(q, k, v)
-        counted = _count(lambda: method.attend(q, k, v), own)
+            core.attend(q, k, v)
+        counted = _count(lambda: core.attend(q, k, v), own)
     except _NO_KERNEL:
         return None, ("core not countable on meta",), ()
     except Exception as error:  # a method may raise anything: it fails its gate in one line

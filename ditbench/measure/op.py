@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ditbench.attention.base import AttentionMethod, CoreLayer, Shape, Site
+from ditbench.attention.base import AttentionMethod, Shape, core_at
 from ditbench.measure import flags
 from ditbench.measure.bench import dtype_of, make, place
 from ditbench.measure.core import QKV, SPREAD, drawn
@@ -54,7 +54,8 @@ def set_up(cell: Cell, device: str) -> Core:
     flags.settle()
     method, shape = make(cell.attention), shape_of(cell)
     qkv = drawn(shape, dtype_of(cell), where)
-    return Core(cell, where, method, _opened(method, shape, where, cell.sampling.dtype), qkv)
+    attend = core_at(method, shape, str(where), cell.sampling.dtype).attend
+    return Core(cell, where, method, attend, qkv)
 
 
 def shape_of(cell: Cell) -> Shape:
@@ -68,10 +69,3 @@ def sizes_of(cell: Cell) -> Op:
     if cell.op is None:
         raise ValueError(f"{cell.id}: is no op")
     return cell.op
-
-
-def _opened(method: AttentionMethod, shape: Shape, device: torch.device, dtype: str) -> Attend:
-    """What a layer without memory calls at a site; the bare method where its layers are of another kind."""
-    site = Site(0, 1, shape.heads, shape.head_dim, shape.places, str(device), dtype)
-    layer = method.open(site)
-    return layer.method.attend if isinstance(layer, CoreLayer) else method.attend

@@ -18,7 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from ditbench.attention.base import METHODS, Shape, Site
 from ditbench.attention.diffusers import _BACKENDS, Diffusers
 from ditbench.measure import flags
+from ditbench.measure.core import check_core
 from ditbench.measure.cost import _count_core
+from ditbench.measure.evidence import Evidence
 from ditbench.registry import settings_of
 
 # 40 tokens: more than the default rank, and no multiple of the default block size.
@@ -168,6 +170,14 @@ def test_mistake_05_declared_macs_are_those_that_a_counter_finds(method, shape):
     counted, uncounted, own = _count_core(method, shape)
     assert (counted, uncounted) == (method.macs(shape), ())
     assert set(own) <= set(method.operator_macs)
+
+
+def test_a_core_is_counted_and_checked_on_the_grid_of_its_site():
+    """4 x 12 tokens hold tiles of 4 x 4; the squarest grid of as many, 6 x 8, does not."""
+    tiles = METHODS.get("sliding-tile")(tile=4, window=1)
+    shape = Shape(batch=1, heads=2, tokens=48, head_dim=8, grid=(4, 12))
+    assert _count_core(tiles, shape) == (tiles.macs(shape), (), ())
+    check_core(tiles, shape, torch.float32, torch.device("cpu"), Evidence({}))
 
 
 def test_mistake_05_a_count_on_the_cpu_is_not_asked_for_fused_attention():
