@@ -44,6 +44,12 @@ with its file, line and column, all mistakes at once.
 
 `--set axis=v1,v2` on the command line replaces an axis or a key of `sampling`, `op`, `timing` or
 `quality` (`--set timing.repeats=5`).
+
+`quick` is the suite's own short form: what `--quick` puts in place of its axes. A **claim** about what
+follows from shapes (multiply-adds, shares, parameters) is about one cell, in which the suite's first value
+stands for every axis that the claim does not name. That cell is counted in every run, on any machine, so
+neither `--quick` nor `-k` nor the matrix changes what such a claim is held against. Any other claim is
+answered by the cells that ran, or says why by none.
 """
 _OP = """
 ## Suites of an op
