@@ -7,6 +7,7 @@ the size of the matrix changes what it is held against. Any other claim is answe
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -195,7 +196,9 @@ def _elsewhere(claim: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     """Why a figure of this machine is none for that one; empty where the machine does not matter."""
     machine = claim.get("on", "")
     here = str(facts.get("gpu") or facts.get("cpu") or "an unknown machine")
-    if not machine or not _is_timed(claim) or machine in here:
+    # A word and no part of one: L4 is no L40, T4 no T400.
+    named = re.search(rf"(?<!\w){re.escape(machine)}(?!\w)", here)
+    if not machine or not _is_timed(claim) or named:
         return ""
     return f"published for {machine}, measured on {here}"
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from fakes_runs import cell, fake_run, gate, good_records, record, searched
+from fakes_runs import ENVIRONMENT, cell, fake_run, gate, good_records, record, searched
 
 from ditbench.records import Stage, Status
 from ditbench.summary import summarise
@@ -94,6 +94,21 @@ def test_a_speed_up_is_claimed_against_the_method_that_the_paper_had():
 def test_a_speed_up_on_another_machine_contradicts_nothing():
     (found, *_) = answered(timed(on="A40", value=1.2))
     assert found.said == "not comparable: published for A40, measured on Some CPU"
+
+
+@pytest.mark.parametrize(
+    ("gpu", "verdict"),
+    [
+        ("Tesla T4", "contradicted"),
+        ("NVIDIA T400 4GB", "not comparable"),
+        ("GT4", "not comparable"),
+    ],
+)
+def test_a_machine_is_named_by_a_whole_word(gpu, verdict):
+    (found, *_) = answered(
+        timed(on="T4", value=9.0), environment=replace(ENVIRONMENT, facts={"gpu": gpu})
+    )
+    assert str(found.verdict) == verdict
 
 
 def test_mistake_20_a_published_speed_up_beyond_bound_and_ceiling_is_told_so_whatever_ran():
