@@ -37,7 +37,7 @@ def profile(
         ),
     ] = None,
 ) -> int:
-    """Trace a few warm steps of one cell with torch's profiler: shares of time, and no record."""
+    """Trace a few warm steps, or calls, of one cell with torch's profiler: shares, and no record."""
     from ditbench.cli.preparing import Choices, folder_of, plan_of, session_of
     from ditbench.jobs import Job
     from ditbench.records import Stage, Status
@@ -49,7 +49,7 @@ def profile(
         folder = folder_of(to, out / "profiles", cell)
         timing, quality = planned.suite.timing, planned.suite.quality
         job = Job(cell, Stage.TIME, 0, timing, quality, (), device.name, folder)
-        profiler = dataclasses.replace(server, measure="ditbench.measure.profiling:measure")
+        profiler = dataclasses.replace(server, measure=_instrument(cell))
         findings = profiler.run_job(job, folder / "worker.log").findings
     if findings.status is not Status.OK:
         log = "" if "log: " in findings.reason else f"; log: {folder / 'worker.log'}"
@@ -64,6 +64,11 @@ class CellFailedError(errors.DitbenchError):
     exit_code = errors.CELLS_FAILED
 
 
+def _instrument(cell: Cell) -> str:
+    """What a worker does with it."""
+    return f"ditbench.measure.{'op_profiling' if cell.op else 'profiling'}:measure"
+
+
 def _one(planned: Plan, select: str) -> Cell:
     cells = planned.runnable
     if len(cells) == 1:
@@ -76,10 +81,6 @@ def _one(planned: Plan, select: str) -> Cell:
 
 
 def _that_can_be_traced(cell: Cell) -> Cell:
-    if cell.op:
-        raise errors.UsageError(
-            "an op has no steps to trace: profile a suite with a model that has this attention"
-        )
     if cell.finds_batch:
         raise errors.UsageError("batch_size: max is a search: name one, as with --set batch_size=8")
     return cell
@@ -88,8 +89,9 @@ def _that_can_be_traced(cell: Cell) -> Cell:
 def _show(cell: Cell, facts: Any) -> None:  # noqa: ANN401 (what the worker found)
     total = facts["total_s"]
     print(cell.id)
+    what = f"{facts['calls']} warm calls" if cell.op else f"{facts['steps']} warm steps"
     output.table(
-        f"{facts['steps']} warm steps on {facts['on']}",
+        f"{what} on {facts['on']}",
         ["operator", "calls", "self time", "share"],
         (
             [name, f"{calls:,}", units.seconds(seconds), units.percent(seconds / total)]
@@ -101,7 +103,7 @@ def _show(cell: Cell, facts: Any) -> None:  # noqa: ANN401 (what the worker foun
             units.percent(facts[part] / total) for part in ("core_s", "projections_s")
         )
         print(f"attention core {core}, its projections {projections} of the profiled time")
-    else:
+    elif not cell.op:
         print("the cell is compiled: what belongs to attention cannot be told apart")
     print("a profiler slows what it watches: these are shares, not speeds")
     size = units.size(facts["bytes"])

@@ -31,9 +31,9 @@ STEPS = 3
 MOST_EVENTS = 500_000
 _TOP = 12
 _WARM_UPS = 2
-_PREFIX = "ditbench: "
+PREFIX = "ditbench: "
 _RUN, _ATTENTION, _PROJECTIONS = (
-    f"{_PREFIX}{part}" for part in ("sampling run", "attention", "projections")
+    f"{PREFIX}{part}" for part in ("sampling run", "attention", "projections")
 )
 
 
@@ -78,13 +78,25 @@ def measure(job: Job, say: Callable[[str], None]) -> Findings:
         trace = _profiled(bench, inputs, 1)
         steps = max(1, min(steps, MOST_EVENTS // max(1, _count(trace))))
         trace = _profiled(bench, inputs, steps)
+    kind = bench.device.type
+    facts = facts_of(trace.key_averages(), kind, _RUN)
+    if not job.cell.compile:
+        facts |= parts_of(trace.key_averages(), kind)
+    return Findings(facts={**written(trace, job), "steps": steps, **facts})
+
+
+def tracer(device: torch.device) -> profile:
+    """A profiler for what runs on this device, not started yet."""
+    cuda = [ProfilerActivity.CUDA] if device.type == "cuda" else []
+    return profile(activities=[ProfilerActivity.CPU, *cuda], acc_events=True)
+
+
+def written(trace: profile, job: Job) -> dict[str, Any]:
+    """Write a trace into the job's folder. `trace`: its path; `bytes`: its size."""
     path = job.pictures / TRACE
     path.parent.mkdir(parents=True, exist_ok=True)
     trace.export_chrome_trace(str(path))
-    facts = facts_of(trace.key_averages(), bench.device.type, labelled=not job.cell.compile)
-    return Findings(
-        facts={"trace": str(path), "bytes": path.stat().st_size, "steps": steps, **facts}
-    )
+    return {"trace": str(path), "bytes": path.stat().st_size}
 
 
 def _count(trace: profile) -> int:
@@ -119,7 +131,7 @@ def _labelled_blocks(bench: Bench) -> Iterator[None]:
         return
     with contextlib.ExitStack() as hooks:
         for number, block in bench.denoiser.blocks().items():
-            label = record_function(f"{_PREFIX}block {number}")
+            label = record_function(f"{PREFIX}block {number}")
             before = block.register_forward_pre_hook(lambda *_, label=label: _open(label))
             after = block.register_forward_hook(lambda *_, label=label: _close(label))
             hooks.callback(before.remove)
@@ -136,37 +148,47 @@ def _close(label: record_function) -> None:
 
 
 def _profiled(bench: Bench, inputs: Inputs, steps: int) -> profile:
-    cuda = [ProfilerActivity.CUDA] if bench.device.type == "cuda" else []
-    trace = profile(activities=[ProfilerActivity.CPU, *cuda], acc_events=True)
+    trace = tracer(bench.device)
     with trace, record_function(_RUN):
         _run(bench, inputs, steps)
     return trace
 
 
-def facts_of(events: Iterable[FunctionEventAvg], kind: str, *, labelled: bool) -> dict[str, Any]:
-    """Where the time on the device of this kind ("cpu", "cuda") went."""
-
-    def own(event: FunctionEventAvg) -> float:
-        return float(event.self_cpu_time_total if kind == "cpu" else event.self_device_time_total)
-
-    def whole(event: FunctionEventAvg) -> float:
-        return float(event.cpu_time_total if kind == "cpu" else event.device_time_total)
-
-    # Of a GPU the profiler also lists each kernel, and each label as seen there: the same time once more.
-    called = [event for event in events if event.device_type == DeviceType.CPU]
-    spent = {event.key: whole(event) / 1e6 for event in called if _is_label(event)}
+def facts_of(events: Iterable[FunctionEventAvg], kind: str, run: str) -> dict[str, Any]:
+    """Where the time on the device of this kind ("cpu", "cuda") went, under the label `run`."""
+    called = _called(events)
     operators = [event for event in called if not _is_label(event)]
-    top = sorted(operators, key=own, reverse=True)[:_TOP]
-    facts: dict[str, Any] = {
-        "on": kind,
-        "total_s": spent[_RUN],
-        "top": [[event.key, event.count, own(event) / 1e6] for event in top if own(event)],
+    top = sorted(operators, key=lambda event: own(event, kind), reverse=True)[:_TOP]
+    rows = [[event.key, event.count, own(event, kind) / 1e6] for event in top if own(event, kind)]
+    return {"on": kind, "total_s": _spent(called, kind)[run], "top": rows}
+
+
+def parts_of(events: Iterable[FunctionEventAvg], kind: str) -> dict[str, float]:
+    """What of it attention took, its projections told apart."""
+    spent = _spent(_called(events), kind)
+    projections = spent.get(_PROJECTIONS, 0.0)  # a method that replaces them asks for none
+    return {"core_s": spent[_ATTENTION] - projections, "projections_s": projections}
+
+
+def own(event: FunctionEventAvg, kind: str) -> float:
+    """Microseconds that this event took on the device of this kind, without those below it."""
+    return float(event.self_cpu_time_total if kind == "cpu" else event.self_device_time_total)
+
+
+def _spent(called: Iterable[FunctionEventAvg], kind: str) -> dict[str, float]:
+    """Seconds by label, with all that is below it."""
+    return {
+        str(event.key): float(event.cpu_time_total if kind == "cpu" else event.device_time_total)
+        / 1e6
+        for event in called
+        if _is_label(event)
     }
-    if labelled:
-        projections = spent.get(_PROJECTIONS, 0.0)  # a method that replaces them asks for none
-        facts |= {"core_s": spent[_ATTENTION] - projections, "projections_s": projections}
-    return facts
+
+
+def _called(events: Iterable[FunctionEventAvg]) -> list[FunctionEventAvg]:
+    """Of a GPU the profiler also lists each kernel, and each label as seen there: the same time once more."""
+    return [event for event in events if event.device_type == DeviceType.CPU]
 
 
 def _is_label(event: FunctionEventAvg) -> bool:
-    return str(event.key).startswith(_PREFIX)
+    return str(event.key).startswith(PREFIX)

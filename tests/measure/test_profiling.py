@@ -92,14 +92,12 @@ def test_the_time_of_a_kernel_counts_once():
         event("gemm_kernel", device=DeviceType.CUDA, cuda=2e6, own=2e6),
         event("aten::view"),
     ]
-    assert profiling.facts_of(events, "cuda", labelled=True) == {
+    assert profiling.facts_of(events, "cuda", "ditbench: sampling run") == {
         "on": "cuda",
         "total_s": 4.0,
-        "core_s": 2.0,
-        "projections_s": 1.0,
         "top": [["aten::mm", 2, 2.0]],
     }
-    assert "core_s" not in profiling.facts_of(events, "cuda", labelled=False)
+    assert profiling.parts_of(events, "cuda") == {"core_s": 2.0, "projections_s": 1.0}
 
 
 @pytest.mark.gpu
