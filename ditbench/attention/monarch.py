@@ -17,7 +17,9 @@ Written from the paper's mathematics. Softmaxes, logits and entropies are in flo
 dtype of q. The N' - N tokens of padding are never attended to and never attend.
 
 `kernel: triton` fuses each half of a turn into one launch on an NVIDIA GPU: not even L and R exist in memory.
-With TRITON_INTERPRET=1 it runs on the CPU too, thousands of times slower, to be tried out.
+Where there are more than 128 blocks it computes the logits across them twice in all but the last turn, which
+is (T-1) N' d M more. With TRITON_INTERPRET=1 it runs on the CPU too, thousands of times slower, to be
+tried out.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from typing import ClassVar
 import torch
 
 from ditbench.attention.base import AttentionMethod, Limits, Shape, register
-from ditbench.kernels import interpreted
+from ditbench.kernels import MOST_BLOCKS, interpreted
 from ditbench.registry import setting
 
 
@@ -47,7 +49,7 @@ def _operator_macs(
     num_steps: int,
     _before: int,
 ) -> int:
-    return Monarch(block_size, num_steps).macs(Shape(*q))
+    return Monarch(block_size, num_steps, kernel="triton").macs(Shape(*q))
 
 
 @register
@@ -98,10 +100,14 @@ class Monarch(AttentionMethod):
         return out
 
     def macs(self, shape: Shape) -> int:
-        """Two products within and two across blocks a turn; the last turn has one more, with v."""
+        """Two products within and two across blocks a turn; the last turn has one more, with v.
+
+        The fused kernel has no memory for the logits across blocks, and of many blocks needs them again.
+        """
         blocks = -(-shape.tokens // self.block_size)
         row = blocks * self.block_size * shape.head_dim
-        turn = 2 * row * (self.block_size + blocks)
+        again = self.kernel == "triton" and blocks > MOST_BLOCKS
+        turn = 2 * row * (self.block_size + blocks) + (row * blocks if again else 0)
         last = row * (3 * self.block_size + 2 * blocks)
         return shape.batch * shape.heads * ((self.num_steps - 1) * turn + last)
 

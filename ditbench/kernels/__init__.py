@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 
+# Blocks of which one program of monarch's kernel takes all normalisers: a tile of so many rows is still held
+# in registers. Beyond it the logits across blocks are computed twice, which the method's price must know.
+MOST_BLOCKS = 128
+
 
 def interpreted() -> bool:
     """Whether Triton's kernels run in its interpreter, on the CPU: what Triton asks when it is imported."""

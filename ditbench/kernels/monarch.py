@@ -11,7 +11,7 @@ and a bias, their softmax over the columns, means of the columns by it.
 L's mean queries are means by a softmax too: L[j, k, l] is exp(q[l, j] mean_k[k, j] + H[j, k] - n[j, l]), n
 the normaliser of its row, and H does not depend on l: over l, weights in proportion to L are the softmax of
 q mean_k - n. The same program finds n where it sees every block, else a launch before it does. So T turns are
-2 T launches, and up to T - 1 more where there are more than _MOST blocks.
+2 T launches, and up to T - 1 more where there are more than MOST_BLOCKS blocks.
 
 A group's members are tokens of the padded sequence, number group * GROUP + member * MEMBER. What is handed on
 lies in that order, (batch, heads, N', d) or (batch, heads, N'). Logits, entropies and normalisers are in
@@ -28,10 +28,8 @@ import torch
 import triton
 import triton.language as tl
 
-from ditbench.kernels import interpreted
+from ditbench.kernels import MOST_BLOCKS, interpreted
 
-# Blocks of which one program takes all normalisers: a tile of so many rows is still held in registers.
-_MOST = 128
 # Less than any logit, and finite: differences are never NaN, and what a tile of nothing but padding adds up
 # to is scaled by 0 when the first real column comes.
 _NOTHING = tl.constexpr(-1e30)
@@ -207,7 +205,7 @@ def monarch(  # noqa: PLR0913, PLR0917 (an operator's parameters are its schema)
         for _ in range(num_steps - 1):
             fold.within(mean_q, k, mean_y=mean_k, entropy=entropy)
             mean_q = q.new_empty(sizes)
-            if fold.blocks <= _MOST:
+            if fold.blocks <= MOST_BLOCKS:
                 fold.across(mean_k, q, x_entropy=entropy, mean_y=mean_q)
             else:
                 bias = torch.empty_like(entropy)

@@ -88,7 +88,7 @@ def test_more_blocks_than_one_program_holds_are_normalised_in_a_launch_of_their_
 ):
     from ditbench.kernels import monarch
 
-    monkeypatch.setattr(monarch, "_MOST", 4)
+    monkeypatch.setattr(monarch, "MOST_BLOCKS", 4)
     ours, theirs = both(Monarch(2, 2), *drawn(35, 16, device))
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=2e-6)
 
@@ -151,6 +151,26 @@ def test_mistake_05_its_macs_are_counted_by_a_formula_that_is_told(num_steps):
     counted, uncounted, own = _count_core(fused, shape)
     assert (counted, uncounted, own) == (fused.macs(shape), (), ("ditbench.monarch",))
     assert counted == _count_core(Monarch(16, num_steps), shape)[0]
+
+
+@pytest.mark.parametrize("tokens", [128, 129])
+def test_mistake_05_its_formula_is_what_its_launches_multiply(monkeypatch, tokens):
+    """Each launch multiplies rows by columns once for the logits and once for each mean it takes."""
+    from ditbench.kernels import monarch
+
+    multiplied = []
+
+    def launch(fold, x, _y, _z=None, *, across, **named):
+        groups, members = fold.blocks, fold.block_size
+        if across:
+            groups, members = members, groups
+        products = 1 + len(named.keys() & {"mean_y", "mean_z"})
+        multiplied.append(groups * members**2 * x.shape[-1] * products)
+
+    monkeypatch.setattr(monarch._Fold, "_launch", launch)
+    fused = Monarch(block_size=1, num_steps=3, kernel="triton")
+    fused.attend(*(torch.zeros(1, 1, tokens, 16) for _ in range(3)))
+    assert fused.macs(Shape(1, 1, tokens, 16)) == sum(multiplied)
 
 
 class Launches:
