@@ -15,7 +15,7 @@ from ditbench import errors, units
 
 if TYPE_CHECKING:
     from ditbench.compare import Comparison
-    from ditbench.plan import Estimate, Plan
+    from ditbench.plan import Entry, Estimate, Plan
     from ditbench.store import Run
     from ditbench.summary import Row, Summary
 
@@ -108,6 +108,15 @@ def _print_aligned(title: str, lines: Sequence[Sequence[str]]) -> None:
         print("  ".join(told).rstrip())
 
 
+def _counts(entry: Entry) -> tuple[str, str]:
+    """Multiply-adds of a cell and its core's share; nothing where a cell could not be counted."""
+    counted = entry.inspection
+    if not counted.macs:
+        return ("", "") if entry.status else (units.count(0, "MAC"), "")
+    per = " an image" if entry.cell.finds_batch else ""
+    return units.count(counted.macs, "MAC") + per, units.percent(counted.core_macs / counted.macs)
+
+
 def show_plan(plan: Plan, estimate: Estimate) -> None:
     """The cells, the refused ones with every reason, and what the run would take."""
     varying = _varying([entry.cell.axes for entry in plan.entries])
@@ -118,11 +127,7 @@ def show_plan(plan: Plan, estimate: Estimate) -> None:
         (
             [
                 *(entry.cell.axes[axis] for axis in varying),
-                units.count(entry.inspection.macs, "MAC")
-                + (" an image" if entry.cell.finds_batch else ""),
-                units.percent(entry.inspection.core_macs / entry.inspection.macs)
-                if entry.inspection.macs
-                else "",
+                *_counts(entry),
                 f"{entry.status}: {entry.reason}"
                 if entry.status
                 else "; ".join(entry.inspection.notes),

@@ -53,7 +53,8 @@ def sentences(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
 _INTERVALS = (
     "Every figure is the median of the medians of its processes, because a process, not a repeat, is "
     "what differs from one night to the next; the interval beside it covers 95 % and comes from "
-    "resampling whole processes. Where there was one process only, there is no interval."
+    "resampling whole processes, then samples within each. Where there was one process only, it tells no "
+    "more than how the samples of that one differ."
 )
 _SPEEDUP = (
     "Above 1 is faster. The first column is against the fastest exact method of the same run, with equal "

@@ -8,6 +8,7 @@ import pytest
 
 from ditbench import plan as planning
 from ditbench.catalog import Inspection
+from ditbench.cli import output
 from ditbench.errors import UsageError
 from ditbench.jobs import Quality, Timing
 from ditbench.records import LARGEST, Choice, Status
@@ -82,6 +83,16 @@ def test_a_method_that_broke_when_it_was_asked_is_a_failed_cell_and_no_refused_o
         (None, ""),
         (Status.CRASHED, "macs raises OSError"),
     ]
+
+
+def test_a_cell_that_could_not_be_counted_shows_no_count(capsys):
+    made = suite()
+    good, bad = planning.expand(made)
+    asked = [Inspection(good.key, (), 10.0, 5.0, 3), Inspection(bad.key, broken="says no formula")]
+    output.show_plan(planning.assemble(made, [good, bad], asked), planning.Estimate(1.0, 1.0, 1.0))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split() == ["softmax", "10.0", "MAC", "50.0", "%"]
+    assert lines[3].split() == ["monarch", "crashed:", "says", "no", "formula"]
 
 
 def test_mistake_33_a_plan_of_nothing_is_an_error_that_says_why():
