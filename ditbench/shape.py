@@ -243,7 +243,13 @@ CLAIM = {
     "where": SCALARS,
 }
 # What a claim of an earlier version lacks.
-_CLAIM = _optional(cell=LINE.fits, other=LINE.fits, against=SCALARS.fits, needs=LINE.fits)
+_CLAIM = _optional(
+    cell=LINE.fits,
+    other=LINE.fits,
+    against=SCALARS.fits,
+    needs=LINE.fits,
+    at_least=FLAG.fits,
+)
 AGAINST = {"name": LINE, "run": LINE, "required": FLAG}
 HEAD = {
     "id": LINE,

@@ -207,7 +207,7 @@ def show_figures(run: Run, summary: Summary) -> None:
 def show_claims(title: str, summary: Summary) -> None:
     """One line a claim, in the order of the suite."""
     from ditbench.report.cells import counted
-    from ditbench.report.words import claimed
+    from ditbench.report.words import claimed, published
 
     table(
         f"claims of {title}",
@@ -216,7 +216,7 @@ def show_claims(title: str, summary: Summary) -> None:
             [
                 claim.title,
                 claim.cell.id if claim.cell else claim.about,
-                claimed(claim, claim.published),
+                published(claim),
                 "" if claim.measured is None else claimed(claim, claim.measured),
                 claim.said,
                 claim.source,

@@ -63,12 +63,18 @@ def _claim(claim: ClaimResult, names: words.Names) -> tuple[Value, ...]:
     return (
         Value(claim.title, claim.source),
         Value(names.cell(claim.cell)) if claim.cell else Value(claim.about or "none"),
-        Value(words.claimed(claim, claim.published), order=claim.published),
+        Value(words.published(claim), order=claim.published),
         measured,
         apart,
-        Value(f"\N{PLUS-MINUS SIGN}{units.percent(claim.tolerance)}", order=claim.tolerance),
+        _allowed(claim),
         Value(str(claim.verdict), claim.why or claim.how),
     )
+
+
+def _allowed(claim: ClaimResult) -> Value:
+    if claim.at_least:
+        return Value("a bound", "any figure from the published one upwards reproduces it")
+    return Value(f"\N{PLUS-MINUS SIGN}{units.percent(claim.tolerance)}", order=claim.tolerance)
 
 
 @dataclass(frozen=True)

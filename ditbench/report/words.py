@@ -51,6 +51,11 @@ def claimed(claim: ClaimResult, value: float) -> str:
     return factor(value) if is_ratio else figure(claim.metric, value)
 
 
+def published(claim: ClaimResult) -> str:
+    """What a claim is held against."""
+    return f"{'at least ' if claim.at_least else ''}{claimed(claim, claim.published)}"
+
+
 def unit(name: str) -> str:
     """The unit of a metric, as a column's heading says it."""
     return {"s": "seconds", "B": "bytes", "J": "joules"}.get(_unit(name), _unit(name))

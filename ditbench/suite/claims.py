@@ -17,6 +17,8 @@ from ditbench.suite.kinds import Key, Keys, Made, Number, Share, Text, Word, rea
 from ditbench.suite.spec import Claim, Suite
 from ditbench.suite.yaml12 import Leaf
 
+# A value and how near to it is near enough.
+_NEAR = ("value", "tolerance")
 _ABOUT = ("attention", "model", "blocks", "batch_size", "steps", "guidance")
 _NAMES = (*METRICS, FRECHET, SPEEDUP)
 _METRIC = {
@@ -45,16 +47,16 @@ def claims(
     keys = {**_published(catalog, about), **about}
     exact = frozenset(name for name, method in catalog.methods.items() if method.exact)
     reader = _Reader(keys, own, shortened, exact)
-    return Made(reader.read, table(keys))
+    published = [{"required": ["value", "tolerance"]}, {"required": ["at_least"]}]
+    return Made(reader.read, table(keys, oneOf=published))
 
 
 def _published(catalog: Catalog, about: Keys) -> Keys:
     return {
         "metric": Key(Made(_metric, _METRIC), "which", required=True),
-        "value": Key(
-            Number(), "as published, in the metric's base unit; a ratio has none", required=True
-        ),
-        "tolerance": Key(Share(), "how near is near enough", required=True),
+        "value": Key(Number(), "as published, in the metric's base unit; a ratio has none"),
+        "tolerance": Key(Share(), "how near is near enough; stands with `value`"),
+        "at_least": Key(Number(), "in place of both: a value to be reached, however far beyond"),
         "source": Key(Text(), "where it was published", required=True),
         "per": Key(
             Word(("step", "image", "block")), "a step of the sampler, an image, or one block's step"
@@ -99,7 +101,8 @@ class _Reader:
         about = {name: found.pop(name) for name in (*_ABOUT, *OF_AN_OP) if name in found}
         against = found.pop("against", {})
         _check_batch(at, found.get("metric"), about.get("batch_size"))
-        needed = {name for name, key in self.keys.items() if key.required}
+        found |= _published_in(at, found.pop("at_least", None))
+        needed = {name for name, key in self.keys.items() if key.required}.union(_NEAR)
         if not needed <= found.keys():
             return None
         claim = Claim(**found, where=self._pinned(where(about)), against=where(against))
@@ -158,6 +161,19 @@ class _Reader:
             steps=about.get("steps", own.steps[0]),
             sampling=_sampling(about.get("guidance"), own.samplings),
         )
+
+
+def _published_in(at: At, floor: float | None) -> dict[str, Any]:
+    """What stands for `at_least`; its mistakes, or those of the two keys in its place, are noted."""
+    if not at.has("at_least"):
+        for key in _NEAR if at.is_mapping else ():
+            if not at.has(key):
+                at.wrong(f"{key!r} is missing")
+        return {}
+    for key in _NEAR:
+        if at.has(key):
+            at.wrong(f"{key} and at_least: give one of them", key)
+    return {} if floor is None else {"value": floor, "tolerance": 0.0, "at_least": True}
 
 
 def is_counted(claim: Claim) -> bool:

@@ -69,7 +69,8 @@ class Claim:
     """A published number that the suite re-measures.
 
     per: `step`, `image` or `block`. value in the metric's base unit; with an `against` the ratio to the cell
-    where those conditions hold instead. tolerance: relative, 0.005 is half a per cent. where: see `holds`.
+    where those conditions hold instead. tolerance: relative, 0.005 is half a per cent. at_least: value is a
+    bound from below, and reached is reproduced, however far beyond. where: see `holds`.
     on: a word of the device's name, for times and memory, which speak of one machine. needs: what it would
     take to measure it, where this suite cannot.
     cell, other: of a claim that follows from shapes alone, the one cell that it is about, and the one that it
@@ -80,6 +81,7 @@ class Claim:
     value: float
     tolerance: float
     source: str
+    at_least: bool = False
     per: str = "step"
     on: str = ""
     needs: str = ""

@@ -171,6 +171,7 @@ def _compared(
         return _result(claim, cell, measured, Answered.NOT_COMPARABLE, hindrance)
     published = float(claim["value"])
     near = abs(measured - published) <= float(claim["tolerance"]) * abs(published)
+    near |= bool(claim.get("at_least")) and measured >= published
     verdict = Answered.REPRODUCED if near else Answered.CONTRADICTED
     return dataclasses.replace(_result(claim, cell, measured, verdict), how=how)
 
@@ -255,6 +256,7 @@ def _result(
         source=claim["source"],
         published=float(claim["value"]),
         tolerance=float(claim["tolerance"]),
+        at_least=bool(claim.get("at_least")),
         cell=cell,
         measured=measured,
         verdict=verdict,

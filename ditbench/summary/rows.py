@@ -123,7 +123,8 @@ class ClaimResult:
 
     cell, measured: None where no cell of the run answers it. why: of all verdicts that are not about the
     numbers themselves. how: where the number is from, if not from a cell that ran. against: what it is a
-    ratio to, empty for a figure of its own. about: the claim's own conditions, in words.
+    ratio to, empty for a figure of its own. about: the claim's own conditions, in words. at_least: published
+    is a bound from below, which any figure above it reproduces.
     """
 
     metric: str
@@ -138,6 +139,7 @@ class ClaimResult:
     how: str = ""
     against: str = ""
     about: str = ""
+    at_least: bool = False
 
     @property
     def said(self) -> str:
@@ -224,6 +226,7 @@ def claims_to_json(summary: Summary) -> list[dict[str, Any]]:
             "source": claim.source,
             "published": claim.published,
             "tolerance": claim.tolerance,
+            "at_least": claim.at_least,
             "cell": claim.cell.id if claim.cell else None,
             "measured": number_to_json(claim.measured),
             "verdict": str(claim.verdict),

@@ -12,7 +12,7 @@ import pytest
 from ditbench import errors
 from ditbench.compare import Verdict
 from ditbench.records import Status
-from ditbench.report import changes, charts, points, ranking, words
+from ditbench.report import cells, changes, charts, points, ranking, words
 from ditbench.report.view import page
 from ditbench.summary import Estimate
 
@@ -193,6 +193,15 @@ def test_cells_that_never_ran_and_cells_measured_in_part_are_counted_as_that(tmp
     assert top.cells.startswith(
         "3 cells planned: 2 ok, 1 not run, 1 of those ok not measured in full."
     )
+
+
+def test_a_claim_that_is_a_bound_says_at_least_and_has_no_tolerance():
+    bound = replace(fakes.claims()[0], at_least=True)
+    (row,) = cells.claims(fakes.summary(claims=(bound,))).table.rows
+    texts = [value.text for value in row]
+    assert any(text.startswith("at least ") for text in texts)
+    assert "a bound" in texts
+    assert not any("\N{PLUS-MINUS SIGN}" in text for text in texts)
 
 
 def test_claims_that_are_contradicted_come_first(tmp_path):

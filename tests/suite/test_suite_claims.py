@@ -16,6 +16,7 @@ sampling: {guidance_scale: [2, 1]}
 metrics: [macs]
 """
 CLAIM = "claims: [{metric: macs, value: 1, tolerance: 1%, source: x, WHERE}]\n"
+FLOOR = "claims: [{metric: speedup, at_least: 3, source: x}]\n"
 QUICK = """quick:
   model: small
   weights: embedded
@@ -66,6 +67,12 @@ def test_a_claim_of_what_needs_something_or_is_timed_has_no_cell_of_its_own():
     assert suite(timed).claims[0].cell is None
 
 
+def test_a_claim_may_be_a_bound_from_below_in_place_of_value_and_tolerance():
+    (found,) = suite(FLOOR).claims
+    assert (found.value, found.tolerance, found.at_least) == (3, 0, True)
+    assert not claim("per: step").at_least
+
+
 @pytest.mark.parametrize("name", ["fid_50k", "sfid_50k@softmax", "fd_net_64@dataset", "frechet"])
 def test_a_published_distance_may_be_one_that_is_not_measured_here(name):
     claims = CLAIM.replace("metric: macs", f"metric: {name}").replace("WHERE", "needs: weights")
@@ -112,6 +119,9 @@ def test_a_timed_claim_speaks_of_the_suites_own_axes_where_quick_has_others():
             CLAIM.replace("WHERE", "against: {attention: softmx}"),
             "9:82: claims[0].against.attention: unknown attention method 'softmx'",
         ),
+        (FLOOR.replace("at_least: 3", "value: 3"), "9:10: claims[0]: 'tolerance' is missing"),
+        (FLOOR.replace("x}", "x, value: 3}"), "9:52: claims[0]: value and at_least: give one"),
+        (FLOOR.replace("3", "much"), "9:38: claims[0].at_least: must be a number"),
         (CLAIM.replace("metric: macs", "metric: macz").replace("WHERE", "per: step"), "9:19:"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 from fakes_runs import ENVIRONMENT, cell, fake_run, gate, good_records, record, searched
 
 from ditbench.records import Stage, Status
+from ditbench.report import words
 from ditbench.summary import summarise
 
 MONARCH, SOFTMAX = cell("monarch", 64), cell("softmax", 64)
@@ -89,6 +90,18 @@ def test_a_speed_up_is_claimed_against_the_method_that_the_paper_had():
     assert found[0].title == "speedup against softmax"
     fastest = answered(timed())[0]  # without a name: the fastest exact method of the run
     assert fastest.measured == pytest.approx(60 / 55, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("floor", "verdict"), [(1.2, "reproduced"), (0.01, "reproduced"), (2.5, "contradicted")]
+)
+def test_a_bound_from_below_is_reproduced_by_any_figure_that_reaches_it(floor, verdict):
+    against = {"attention": "softmax"}
+    asked = timed(value=floor, tolerance=0.0, at_least=True, against=against)
+    found = answered(asked)[0]
+    assert (str(found.verdict), found.at_least) == (verdict, True)
+    assert words.published(found) == f"at least {words.factor(floor)}"
+    assert not words.published(answered(timed())[0]).startswith("at least")
 
 
 def test_a_speed_up_on_another_machine_contradicts_nothing():
