@@ -72,7 +72,10 @@ class Model(ABC):
         times: torch.Tensor,
         conditions: Conditions,
     ) -> torch.Tensor:
-        """The prediction (rows, ...) for latents (rows, ...) at times (rows,) from 999 down to 0."""
+        """The prediction (rows, ...) for latents (rows, ...) at times (rows,) from 999 down to 0.
+
+        Of a flow from 1000: its times are a thousand times the share of noise, and no whole numbers.
+        """
 
     @abstractmethod
     def conditions(self, seed: int, indices: Sequence[int]) -> Conditions:
