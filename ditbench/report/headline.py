@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ditbench import errors, units
 from ditbench.compare import Comparison, Verdict
 from ditbench.records import Status
-from ditbench.report import cores, largest, words
+from ditbench.report import cells, cores, largest, words
 from ditbench.report.changes import MARKS, effect
 from ditbench.report.ranking import Group, groups, is_bound
 from ditbench.store import Run
@@ -70,12 +70,18 @@ def headline(run: Run, summary: Summary, comparison: Comparison, names: words.Na
         compared=_compared(comparison),
         cells=_cells(run, summary),
         counts=_counts(comparison),
-        points=(*_moved(comparison, names), *_winners(summary, names)),
+        points=(*_moved(comparison, names), *_winners(summary, names), *_claims(summary)),
         others=tuple(
             f"exit code {other} holds too: {_meaning(other)[0]}"
             for other in sorted(comparison.exit_codes - {code, errors.OK})
         ),
     )
+
+
+def _claims(summary: Summary) -> tuple[str, ...]:
+    """How the published numbers came out, where the suite names any; they move no exit code."""
+    told = cells.counted(summary)
+    return (f"{told}.",) if told else ()
 
 
 def _code(comparison: Comparison) -> int:

@@ -13,13 +13,16 @@ from ditbench.records import Record, Stage, Status
 from ditbench.report import words
 from ditbench.report.tables import MISSING, NOT_MEASURED, Column, Table, Value
 from ditbench.store import Run
-from ditbench.summary import Row, Summary
+from ditbench.summary import Row, Summary, only_counted
 
 # Named by what a person looks for first; the one that was measured is shown.
 MEMORY = ("peak_allocated", "peak_reserved", "device_used", "peak_resident")
 # Methods that compute no attention: what they save is all that any method can.
 _BOUNDS = frozenset({"identity", "zero"})
 _HEAD = 2  # a group's heading takes the room of so many rows
+_MAC_CEILING = Column(
+    "MAC ceiling", "speed-up with a free core, a free module", "speed", numeric=True
+)
 Fill = Callable[[Row], Value]
 
 
@@ -91,7 +94,11 @@ def tables(
     """Every group's table, up to `limit` rows in all, and how many groups were left out."""
     made: list[Ranking] = []
     found = groups(summary, names)
-    columns = _columns(summary.rows, Evidence(run), names)
+    columns = (
+        _columns_of_counts(names)
+        if only_counted(run)
+        else _columns(summary.rows, Evidence(run), names)
+    )
     for group in found:
         if limit <= 0:
             break
@@ -127,21 +134,23 @@ def _columns(
         (Column("method"), partial(_method, names)),
         *_speed(),
         *_energy(measured),
-        (_column("latent drift", "latent_drift", "pictures"), partial(_estimate, "latent_drift")),
-        (
-            Column("PSNR median", "dB, 5th percentile below", "pictures", numeric=True),
-            partial(_psnr, evidence),
-        ),
-        *(
-            (Column(title, said, "pictures", numeric=True), partial(_frechet, name, evidence))
-            for name, title, said in _distances(measured)
-        ),
+        *_pictures(measured, evidence),
         *_work(),
         *(
             (_column(name.replace("_", " "), name, "memory"), partial(_estimate, name))
             for name in _chosen(measured, MEMORY)
         ),
         (Column("kernel that ran", group="evidence"), _kernels),
+        (Column("doubts", group="evidence"), _doubts),
+    ]
+
+
+def _columns_of_counts(names: words.Names) -> list[tuple[Column, Fill]]:
+    """Likewise where no network ran: there is nothing but work to tell."""
+    return [
+        (Column("method"), partial(_method, names)),
+        *_work(),
+        (_MAC_CEILING, _ceilings),
         (Column("doubts", group="evidence"), _doubts),
     ]
 
@@ -179,7 +188,7 @@ def _speed() -> list[tuple[Column, Fill]]:
         (column("speed-up", "over the fastest exact method"), _speedup),
         (column("against softmax", "speed-up"), _versus_softmax),
         (column("possible", "speed-up, as measured"), _possible),
-        (column("MAC ceiling", "speed-up with a free core, a free module"), _ceilings),
+        (_MAC_CEILING, _ceilings),
         (column("throughput", "images per second"), partial(_estimate, "throughput")),
     ]
 
@@ -190,6 +199,24 @@ def _energy(measured: Sequence[str]) -> list[tuple[Column, Fill]]:
         return []
     column = Column("energy", "joules per image", "speed", numeric=True)
     return [(column, partial(_estimate, "energy"))]
+
+
+def _pictures(measured: Sequence[str], evidence: Evidence) -> list[tuple[Column, Fill]]:
+    """How near pictures are; of a run that compared latents and nothing else, only these.
+
+    A model without a decoder has no pictures to compare, and columns of nothing push the rest off the page.
+    """
+    drift = _column("latent drift", "latent_drift", "pictures")
+    found: list[tuple[Column, Fill]] = [(drift, partial(_estimate, "latent_drift"))]
+    pixels = any(name == "psnr" or name.startswith("fd_") for name in measured)
+    if "latent_drift" in measured and not pixels:
+        return found
+    psnr = Column("PSNR median", "dB, 5th percentile below", "pictures", numeric=True)
+    found.append((psnr, partial(_psnr, evidence)))
+    for name, title, said in _distances(measured):
+        column = Column(title, said, "pictures", numeric=True)
+        found.append((column, partial(_frechet, name, evidence)))
+    return found
 
 
 def _work() -> list[tuple[Column, Fill]]:

@@ -52,6 +52,23 @@ def test_methods_stand_by_speed_within_equal_cells(tmp_path):
     assert empty.note == "1 cell of this group without a speed"
 
 
+def test_where_latents_alone_were_compared_no_column_waits_for_pictures(tmp_path):
+    rows = tuple(
+        replace(row, estimates={"latent_drift": fakes.estimate(0.1)})
+        for row in fakes.summary().rows
+    )
+    table = view(tmp_path, fakes.summary(rows=rows)).rankings[0].table
+    assert [c.title for c in table.columns if c.group == "pictures"] == ["latent drift"]
+
+
+def test_a_run_that_only_counted_shows_no_columns_of_speed_and_pictures(tmp_path):
+    summary = fakes.summary()
+    counted = replace(fakes.run(tmp_path, summary), effort={"metrics": ["macs", "core_macs"]})
+    table = page(counted, summary, fakes.NOTHING).rankings[0].table
+    titles = ["rank", "method", "per step", "per image", "core share", "MAC ceiling", "doubts"]
+    assert [c.title for c in table.columns] == titles
+
+
 def test_the_bound_is_called_no_method(tmp_path):
     assert column(view(tmp_path).rankings[0].table, "method")[0].detail.startswith("no attention")
     assert not any("method identity" in point for point in view(tmp_path).headline.points)
@@ -205,7 +222,8 @@ def test_a_claim_that_is_a_bound_says_at_least_and_has_no_tolerance():
 
 
 def test_claims_that_are_contradicted_come_first(tmp_path):
-    claims = view(tmp_path).claims
+    shown = view(tmp_path)
+    claims = shown.claims
     results = [(v.text, v.detail) for v in column(claims.table, "result")]
     assert results == [
         ("contradicted", ""),
@@ -213,6 +231,7 @@ def test_claims_that_are_contradicted_come_first(tmp_path):
         ("not measured", "no cell of this run is of that kind"),
     ]
     assert claims.said == "3 claims: 1 contradicted, 1 reproduced, 1 not measured"
+    assert shown.headline.points[-1] == f"{claims.said}."
 
 
 def test_a_command_finds_exactly_its_cell(tmp_path):
@@ -361,7 +380,7 @@ def test_a_headline_ratio_that_may_be_one_says_so(tmp_path):
     unsure = replace(fakes.row(fakes.METHODS[4]), speedup=Estimate(1.02, 0.98, 1.06, 3, 60))
     sure = replace(fakes.row(fakes.METHODS[4]), speedup=Estimate(1.2, 1.15, 1.25, 3, 60))
     for row, told in ((unsure, True), (sure, False)):
-        (point,) = view(tmp_path, fakes.summary(rows=(row,))).headline.points
+        (point,) = view(tmp_path, fakes.summary(rows=(row,), claims=())).headline.points
         assert ("includes 1)" in point) is told
 
 
