@@ -129,7 +129,9 @@ def _check_company(core: Core, qkv: QKV, evidence: Evidence) -> None:
         ),
     }
     errors = {how: _furthest(one, other) for how, (one, other) in moved.items()}
-    evidence.facts |= {"company_error": max(errors.values()), "company_tolerance": tolerance}
+    worst = max(errors.values())
+    if not worst < evidence.facts.get("company_error", 0.0):  # of several shapes, the worst is kept
+        evidence.facts |= {"company_error": worst, "company_tolerance": tolerance}
     for how, error in errors.items():
         if not error <= tolerance:  # nor is NaN
             raise GateError(

@@ -9,10 +9,13 @@ import pytest
 import torch
 from cells import TINY, cell, registered
 
+from ditbench.attention.base import Shape
+from ditbench.attention.linear import Linear
 from ditbench.jobs import Findings, Job, Quality, Timing
 from ditbench.measure import flags, gates
 from ditbench.measure.bench import set_up
-from ditbench.measure.core import CORE_TOLERANCE
+from ditbench.measure.core import CORE_TOLERANCE, check_core
+from ditbench.measure.evidence import Evidence
 from ditbench.models.base import presets
 from ditbench.models.dit import DiT, close_gates
 from ditbench.models.seam import Denoiser
@@ -316,3 +319,11 @@ def test_a_cell_that_asks_for_its_batch_is_gated_at_two_samples_and_counts_no_wo
 
 def test_mistake_27_a_wrong_method_has_no_largest_batch_either(tmp_path):
     assert run(cell("faulty:OverHeads", batch_size=LARGEST), tmp_path).status is Status.FAILED_GATE
+
+
+def test_of_the_shapes_of_all_sites_the_worst_error_is_kept():
+    worse = {"company_error": 0.5, "company_tolerance": 0.6}
+    for known, kept in ((worse, True), ({"company_error": 0.0, "company_tolerance": 0.6}, False)):
+        evidence = Evidence(dict(known))
+        check_core(Linear(), Shape(2, 2, 16, 8), torch.float32, torch.device("cpu"), evidence)
+        assert ({name: evidence.facts[name] for name in worse} == known) is kept
