@@ -57,7 +57,7 @@ RunName = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="A run's id or the beginning of one, its folder, `latest`, or a suite: its newest run.",
+        help="A run's id or its beginning, its folder, `latest`, or a suite's file: its newest run.",
         autocompletion=completion.runs,
     ),
 ]
