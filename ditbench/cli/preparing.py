@@ -54,10 +54,12 @@ def session_of(choices: Choices) -> Iterator[tuple[Server, tuple[Device, ...]]]:
 def catalog(methods: Iterable[str] = (), models: Iterable[str] = ()) -> Catalog:
     """What a suite may name, asked of a process that imports torch.
 
-    methods, models: names of which those from outside, `module:Class`, are looked up too.
+    methods, models: names of which those from outside, `module:Class`, are looked up too, also in the working
+    folder.
     """
     from ditbench.run.server import Server
 
+    _find_in(Path.cwd())
     with Server() as server:
         return _catalog(server, methods, models)
 
@@ -74,7 +76,7 @@ def plan_of(choices: Choices, server: Server, device: Device) -> Plan:
     from ditbench.suite import parse
 
     text = parse.read(choices.suite)
-    _find_beside(choices.suite)
+    _find_in(choices.suite.parent)
     overrides = _overrides(choices.overrides)
     outside = (_outside(text, str(choices.suite), overrides, axis) for axis in _PLUGINS)
     catalog = _catalog(server, *outside)
@@ -97,14 +99,14 @@ def _outside(text: str, path: str, overrides: Mapping[str, str], axis: str) -> l
     return [name for part in told for name in parse.from_outside(part, path, axis)]
 
 
-def _find_beside(suite: Path) -> None:
-    """Let `module:Class` name a file in the suite's own folder too, after all that is installed.
+def _find_in(folder: Path) -> None:
+    """Let `module:Class` name a file of a folder too, as a suite's own, after all that is installed.
 
     Every child takes this process's path over when it is forked.
     """
-    folder = str(suite.resolve().parent)
-    if folder not in sys.path:
-        sys.path.append(folder)
+    found = str(folder.resolve())
+    if found not in sys.path:
+        sys.path.append(found)
 
 
 def folder_of(to: Path | None, kind: Path, cell: Cell) -> Path:

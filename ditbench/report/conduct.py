@@ -131,9 +131,11 @@ def _timing(records: list[Record]) -> str:
     for record in records:
         processes[record.key] = processes.get(record.key, 0) + 1
     threads = {str(r.facts["threads"]) for r in records if "threads" in r.facts}
-    with_threads = f", {' or '.join(sorted(threads))} CPU threads" if threads else ""
+    said = " or ".join(sorted(threads))
+    with_threads = f", {said} CPU thread{'' if said == '1' else 's'}" if threads else ""
+    fresh = words.span(processes.values())
     return (
-        f"Each cell ran in {words.span(processes.values())} fresh processes{with_threads}; in each, one "
+        f"Each cell ran in {fresh} fresh process{'' if fresh == '1' else 'es'}{with_threads}; in each, one "
         f"first call (told apart), {warmups} warm-up calls thrown away but kept on file, and {repeats} "
         f"timed calls. {_sample(records)}{_warmth(records)}{_stops(records)}"
     )

@@ -16,7 +16,7 @@ from ditbench.report.pictures import Gallery, galleries
 from ditbench.report.ranking import Ranking
 from ditbench.report.tables import Table
 from ditbench.store import Run
-from ditbench.summary import Summary
+from ditbench.summary import Summary, only_counted
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ MARKDOWN = Limits(
 
 @dataclass(frozen=True)
 class Page:
-    """Everything on the page, in its order."""
+    """Everything on the page, in its order. counted: whether counts were all that was asked for."""
 
     suite: str
     run: str
@@ -61,6 +61,7 @@ class Page:
     problems_hidden: int
     headline: Headline
     notes: tuple[str, ...]
+    counted: bool
     rankings: tuple[Ranking, ...]
     rankings_hidden: int
     crossings: tuple[Crossings, ...]
@@ -105,6 +106,7 @@ def page(run: Run, summary: Summary, comparison: Comparison, limits: Limits = HT
         problems_hidden=max(0, len(problems) - limits.problems),
         headline=headline(run, summary, comparison, names),
         notes=summary.notes,
+        counted=only_counted(run),
         rankings=rankings,
         rankings_hidden=rankings_hidden,
         crossings=cores.crossings(summary, names),

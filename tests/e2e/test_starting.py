@@ -50,3 +50,11 @@ def test_the_schema_on_stdout_is_the_one_beside_the_suite(shell, written):
     printed = json.loads(shell.again("schema").out)
     assert printed == json.loads((shell.folder / "ditbench.schema.json").read_text())
     assert printed["$schema"].endswith("2020-12/schema")
+
+
+def test_a_method_in_a_file_of_the_working_folder_is_told_in_full(shell):
+    text = "from ditbench.attention.linear import Linear\n"
+    (shell.folder / "lying_here.py").write_text(text)
+    ended = shell.again("methods", "lying_here:Linear")
+    assert ended.code == 0, ended.err
+    assert "arXiv 2006.16236" in ended.out

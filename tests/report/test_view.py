@@ -64,7 +64,9 @@ def test_where_latents_alone_were_compared_no_column_waits_for_pictures(tmp_path
 def test_a_run_that_only_counted_shows_no_columns_of_speed_and_pictures(tmp_path):
     summary = fakes.summary()
     counted = replace(fakes.run(tmp_path, summary), effort={"metrics": ["macs", "core_macs"]})
-    table = page(counted, summary, fakes.NOTHING).rankings[0].table
+    shown = page(counted, summary, fakes.NOTHING)
+    table = shown.rankings[0].table
+    assert (shown.counted, view(tmp_path).counted) == (True, False)
     titles = ["rank", "method", "per step", "per image", "core share", "MAC ceiling", "doubts"]
     assert [c.title for c in table.columns] == titles
 
