@@ -176,6 +176,9 @@ FACTS = {
     "exact": FLAG,
     "core_only": FLAG,
     "own_numbers": COUNT,
+    "replaced_macs": Kind(
+        "multiply-adds of core and projections", _with(core=_finite, projections=_finite)
+    ),
     "knob_digest": LINE,
     "kernels": TEXTS,
     "uncounted": TEXTS,

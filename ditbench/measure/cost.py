@@ -43,7 +43,8 @@ class Cost:
     what the model's attention modules cost outside their cores, whether or not the method skips some of it.
     counted_core: what the counter found in one site's core on `meta`, None where the core cannot run there;
     declared_core: what the method declares for it. uncounted: heavy operators without a formula.
-    own_formulas: operators of the core that the method itself has a formula for.
+    own_formulas: operators of the core that the method itself has a formula for. replaced: what softmax's
+    cores cost at the sites where the method goes, and what the projections there do.
     """
 
     total: float
@@ -57,6 +58,7 @@ class Cost:
     declared_core: float
     uncounted: tuple[str, ...]
     own_formulas: tuple[str, ...] = ()
+    replaced: tuple[float, float] = (0.0, 0.0)
 
     @property
     def metrics(self) -> dict[str, tuple[float, ...]]:
@@ -80,6 +82,7 @@ class Cost:
             "counted_core_macs": self.counted_core,
             "uncounted": list(self.uncounted),
             "own_formulas": list(self.own_formulas),
+            "replaced_macs": dict(zip(("core", "projections"), self.replaced, strict=True)),
         }
 
     @property
@@ -126,6 +129,7 @@ def cost(cell: Cell, taken: Collection[str] | None = None) -> Cost:
         declared_core=float(sum(method.macs(shape) for shape in shapes)),
         uncounted=uncounted,
         own_formulas=tuple(dict.fromkeys(name for *_, names in counts for name in names)),
+        replaced=work.replaced(),
     )
 
 
@@ -145,6 +149,7 @@ def core_cost(method: AttentionMethod, shape: Shape) -> Cost:
         declared_core=declared,
         uncounted=uncounted,
         own_formulas=own_formulas,
+        replaced=(float(make(Choice("softmax")).macs(shape)), 0.0),
     )
 
 
@@ -209,6 +214,13 @@ class _Work:
             sum(count * self.method.macs(shape) for shape, count in ours)
             + sum(count * rest.macs(shape) for shape, count in others)
         )
+
+    def replaced(self) -> tuple[float, float]:
+        """Softmax's cores at the sites where the method goes, and the projections there."""
+        model, rows = self.cell.model, self.cell.rows
+        softmax = make(Choice("softmax"))
+        cores = sum(n * softmax.macs(shape) for shape, n in _tally(model, self.taken, rows))
+        return float(cores), rows * _of_one_row(model, self.taken)[1]
 
     def around(self) -> float:
         """Everything but cores; a layer that skips projections still skips them.

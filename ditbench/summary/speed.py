@@ -141,9 +141,10 @@ def _speedup(reference: Evidence | None, of: Evidence) -> Estimate | None:
 
 
 def _ceilings(counted: Evidence | None, of: Evidence) -> tuple[float | None, float | None]:
-    """Multiply-adds of softmax / those left where a cell's blocks have no core, or no attention at all.
+    """Multiply-adds of softmax / those left where a cell's sites have no core, or no attention at all.
 
-    At all: neither core nor projections, that of the output included. The other blocks keep all of theirs.
+    At all: neither core nor projections, that of the output included. The other sites keep all of theirs. A
+    record that does not tell what its sites cost is taken to be of blocks that are all alike.
     """
     if counted is None or not counted.cell.blocks:
         return None, None
@@ -151,8 +152,10 @@ def _ceilings(counted: Evidence | None, of: Evidence) -> tuple[float | None, flo
     macs = {name: one.value for name, one in counted.estimates.items()}
     total, core = macs["macs"], macs["core_macs"]
     projections = macs.get("projection_macs")
-    module = None if projections is None else core + projections
-    return _over(total, share * core), None if module is None else _over(total, share * module)
+    alike = {"core": share * core, "projections": projections and share * projections}
+    saved: Mapping[str, float | None] = of.facts.get("replaced_macs", alike)
+    free, rest = saved["core"] or 0.0, saved["projections"]
+    return _over(total, free), None if rest is None else _over(total, free + rest)
 
 
 def _over(total: float, saved: float) -> float | None:

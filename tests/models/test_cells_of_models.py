@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 import torch
+from fakes_runs import fake_run, gate
 from small_models import SMALL
 
 from ditbench.attention.base import Site
@@ -14,6 +15,7 @@ from ditbench.measure import catalog, cost, gates, quality, timing
 from ditbench.models.dit import FASHION, DiT
 from ditbench.models.pixart import PixArt
 from ditbench.records import Cell, Choice, Sampling, Stage, Status
+from ditbench.summary import summarise
 
 OTHERS = [name for name in SMALL if name != "dit"]
 CROSS = "cross attention of 16 queries to 5 keys with a mask"
@@ -166,3 +168,22 @@ def test_only_what_floats_takes_the_dtype_of_a_cell():
     half = dataclasses.replace(cell("pixart"), sampling=Sampling(dtype="bfloat16"))
     latents, words, mask = set_up(half, "cpu").inputs(range(2))
     assert (latents.dtype, words.dtype, mask.dtype) == (torch.bfloat16, torch.bfloat16, torch.long)
+
+
+def test_ceilings_are_of_the_sites_that_a_method_takes_where_blocks_are_not_alike():
+    """SD3.5's first block attends twice: half of the blocks is more than half of the cores there."""
+    cells = [
+        dataclasses.replace(cell("sd3.5", method), blocks=blocks)
+        for method, blocks in (("softmax", (0, 1)), ("identity", (0,)), ("identity", (1,)))
+    ]
+    prices = [cost.cost(one) for one in cells]
+    gates = [
+        dataclasses.replace(gate(one), metrics=price.metrics, facts=price.facts | {"exact": True})
+        for one, price in zip(cells, prices, strict=True)
+    ]
+    whole, first, second = summarise(fake_run(*gates)).rows
+    assert first.ceiling > second.ceiling
+    for row, price in ((first, prices[1]), (second, prices[2])):
+        assert row.ceiling == pytest.approx(prices[0].total / price.total)
+    saved = [1 - 1 / row.module_ceiling for row in (first, second)]
+    assert sum(saved) == pytest.approx(1 - 1 / whole.module_ceiling)
