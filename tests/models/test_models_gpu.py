@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import torch
 from small_models import SMALL
 from test_cells_of_models import cell, job
 
@@ -13,6 +14,7 @@ from ditbench.records import Stage, Status
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 @pytest.mark.parametrize("name", [name for name in SMALL if name != "dit"])
 def test_a_cell_passes_its_gates_and_is_timed_on_the_gpu(name, tmp_path):
     what = cell(name, "sdpa")
