@@ -115,10 +115,8 @@ class TestARunOnASlowedGpu:
     def test_mistake_29_is_exit_6_and_names_the_cells(self):
         comparison = compare(self.run, None, "")
         assert comparison.exit_codes == {errors.ENVIRONMENT}
-        (note,) = summarise(self.run).notes
-        assert note.startswith(
-            "Cells timed while the machine was not fit for it: 1; the first, the"
-        )
+        told = "Cells timed while the machine was not fit for it: 1; the first, the"
+        assert [note.startswith(told) for note in summarise(self.run).notes].count(True) == 1
 
     def test_mistake_29_is_never_a_regression(self):
         before = fake_run(*watched({}, {}, seconds=0.01), *watched({}, {}, of=cell()))

@@ -306,6 +306,9 @@ def test_a_folder_in_the_hubs_layout_is_read_bit_for_bit(name, denoisers, tmp_pa
     network.save_pretrained(tmp_path / "transformer")
     assert weights.check(choice(name), str(tmp_path)) == []
     loaded = weights.load(choice(name), str(tmp_path), torch.float32, CPU)
-    assert torch.equal(
-        run(Denoiser(loaded.network, loaded.spec)), run(Denoiser(network, loaded.spec))
-    )
+    saved, read = network.state_dict(), loaded.network.state_dict()
+    assert saved.keys() == read.keys()
+    assert all(torch.equal(saved[part], read[part]) for part in saved)
+    # Not to the bit: kernels may add in another order where memory lies otherwise.
+    ours, theirs = (run(Denoiser(one, loaded.spec)) for one in (loaded.network, network))
+    assert torch.allclose(ours, theirs, rtol=0, atol=1e-5)

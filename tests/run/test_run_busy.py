@@ -69,7 +69,7 @@ _SUITE = """
 name: x
 model: {name: dit, hidden: 32, depth: 2, heads: 2, size: 8, channels: 1, out_channels: 1, classes: 10}
 attention: softmax
-steps: 3
+steps: 12
 timing: {warmup: 1, warmup_cap_s: 0, repeats: 150, processes: 1}
 metrics: [latency, energy]
 """
