@@ -202,14 +202,13 @@ def _energy(measured: Sequence[str]) -> list[tuple[Column, Fill]]:
 
 
 def _pictures(measured: Sequence[str], evidence: Evidence) -> list[tuple[Column, Fill]]:
-    """How near pictures are; of a run that compared latents and nothing else, only these.
+    """How near pictures are; of a run that compared none, whether latents were.
 
     A model without a decoder has no pictures to compare, and columns of nothing push the rest off the page.
     """
     drift = _column("latent drift", "latent_drift", "pictures")
     found: list[tuple[Column, Fill]] = [(drift, partial(_estimate, "latent_drift"))]
-    pixels = any(name == "psnr" or name.startswith("fd_") for name in measured)
-    if "latent_drift" in measured and not pixels:
+    if not any(name == "psnr" or name.startswith("fd_") for name in measured):
         return found
     psnr = Column("PSNR median", "dB, 5th percentile below", "pictures", numeric=True)
     found.append((psnr, partial(_psnr, evidence)))
