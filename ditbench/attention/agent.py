@@ -17,23 +17,13 @@ from typing import ClassVar
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from ditbench.attention.base import (
-    AttentionMethod,
-    CoreLayer,
-    Layer,
-    OnGrid,
-    Shape,
-    Site,
-    off_plane,
-    register,
-    squarest,
-)
+from ditbench.attention.base import PlaneMethod, Shape, off_plane, register
 from ditbench.registry import setting
 
 
 @register
 @dataclass(frozen=True)
-class Agent(AttentionMethod):
+class Agent(PlaneMethod):
     """`side` x `side` agents."""
 
     name: ClassVar[str] = "agent"
@@ -44,10 +34,6 @@ class Agent(AttentionMethod):
     cost: ClassVar[str] = "4 N n d"
 
     side: int = setting(4, least=1)
-
-    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """On the squarest grid of so many tokens."""
-        return self.on(squarest(q.shape[-2]), q, k, v)
 
     def on(
         self, grid: tuple[int, int], q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
@@ -74,7 +60,3 @@ class Agent(AttentionMethod):
         if self.side <= min(rows, columns):
             return []
         return [f"{self.side} x {self.side} agents are too many for {rows} x {columns} tokens"]
-
-    def open(self, site: Site) -> Layer:
-        """On the site's own grid."""
-        return CoreLayer(OnGrid(self, site.grid))

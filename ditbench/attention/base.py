@@ -204,21 +204,29 @@ def off_plane(shape: Shape, what: str) -> list[str]:
     return [] if shape.plane else [among]
 
 
-class Gridded(Protocol):
-    """A method whose core depends on how tokens lie in 2-D."""
+class PlaneMethod(AttentionMethod):
+    """A method whose core depends on how tokens lie in 2-D: on each site's own grid."""
 
+    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """On the squarest grid of so many tokens."""
+        return self.on(squarest(q.shape[-2]), q, k, v)
+
+    @abstractmethod
     def on(
         self, grid: tuple[int, int], q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
     ) -> torch.Tensor:
         """(batch, heads, tokens, head_dim), tokens in raster order on this grid."""
-        ...
+
+    def open(self, site: Site) -> Layer:
+        """On the site's own grid."""
+        return CoreLayer(OnGrid(self, site.grid))
 
 
 @dataclass(frozen=True)
 class OnGrid:
-    """The core of such a method at a site, on the site's own grid."""
+    """The core of such a method at a site."""
 
-    method: Gridded
+    method: PlaneMethod
     grid: tuple[int, int]
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

@@ -18,23 +18,13 @@ from typing import ClassVar
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from ditbench.attention.base import (
-    AttentionMethod,
-    CoreLayer,
-    Layer,
-    OnGrid,
-    Shape,
-    Site,
-    off_plane,
-    register,
-    squarest,
-)
+from ditbench.attention.base import PlaneMethod, Shape, off_plane, register
 from ditbench.registry import setting
 
 
 @register
 @dataclass(frozen=True)
-class SlidingTile(AttentionMethod):
+class SlidingTile(PlaneMethod):
     """Tiles of `tile` x `tile` tokens; each sees `window` x `window` of them."""
 
     name: ClassVar[str] = "sliding-tile"
@@ -47,10 +37,6 @@ class SlidingTile(AttentionMethod):
 
     tile: int = setting(4, least=1)
     window: int = setting(3, least=1)
-
-    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """On the squarest grid of so many tokens."""
-        return self.on(squarest(q.shape[-2]), q, k, v)
 
     def on(
         self, grid: tuple[int, int], q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
@@ -98,7 +84,3 @@ class SlidingTile(AttentionMethod):
             return []
         size = f"{self.window} x {self.window}"
         return [f"{size} tiles of side {self.tile} do not fit the {rows} x {columns} tokens"]
-
-    def open(self, site: Site) -> Layer:
-        """On the site's own grid."""
-        return CoreLayer(OnGrid(self, site.grid))

@@ -17,23 +17,13 @@ from typing import ClassVar
 
 import torch
 
-from ditbench.attention.base import (
-    AttentionMethod,
-    CoreLayer,
-    Layer,
-    OnGrid,
-    Shape,
-    Site,
-    off_plane,
-    register,
-    squarest,
-)
+from ditbench.attention.base import PlaneMethod, Shape, off_plane, register
 from ditbench.registry import setting
 
 
 @register
 @dataclass(frozen=True)
-class Window(AttentionMethod):
+class Window(PlaneMethod):
     """A square of `size` x `size` tokens around each."""
 
     name: ClassVar[str] = "window"
@@ -45,10 +35,6 @@ class Window(AttentionMethod):
     cost: ClassVar[str] = "2 N size^2 d"
 
     size: int = setting(5, least=1)
-
-    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """On the squarest grid of so many tokens."""
-        return self.on(squarest(q.shape[-2]), q, k, v)
 
     def on(
         self, grid: tuple[int, int], q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
@@ -94,7 +80,3 @@ class Window(AttentionMethod):
         if self.size <= min(rows, columns):
             return []
         return [f"a window of {self.size} x {self.size} does not fit the {rows} x {columns} tokens"]
-
-    def open(self, site: Site) -> Layer:
-        """On the site's own grid."""
-        return CoreLayer(OnGrid(self, site.grid))
