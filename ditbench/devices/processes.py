@@ -44,10 +44,13 @@ def gone(pid: int, within_s: float) -> bool:
 
 
 def children_of(pid: int) -> list[int]:
-    """The ids of a process's children that run."""
+    """The ids of a process's children that run.
+
+    Read as bytes, here and below: an interpreter that is ending may know no encodings any more.
+    """
     listed = Path(f"/proc/{pid}/task/{pid}/children")  # not every kernel has it, nor of all threads
     try:
-        found = [int(word) for word in listed.read_text(encoding="ascii").split()]
+        found = [int(word) for word in listed.read_bytes().split()]
     except OSError:
         everybody = (
             int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()
@@ -119,7 +122,7 @@ def _short(command: str) -> str:
 def _stat(pid: int) -> tuple[str, int]:
     """State and parent of a process; "" and 0 where there is none."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        text = Path(f"/proc/{pid}/stat").read_bytes().decode(errors="replace")
     except OSError:
         return "", 0
     state, parent, *_ = text.rpartition(")")[2].split()  # a name may hold blanks and parentheses

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -107,3 +109,21 @@ def test_frequency_and_heat_are_read_where_the_machine_tells_them(tmp_path):
     assert (found.frequency, found.throttled) == (1.5e9, 7)
     silent = CpuMeter(HERE, (0, 1), Path("/proc"), tmp_path / "none").read()
     assert (silent.frequency, silent.throttled) == (None, None)
+
+
+_ENDING = """
+import codecs, encodings, os
+from ditbench.devices.processes import children_of, end_children
+codecs.unregister(encodings.search_function)  # as in an interpreter that is ending
+child = os.fork()
+if not child:
+    os.execv("/bin/sleep", ["sleep", "60"])
+assert children_of(os.getpid()) == [child]
+end_children()
+assert children_of(os.getpid()) == []
+"""
+
+
+def test_children_are_found_and_ended_where_an_interpreter_knows_no_encodings_any_more():
+    done = subprocess.run([sys.executable, "-c", _ENDING], check=False, timeout=50)
+    assert done.returncode == 0
