@@ -125,6 +125,7 @@ class Diffusers(AttentionMethod):
         )
 
         if q.is_meta and not self._chosen.is_torchs:
+            # The gate tells it as not counted.
             raise NotImplementedError(f"{self.backend} has no kernel on meta")
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))  # (batch, tokens, heads, head_dim)
         out: torch.Tensor = dispatch_attention_fn(

@@ -37,7 +37,7 @@ class Sage(AttentionMethod):
         from sageattention import sageattn  # noqa: PLC0415 (optional, and compiles kernels)
 
         if q.is_meta:
-            raise NotImplementedError(
+            raise NotImplementedError(  # told as not counted
                 "the package asks for the GPU's generation: no kernel on meta"
             )
         out: torch.Tensor = sageattn(q, k, v, tensor_layout="HND")

@@ -45,7 +45,7 @@ class Adapter:
 
         On (batch, tokens, dim) where all heads are turned at once.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # only asked of models with a rotary embedding, which have their own
 
     def attend(
         self,

@@ -133,31 +133,6 @@ def drawn(seed: int, indices: Sequence[int], shape: Sequence[int], stream: int =
     )
 
 
-# What is drawn for a sample beside its noise: embeddings of words, and the one that sums them up.
-_WORDS, _WHOLE = 1, 2
-
-
-def drawn_words(seed: int, indices: Sequence[int], length: int, width: int) -> torch.Tensor:
-    """Random embeddings of a text (len(indices), length, width); no text encoder is loaded."""
-    return drawn(seed, indices, (length, width), _WORDS)
-
-
-def drawn_whole(seed: int, indices: Sequence[int], width: int) -> torch.Tensor:
-    """A random embedding of a whole text (len(indices), width)."""
-    return drawn(seed, indices, (width,), _WHOLE)
-
-
-def drawn_masked(seed: int, indices: Sequence[int], length: int, width: int) -> Conditions:
-    """Words and their mask (len(indices), length), which counts all: pipelines give it even then."""
-    mask = torch.ones(len(indices), length, dtype=torch.long)
-    return drawn_words(seed, indices, length, width), mask
-
-
-def without_words(conditions: Conditions) -> Conditions:
-    """The same with every embedding zero; masks stay."""
-    return tuple(torch.zeros_like(one) if one.is_floating_point() else one for one in conditions)
-
-
 def open_every_third(linear: torch.nn.Linear) -> None:
     """Of what adaLN makes, in chunks as wide as its input, the third of every three is a gate: make it 1."""
     for chunk in torch.split(linear.bias, linear.in_features)[2::3]:

@@ -7,7 +7,7 @@ feed-forward part stand side by side, and share their output projection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,15 +19,12 @@ from ditbench.attention.base import Site, squarest
 from ditbench.models.adapters import Adapter, Newer, Rotary
 from ditbench.models.base import (
     Conditions,
-    Model,
     Preset,
-    drawn_whole,
-    drawn_words,
     open_every_third,
     register,
     shared_out,
-    without_words,
 )
+from ditbench.models.worded import Joint
 from ditbench.registry import setting
 
 # At 1024 pixels, 4096 tokens, diffusers' pipeline bends the schedule of FLUX.1-dev by so much: e^1.15.
@@ -45,7 +42,7 @@ class FluxAdapter(Newer):
 
 @register
 @dataclass(frozen=True)
-class Flux(Model):
+class Flux(Joint):
     """FLUX.1: joint attention with rotary embeddings, text first.
 
     size: tokens on a side of the picture, each of 2 x 2 places of a latent. depth: all blocks, of which
@@ -156,15 +153,6 @@ class Flux(Model):
         side = torch.arange(self.size, device=latents.device, dtype=latents.dtype)
         rows, columns = torch.meshgrid(side, side, indexing="ij")
         return torch.stack([torch.zeros_like(rows), rows, columns], dim=-1).flatten(0, 1)
-
-    def conditions(self, seed: int, indices: Sequence[int]) -> Conditions:
-        """A random text, and the same as a whole."""
-        text = drawn_words(seed, indices, self.words, self.word_width)
-        return text, drawn_whole(seed, indices, self.whole_width)
-
-    def null(self, conditions: Conditions) -> Conditions:
-        """A text of nothing."""
-        return without_words(conditions)
 
     @torch.no_grad()
     def open_gates(self, network: FluxTransformer2DModel) -> None:

@@ -6,7 +6,7 @@ at once, then cross attention of these to the text's, with a mask, which stays t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,13 +18,11 @@ from ditbench.attention.base import Site
 from ditbench.models.adapters import Adapter, Newer, Rotary
 from ditbench.models.base import (
     Conditions,
-    Model,
     Preset,
-    drawn_masked,
     register,
     shared_out,
-    without_words,
 )
+from ditbench.models.worded import Masked
 from ditbench.registry import setting
 
 # Seconds and pixels from one token to the next: 8 frames at 25 a second, 32 pixels.
@@ -46,7 +44,7 @@ class LTXAdapter(Newer):
 
 @register
 @dataclass(frozen=True)
-class LTX(Model):
+class LTX(Masked):
     """LTX-Video: self-attention over all frames, cross attention to text.
 
     frames, height, width: of the latent, each place a token of `channels` numbers. words, word_width:
@@ -125,20 +123,6 @@ class LTX(Model):
             return_dict=False,
         )[0]
         return out
-
-    def conditions(self, seed: int, indices: Sequence[int]) -> Conditions:
-        """A random text with its mask."""
-        return drawn_masked(seed, indices, self.words, self.word_width)
-
-    def null(self, conditions: Conditions) -> Conditions:
-        """A text of nothing."""
-        return without_words(conditions)
-
-    @torch.no_grad()
-    def open_gates(self, network: LTXVideoTransformer3DModel) -> None:
-        """Of the six rows of a block's table, the third and the sixth are gates."""
-        for block in network.transformer_blocks:
-            block.scale_shift_table[[2, 5]] = 1.0
 
     @classmethod
     def presets(cls) -> Mapping[str, Preset]:

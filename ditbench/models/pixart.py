@@ -6,7 +6,7 @@ a mask. Cross attention stays the model's own, whatever the method: there q has 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,14 +17,12 @@ from ditbench.attention.base import Site
 from ditbench.models.adapters import Adapter, Older
 from ditbench.models.base import (
     Conditions,
-    Model,
     Preset,
     cut,
-    drawn_masked,
     register,
     shared_out,
-    without_words,
 )
+from ditbench.models.worded import Masked
 from ditbench.registry import setting
 
 # Latents of this size are told the picture's size and shape too.
@@ -34,7 +32,7 @@ _PIXELS = 8
 
 @register
 @dataclass(frozen=True)
-class PixArt(Model):
+class PixArt(Masked):
     """A DiT that reads text by cross attention.
 
     size: of the latent. words, word_width: tokens of text, and the width they come in.
@@ -120,20 +118,6 @@ class PixArt(Model):
             "resolution": latents.new_full((rows, 2), side),
             "aspect_ratio": latents.new_ones(rows, 1),
         }
-
-    def conditions(self, seed: int, indices: Sequence[int]) -> Conditions:
-        """A random text with its mask."""
-        return drawn_masked(seed, indices, self.words, self.word_width)
-
-    def null(self, conditions: Conditions) -> Conditions:
-        """A text of nothing."""
-        return without_words(conditions)
-
-    @torch.no_grad()
-    def open_gates(self, network: PixArtTransformer2DModel) -> None:
-        """Of the six rows of a block's table, the third and the sixth are gates."""
-        for block in network.transformer_blocks:
-            block.scale_shift_table[[2, 5]] = 1.0
 
     @classmethod
     def presets(cls) -> Mapping[str, Preset]:

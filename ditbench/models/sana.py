@@ -9,7 +9,7 @@ what it was designed to do without.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,14 +20,12 @@ from ditbench.attention.base import Site
 from ditbench.models.adapters import Adapter, Older
 from ditbench.models.base import (
     Conditions,
-    Model,
     Preset,
     cut,
-    drawn_masked,
     register,
     shared_out,
-    without_words,
 )
+from ditbench.models.worded import Masked
 from ditbench.registry import setting
 
 
@@ -39,7 +37,7 @@ class SanaAdapter(Older):
 
 @register
 @dataclass(frozen=True)
-class Sana(Model):
+class Sana(Masked):
     """Linear attention by ReLU, and cross attention to text.
 
     size: of the latent, a thirty-second of the picture. cross_heads: of its attention to text. words,
@@ -139,20 +137,6 @@ class Sana(Model):
             return_dict=False,
         )[0]
         return out
-
-    def conditions(self, seed: int, indices: Sequence[int]) -> Conditions:
-        """A random text with its mask."""
-        return drawn_masked(seed, indices, self.words, self.word_width)
-
-    def null(self, conditions: Conditions) -> Conditions:
-        """A text of nothing."""
-        return without_words(conditions)
-
-    @torch.no_grad()
-    def open_gates(self, network: SanaTransformer2DModel) -> None:
-        """Of the six rows of a block's table, the third and the sixth are gates."""
-        for block in network.transformer_blocks:
-            block.scale_shift_table[[2, 5]] = 1.0
 
     @classmethod
     def presets(cls) -> Mapping[str, Preset]:

@@ -6,7 +6,7 @@ projections of its own. The first `dual` blocks of version 3.5 attend a second t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,22 +17,19 @@ from ditbench.attention.base import Site, squarest
 from ditbench.models.adapters import Adapter, Older
 from ditbench.models.base import (
     Conditions,
-    Model,
     Preset,
     cut,
-    drawn_whole,
-    drawn_words,
     open_every_third,
     register,
     shared_out,
-    without_words,
 )
+from ditbench.models.worded import Joint
 from ditbench.registry import setting
 
 
 @register
 @dataclass(frozen=True)
-class SD3(Model):
+class SD3(Joint):
     """Stable Diffusion 3 and 3.5: joint attention of picture and text.
 
     size: of the latent. places: side of the table of positions. words, word_width, whole_width: tokens
@@ -125,15 +122,6 @@ class SD3(Model):
             return_dict=False,
         )[0]
         return out
-
-    def conditions(self, seed: int, indices: Sequence[int]) -> Conditions:
-        """A random text, and the same as a whole."""
-        text = drawn_words(seed, indices, self.words, self.word_width)
-        return text, drawn_whole(seed, indices, self.whole_width)
-
-    def null(self, conditions: Conditions) -> Conditions:
-        """A text of nothing."""
-        return without_words(conditions)
 
     @torch.no_grad()
     def open_gates(self, network: SD3Transformer2DModel) -> None:

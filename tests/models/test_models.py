@@ -175,9 +175,10 @@ def test_a_sample_is_conditioned_by_its_index_alone_and_the_null_says_nothing(na
 
 
 def test_noise_and_words_of_a_sample_are_not_the_same_numbers():
-    noise = base.drawn(0, [1], (16,))
-    assert not torch.equal(noise, base.drawn_words(0, [1], 2, 8).view(1, 16))
-    assert not torch.equal(noise, base.drawn_whole(0, [1], 16))
+    text, whole = (part.flatten() for part in SMALL["sd3"].conditions(0, [1]))
+    for part in (text, whole):
+        assert not torch.equal(base.drawn(0, [1], part.shape)[0], part)
+    assert not torch.equal(text[: len(whole)], whole)
 
 
 @NAMES
