@@ -7,28 +7,24 @@ the counter does not know are counted by the method's own formula for them, if i
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from ditbench.attention.base import AttentionMethod, CoreLayer, Layer, Shape, Site, core_at
 from ditbench.measure.bench import make
 from ditbench.measure.evidence import GateError
+from ditbench.measure.operators import Watch, count, count_inside
 from ditbench.models.base import Model, made, sites
 from ditbench.models.seam import Denoiser, Placement, placed, places
 from ditbench.records import Cell, Choice
 
 T = TypeVar("T")
 
-# Words in the names of operators that multiply matrices; one of them without a formula is told.
-_HEAVY = ("mm", "matmul", "dot", "conv", "attention", "einsum", "linear")
 # What a kernel that exists on one device only raises on `meta`: not counted, and said so.
 _NO_KERNEL = (RuntimeError, ImportError, AttributeError)
 
@@ -211,8 +207,8 @@ class _Work:
         ours = _tally(self.cell.model, self.taken, rows)
         others = _tally(self.cell.model, _softmax(self.cell.model) - self.taken, rows)
         return float(
-            sum(count * self.method.macs(shape) for shape, count in ours)
-            + sum(count * rest.macs(shape) for shape, count in others)
+            sum(n * self.method.macs(shape) for shape, n in ours)
+            + sum(n * rest.macs(shape) for shape, n in others)
         )
 
     def replaced(self) -> tuple[float, float]:
@@ -241,7 +237,7 @@ class _Work:
         free = type(plugin.__name__, (plugin,), {"attend": attend})(**dict(cell.attention.settings))
         layers = placed(free, make(Choice("sdpa")), self.taken)
         counted = _count_around(
-            cell.model, cell.rows, layers, lambda work: _count(work, self.method.operator_macs)
+            cell.model, cell.rows, layers, lambda work: count(work, self.method.operator_macs)
         )
         own = sum(self.method.macs(site.shape(cell.rows)) for site in self.mine)
         return counted - (0 if calls else own)
@@ -278,7 +274,7 @@ def _of_one_row(model: Choice, opaque: frozenset[str]) -> tuple[float, float]:
         model,
         1,
         lambda site: identity.open(site) if site.name in opaque else None,
-        lambda work: _count_inside(modules, work),
+        lambda work: count_inside(modules, work),
     )
 
 
@@ -291,7 +287,7 @@ def _count_around(
     model: Choice,
     rows: int,
     layer_of: Placement,
-    count: Callable[[Callable[[], object]], T],
+    counted: Callable[[Callable[[], object]], T],
 ) -> T:
     denoiser = _on_meta(model)
     opaque = CoreLayer(make(Choice("identity")))
@@ -306,7 +302,7 @@ def _count_around(
     conditions = (one.to("meta") for one in spec.conditions(0, range(rows)))
     denoiser.install(open_at)
     try:
-        return count(lambda: denoiser(latents, times, *conditions))
+        return counted(lambda: denoiser(latents, times, *conditions))
     finally:
         denoiser.uninstall()
 
@@ -315,7 +311,7 @@ def _count_around(
 def _repeated(model: Choice, rows: int) -> float:
     """What the network evaluates beyond what its paper's needs."""
     denoiser = _on_meta(model)
-    return _count(lambda: denoiser.spec.repeats(denoiser.network, rows))
+    return count(lambda: denoiser.spec.repeats(denoiser.network, rows))
 
 
 def _count_core(
@@ -330,91 +326,11 @@ def _count_core(
     try:
         # First only watched: a package may make its operators when it is first used.
         core = core_at(method, shape, "meta", "float32")
-        with torch.no_grad(), _Watch() as watch:
+        with torch.no_grad(), Watch() as watch:
             core.attend(q, k, v)
-        counted = _count(lambda: core.attend(q, k, v), own)
+        counted = count(lambda: core.attend(q, k, v), own)
     except _NO_KERNEL:
         return None, ("core not countable on meta",), ()
     except Exception as error:  # a method may raise anything: it fails its gate in one line
         raise _failure(error) from error
     return counted, tuple(sorted(watch.unknown - own.keys())), tuple(sorted(watch.run & own.keys()))
-
-
-def _count(
-    work: Callable[[], object], own: Mapping[str, Callable[..., int]] | None = None
-) -> float:
-    """Multiply-adds of what `work` runs. A product with the counter's two operations each.
-
-    own: formulas of a method for operators, by their names.
-    """
-    mapping = _as_the_counter_wants(own or {})
-    with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
-        work()
-    return float(counter.get_total_flops()) / 2
-
-
-def _count_inside(
-    modules: Iterable[torch.nn.Module], work: Callable[[], object]
-) -> tuple[float, float]:
-    """Multiply-adds of what `work` runs, and inside these modules, none of which holds another."""
-    inside = 0.0
-
-    def enter(*_: object) -> None:
-        nonlocal inside
-        inside -= counter.get_total_flops()
-
-    def leave(*_: object) -> None:
-        nonlocal inside
-        inside += counter.get_total_flops()
-
-    with (
-        torch.inference_mode(),
-        FlopCounterMode(display=False) as counter,
-        contextlib.ExitStack() as hooks,
-    ):
-        for module in modules:
-            hooks.callback(module.register_forward_pre_hook(enter).remove)
-            hooks.callback(module.register_forward_hook(leave).remove)
-        work()
-    return counter.get_total_flops() / 2, inside / 2
-
-
-def _as_the_counter_wants(own: Mapping[str, Callable[..., int]]) -> dict[Any, Callable[..., int]]:
-    """Two operations a multiply-add, by torch's operators; those of an absent package are left out."""
-    mapping: dict[Any, Callable[..., int]] = {}
-    for name, macs in own.items():
-        space, _, operator = name.partition(".")
-        with contextlib.suppress(AttributeError):
-            mapping[getattr(getattr(torch.ops, space), operator)] = _twice(macs)
-    return mapping
-
-
-def _twice(macs: Callable[..., int]) -> Callable[..., int]:
-    def flops(*args: object, out_shape: object, **settings: object) -> int:  # noqa: ARG001 (torch gives it)
-        return 2 * macs(*args, **settings)
-
-    return flops
-
-
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it so
-    """Notes the operators that run, and those that multiply matrices and have no formula of torch's."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.run: set[str] = set()
-        self.unknown: set[str] = set()
-
-    def __torch_dispatch__(
-        self,
-        func: Any,  # noqa: ANN401 (torch's signature)
-        types: Any,  # noqa: ANN401 (likewise)
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 (likewise)
-        packet = func.overloadpacket
-        name = str(packet)
-        ours = name.startswith(("aten.", "prims."))
-        self.run.add(name)
-        if packet not in flop_registry and (not ours or any(word in name for word in _HEAVY)):
-            self.unknown.add(name)
-        return func(*args, **(kwargs or {}))

@@ -11,7 +11,7 @@ from small_models import SMALL
 
 from ditbench import sampling
 from ditbench.attention.base import METHODS
-from ditbench.measure import cost
+from ditbench.measure import cost, operators
 from ditbench.measure.evidence import relative
 from ditbench.measure.probe import Probe
 from ditbench.models import base, weights
@@ -154,7 +154,9 @@ def test_the_multiply_adds_of_the_whole_are_those_of_its_parts(name):
     latents = torch.empty(1, *spec.latent, device="meta")
     times, conditions = torch.zeros(1, device="meta"), spec.conditions(0, [0])
     whole.install(everywhere(spec, "softmax"))
-    counted = cost._count(lambda: whole(latents, times, *(one.to("meta") for one in conditions)))
+    counted = operators.count(
+        lambda: whole(latents, times, *(one.to("meta") for one in conditions))
+    )
     whole.uninstall()
     assert told.total == counted
     sizes = [s.shape(1) for s in spec.sites() if not s.refusal]
