@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import typer
@@ -43,6 +42,8 @@ def yaml_files(incomplete: str) -> list[str]:
 
 def methods(incomplete: str) -> list[str]:
     """The last name of a list with commas: our files are called as their methods are."""
+    from importlib.metadata import entry_points
+
     ours = Path(__file__).parents[1] / "attention"
     names = {path.stem.replace("_", "-") for path in ours.glob("[!_]*.py")} - {"base"}
     names |= {point.name for point in entry_points(group="ditbench.attention")}

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditbench import errors
-from ditbench.registry import did_you_mean
 
 if TYPE_CHECKING:
     from ditbench.compare import Comparison
@@ -43,6 +42,7 @@ def either(
     by its folder. of: the id of the run to compare. Raises UsageError where the run of that name is itself.
     """
     from ditbench import store
+    from ditbench.registry import did_you_mean
 
     if (baselines / f"{text}.jsonl").is_file() or text.endswith(".jsonl"):
         baseline = store.baseline_read(text, baselines)

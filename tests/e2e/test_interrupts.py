@@ -45,8 +45,8 @@ class Running:
 
     def end(self):
         """The rest of what it says, and nothing left of it."""
-        _, said = self.process.communicate(timeout=60)
-        deadline = time.monotonic() + 10
+        _, said = self.process.communicate(timeout=180)
+        deadline = time.monotonic() + 60
         while self.left() and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not self.left()

@@ -245,7 +245,7 @@ def test_a_browser_opens_the_page_without_an_error_and_draws_the_charts(report, 
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=True,
     )
     assert "CONSOLE" not in ended.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fakes_run import FakeServer, cell, job, suite
+from patient import holds_once
 from rich.console import Console
 
 from ditbench.jobs import Findings, Quality, Timing
@@ -167,7 +168,7 @@ def test_a_flood_of_events_is_drawn_a_few_times_a_second_and_the_last_is_not_los
             time.sleep(0.001)
         took = time.monotonic() - begin
         assert drawn(screen) <= 2 + 4 * took
-        for _ in range(100):  # the timer makes the drawing that no event makes
+        for _ in range(1000):  # the timer makes the drawing that no event makes
             if "timing 999" in screen.file.getvalue():
                 break
             time.sleep(0.05)
@@ -181,11 +182,15 @@ def test_drawing_a_thousand_cells_takes_less_than_two_per_cent_of_one_core():
         display(Started(jobs[0], Progress(0, 1000, None)))
         while not drawn(screen):
             time.sleep(0.01)
-        begin, busy = time.monotonic(), time.process_time()
-        for number in range(60):
-            display(Phase(jobs[0], f"timing {number}"))
-            time.sleep(0.05)
-        assert time.process_time() - busy < 0.02 * (time.monotonic() - begin)
+
+        def is_cheap():
+            begin, busy = time.monotonic(), time.process_time()
+            for number in range(40):
+                display(Phase(jobs[0], f"timing {number}"))
+                time.sleep(0.05)
+            return time.process_time() - busy < 0.02 * (time.monotonic() - begin)
+
+        assert holds_once(is_cheap)
         assert drawn(screen) > 1
 
 

@@ -83,7 +83,7 @@ class Killable:
         return found
 
     def check_nothing_is_left(self):
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while (left := self.left()) and time.monotonic() < end:
             time.sleep(0.01)
         assert not left

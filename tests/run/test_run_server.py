@@ -120,7 +120,7 @@ def test_each_bad_end_is_a_finding_and_the_next_job_runs(run, attention, status,
 def test_a_hang_costs_its_time_limit_and_names_the_last_phase(run):
     begin = time.monotonic()
     findings = run("hangs", timeout_s=0.5)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 60
     assert findings.status is Status.TIMEOUT
     assert findings.reason == (
         "no answer within 500 ms, the limit of time, in phase timing 3/20; log: logs/a.log"
@@ -178,7 +178,7 @@ def test_a_worker_that_ignores_sigterm_is_killed_after_the_grace(run):
     begin = time.monotonic()
     findings = run("ignores_sigterm", timeout_s=0.5)
     assert findings.status is Status.TIMEOUT
-    assert 1.0 <= time.monotonic() - begin < 10
+    assert 1.0 <= time.monotonic() - begin < 60
     assert gone(int(findings.reason.split("in phase ")[1].split(";")[0]), 1)
 
 
@@ -192,7 +192,7 @@ def test_a_log_that_floods_ends_its_worker_and_keeps_head_and_tail(run, tmp_path
     monkeypatch.setattr(logs, "MOST", 2**20)
     begin = time.monotonic()
     findings = run("floods_without_end")
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 60
     assert findings.status is Status.CRASHED
     told = "wrote more than 1.00 MiB to its log, in phase loading; log: logs/a.log"
     assert findings.reason == told
@@ -296,7 +296,7 @@ def test_of_two_runs_on_one_device_the_second_waits_and_says_for_whom(tmp_path):
             assert said == f"waiting for GPU-of-two-runs, which {who} holds\n"
             assert second.poll() is None
             first.kill()
-            rest, _ = second.communicate(timeout=60)
+            rest, _ = second.communicate(timeout=180)
     assert rest == "loading\nok\n"
 
 
@@ -448,7 +448,7 @@ RUN = "print(server.run_job(fakes_run.job({!r}), Path({!r})).findings)"
 
 def told(tmp_path, preload, modules=None, attention="softmax"):
     body = RUN.format(attention, str(tmp_path / "a.log"))
-    out, _ = script(tmp_path, preload, body, modules).communicate(timeout=60)
+    out, _ = script(tmp_path, preload, body, modules).communicate(timeout=180)
     return out
 
 
@@ -532,7 +532,7 @@ def test_a_lower_limit_from_outside_bounds_a_worker_and_is_told(tmp_path):
         body,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)),
     )
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=180)
     assert "MemoryError (a worker may hold 512 MiB)" in out
     assert f"'memory_limit': {limit}" in out
 
@@ -560,7 +560,7 @@ def test_a_run_that_is_told_to_stop_kills_its_worker_and_says_so(tmp_path, numbe
     process, worker, _ = started(tmp_path)
     with process:
         process.send_signal(number)
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=180)
     assert out.startswith("InterruptedRunError interrupted after 0 jobs; what has ended is saved")
     assert gone(worker, within_s=1)
 

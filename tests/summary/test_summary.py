@@ -23,6 +23,7 @@ from fakes_runs import (
     searched,
     timed,
 )
+from patient import holds_once
 
 from ditbench.compare import compare
 from ditbench.errors import CELLS_FAILED
@@ -473,7 +474,8 @@ def test_a_group_of_many_settings_is_summarised_without_work_per_pair():
         return time.process_time() - begin
 
     seconds(50)
-    assert seconds(1600) < 8 * seconds(400)  # four times the cells; sixteen times the pairs
+    # Four times the cells; sixteen times the pairs.
+    assert holds_once(lambda: seconds(1600) < 8 * seconds(400))
 
 
 def test_a_large_run_is_summarised_without_work_per_pair_of_cells():
