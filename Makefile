@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 SUITE  ?= suites/quickstart.yaml
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help run test units e2e check fix lint docs bench gpu long clean
+.PHONY: help run test units slow check fix lint docs bench gpu long clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -16,18 +16,18 @@ help:
 run: $(VENV)/.run
 	$(BIN)/ditbench run $(SUITE)
 
-# The command line's tests wait for imports most of the time: they run beside the others, without coverage.
+# Slow tests wait for processes and compilers most of the time: they run beside the others, without coverage.
 test: lint
-	$(MAKE) --no-print-directory --jobs 2 --output-sync=target units e2e
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target units slow
 
 units: $(VENV)/.test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not gpu and not long" --ignore tests/e2e
+	$(BIN)/coverage run -m pytest -m "not gpu and not slow and not long"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --fail-under 90
 
-e2e: $(VENV)/.test
-	$(BIN)/pytest -m "not gpu and not long" tests/e2e
+slow: $(VENV)/.test
+	$(BIN)/pytest -m "slow and not gpu and not long"
 
 # The quick form for before a commit.
 check: lint

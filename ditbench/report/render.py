@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from ditbench.compare import Comparison
 from ditbench.report.charts import Figure
-from ditbench.report.view import HTML, MARKDOWN, Limits, Page, page
+from ditbench.report.view import HTML, MARKDOWN, Limits, Page, charts, page
 from ditbench.store import Run
 from ditbench.store.disk import write_whole
 from ditbench.summary import Summary
@@ -33,16 +33,16 @@ _SPECIAL = re.compile(r"([\\`*{}\[\]|#~$])|((?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))"
 
 def render(run: Run, summary: Summary, comparison: Comparison, out: Path) -> Path:
     """Write report.html, report.md and charts/*.svg into a folder; the HTML file's path."""
-    figures = page(run, summary, comparison, MARKDOWN).figures
+    figures = charts(run, summary)
     drawn = {figure.name: _svg(figure) for figure in figures}
     specs = {figure.name: figure.spec for figure in figures}
 
     def html(limits: Limits) -> str:
-        return _html_text(page(run, summary, comparison, limits), drawn, specs)
+        return _html_text(page(run, summary, comparison, limits, figures), drawn, specs)
 
     def markdown(limits: Limits) -> str:
         template = _markdown().get_template("report.md.jinja")
-        return template.render(page=page(run, summary, comparison, limits))
+        return template.render(page=page(run, summary, comparison, limits, figures))
 
     for name, svg in drawn.items():
         alone = svg.replace("<svg ", f'<svg color="{_ALONE}" ', 1)

@@ -89,9 +89,21 @@ class Page:
         return tuple(figure for figure in self.figures if figure.name not in elsewhere)
 
 
-def page(run: Run, summary: Summary, comparison: Comparison, limits: Limits = HTML) -> Page:
-    """The whole page as text."""
-    names = words.Names.of(run.planned or (row.cell for row in summary.rows))
+def charts(run: Run, summary: Summary) -> tuple[Figure, ...]:
+    """Every figure of a page."""
+    names = _names(run, summary)
+    return figures(summary, ranking.groups(summary, names), names)
+
+
+def page(
+    run: Run,
+    summary: Summary,
+    comparison: Comparison,
+    limits: Limits = HTML,
+    drawn: tuple[Figure, ...] | None = None,
+) -> Page:
+    """The whole page as text. drawn: its figures, where they are made already."""
+    names = _names(run, summary)
     if any(row.cell.op for row in summary.rows):
         rankings, rankings_hidden = cores.tables(summary, names, limits.ranking)
     else:
@@ -114,7 +126,7 @@ def page(run: Run, summary: Summary, comparison: Comparison, limits: Limits = HT
         changes=changes(comparison, names, limits.changes_shown, limits.changes),
         compared=bool(comparison.findings),
         baseline=comparison.baseline,
-        figures=figures(summary, ranking.groups(summary, names), names),
+        figures=charts(run, summary) if drawn is None else drawn,
         claims=cells.claims(summary),
         absent=cells.absent(run, summary, names, limits.absent),
         galleries=shown,
@@ -127,3 +139,7 @@ def page(run: Run, summary: Summary, comparison: Comparison, limits: Limits = HT
         suite_path=run.suite_path,
         suite_text=run.suite_text[: limits.suite],
     )
+
+
+def _names(run: Run, summary: Summary) -> words.Names:
+    return words.Names.of(run.planned or (row.cell for row in summary.rows))

@@ -247,6 +247,7 @@ def test_without_triton_the_reason_is_the_command_and_the_torch_version_runs(mon
     assert Monarch(16).unsupported(shape, "float32", "cpu") == []
 
 
+@pytest.mark.slow
 def test_it_is_imported_when_used_and_compiles_for_the_matrix_units_of_a_hopper_gpu(tmp_path):
     """What no interpreter tells: the compiler takes it, loads 16 bytes at a time, and spills no register."""
     script = """

@@ -60,6 +60,7 @@ def answers(suite):
     return summarise(fake_run(*counted, claims=claims)).claims
 
 
+@pytest.mark.slow
 @every_suite
 def test_what_shapes_tell_is_reproduced_and_nothing_else_passes_unmeasured(path, monkeypatch):
     suite = read(path, monkeypatch)

@@ -75,6 +75,7 @@ metrics: [latency, energy]
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("reasons", "code"), [(0x40, 6), (0x04, 0)], ids=["heat", "power cap"])
 def test_mistake_29_a_run_on_a_gpu_that_was_slowed_is_exit_6(tmp_path, reasons, code):
     """Worker, records, report and exit code are real; only the GPU that is watched is not."""

@@ -157,7 +157,10 @@ def kill_a_worker(folder, chance, whole_s):
     return len(failed)
 
 
-CASES = [pytest.param(FEW, id="few"), pytest.param(MANY, id="many", marks=pytest.mark.long)]
+CASES = [
+    pytest.param(FEW, id="few", marks=pytest.mark.slow),
+    pytest.param(MANY, id="many", marks=pytest.mark.long),
+]
 
 
 @pytest.mark.parametrize("times", CASES)
