@@ -278,6 +278,7 @@ def test_a_method_that_loses_more_bits_than_bfloat16_has_is_caught():
     assert lost > 3 * moved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", list(cases(most=2)))
 def test_compiles_whole(method):
     """As a model calls it: opened, so that what is drawn once has been drawn."""

@@ -63,6 +63,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CASES)
 def test_no_input_makes_a_traceback_a_hang_or_a_stray_file(folder, kind):
     _tried(kind, folder, 60)
