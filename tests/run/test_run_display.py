@@ -175,6 +175,7 @@ def test_a_flood_of_events_is_drawn_a_few_times_a_second_and_the_last_is_not_los
         assert "timing 999" in screen.file.getvalue()
 
 
+@pytest.mark.slow
 def test_drawing_a_thousand_cells_takes_less_than_two_per_cent_of_one_core():
     screen = console(terminal=True)
     jobs = jobs_of([cell("softmax", batch_size=n) for n in range(1, 1001)], SUITE, "cpu", Path("i"))
@@ -185,7 +186,7 @@ def test_drawing_a_thousand_cells_takes_less_than_two_per_cent_of_one_core():
 
         def is_cheap():
             begin, busy = time.monotonic(), time.process_time()
-            for number in range(40):
+            for number in range(120):  # one drawing more or less is little of so long
                 display(Phase(jobs[0], f"timing {number}"))
                 time.sleep(0.05)
             return time.process_time() - busy < 0.02 * (time.monotonic() - begin)

@@ -297,6 +297,7 @@ def test_a_gpu_that_has_gone_before_the_run_is_refused(gpu):
         watches([Device(known)], nvml)
 
 
+@pytest.mark.slow  # and so without the tracer of coverage, which would double it
 @pytest.mark.parametrize("gpus", [0, 1], ids=["processors", "GPU"])
 def test_watching_costs_less_than_a_hundredth_of_one_processor(tmp_path, gpus):
     """The whole process while nothing else in it works."""
