@@ -72,7 +72,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves
     """Notes the operators that run, and those that multiply matrices and have no formula of torch's."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # likewise
         self.run: set[str] = set()
         self.unknown: set[str] = set()
 

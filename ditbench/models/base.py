@@ -12,7 +12,7 @@ import functools
 import inspect
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -65,16 +65,13 @@ class Model(ABC):
         """Every place where attention happens, in order; `name` is that of the module in the network."""
 
     @abstractmethod
-    def forward(
-        self,
-        network: Callable[..., Any],
-        latents: torch.Tensor,
-        times: torch.Tensor,
-        conditions: Conditions,
-    ) -> torch.Tensor:
-        """The prediction (rows, ...) for latents (rows, ...) at times (rows,) from 999 down to 0.
+    def inputs(
+        self, latents: torch.Tensor, times: torch.Tensor, conditions: Conditions
+    ) -> Mapping[str, Any]:
+        """What `network` is called with, by its parameters' names, for latents (rows, ...) at times (rows,).
 
-        Of a flow from 1000: its times are a thousand times the share of noise, and no whole numbers.
+        Times go from 999 down to 0; those of a flow from 1000: they are a thousand times the share of noise,
+        and no whole numbers. The network gets `return_dict=False` too; its first output is the prediction.
         """
 
     @abstractmethod
@@ -185,7 +182,7 @@ def problems(plugin: object) -> list[str]:
     if "depth" not in {field.name for field in dataclasses.fields(plugin)}:
         told.append("has no setting `depth`, its number of blocks")
     told += settings_problems(plugin)
-    for name in ("forward", "conditions", "null"):
+    for name in ("inputs", "conditions", "null"):
         told += misfit(plugin, name, _parameters(Model, name))
     if not told:
         plugin.presets()  # one that raises is no model either

@@ -7,7 +7,7 @@ parameters in XL), and its output layer calls block 0's once more; the paper's n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -125,17 +125,12 @@ class DiT(Model):
             for block in range(self.depth)
         )
 
-    def forward(
-        self,
-        network: Callable[..., Any],
-        latents: torch.Tensor,
-        times: torch.Tensor,
-        conditions: Conditions,
-    ) -> torch.Tensor:
-        """(rows, out_channels, size, size) for latents (rows, channels, size, size) and labels (rows,)."""
+    def inputs(
+        self, latents: torch.Tensor, times: torch.Tensor, conditions: Conditions
+    ) -> Mapping[str, Any]:
+        """Latents (rows, channels, size, size) and labels (rows,), for (rows, out_channels, size, size)."""
         (labels,) = conditions
-        out: torch.Tensor = network(latents, times, labels, return_dict=False)[0]
-        return out
+        return {"hidden_states": latents, "timestep": times, "class_labels": labels}
 
     def conditions(self, seed: int, indices: Sequence[int]) -> Conditions:
         """Class labels: a seeded permutation of the classes, repeated, so that all are equally many."""

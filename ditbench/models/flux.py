@@ -7,7 +7,7 @@ feed-forward part stand side by side, and share their output projection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -126,27 +126,21 @@ class Flux(Joint):
             for block, name in enumerate(names)
         )
 
-    def forward(
-        self,
-        network: Callable[..., Any],
-        latents: torch.Tensor,
-        times: torch.Tensor,
-        conditions: Conditions,
-    ) -> torch.Tensor:
-        """(rows, tokens, channels)."""
+    def inputs(
+        self, latents: torch.Tensor, times: torch.Tensor, conditions: Conditions
+    ) -> Mapping[str, Any]:
+        """Latents (rows, tokens, channels), their places, and a time from 1 down to 0."""
         text, whole = conditions
         told = latents.new_full((len(latents),), self.guidance) if self.guidance else None
-        out: torch.Tensor = network(
-            hidden_states=latents,
-            encoder_hidden_states=text,
-            pooled_projections=whole,
-            timestep=(times / 1000).to(latents.dtype),
-            img_ids=self._places(latents),
-            txt_ids=latents.new_zeros(self.words, 3),
-            guidance=told,
-            return_dict=False,
-        )[0]
-        return out
+        return {
+            "hidden_states": latents,
+            "encoder_hidden_states": text,
+            "pooled_projections": whole,
+            "timestep": (times / 1000).to(latents.dtype),
+            "img_ids": self._places(latents),
+            "txt_ids": latents.new_zeros(self.words, 3),
+            "guidance": told,
+        }
 
     def _places(self, latents: torch.Tensor) -> torch.Tensor:
         """(tokens, 3): nothing, row and column of each."""

@@ -6,7 +6,7 @@ at once, then cross attention of these to the text's, with a mask, which stays t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -102,27 +102,21 @@ class LTX(Masked):
         cross = Site(*sizes, grid, name=f"{name}.attn2", kind="cross", keys=self.words, masked=True)
         return own, cross
 
-    def forward(
-        self,
-        network: Callable[..., Any],
-        latents: torch.Tensor,
-        times: torch.Tensor,
-        conditions: Conditions,
-    ) -> torch.Tensor:
-        """(rows, tokens, channels)."""
+    def inputs(
+        self, latents: torch.Tensor, times: torch.Tensor, conditions: Conditions
+    ) -> Mapping[str, Any]:
+        """Latents (rows, tokens, channels), how they lie in space and time, and the text with its mask."""
         text, mask = conditions
-        out: torch.Tensor = network(
-            hidden_states=latents,
-            encoder_hidden_states=text,
-            timestep=times,
-            encoder_attention_mask=mask,
-            num_frames=self.frames,
-            height=self.height,
-            width=self.width,
-            rope_interpolation_scale=_STEP,
-            return_dict=False,
-        )[0]
-        return out
+        return {
+            "hidden_states": latents,
+            "encoder_hidden_states": text,
+            "timestep": times,
+            "encoder_attention_mask": mask,
+            "num_frames": self.frames,
+            "height": self.height,
+            "width": self.width,
+            "rope_interpolation_scale": _STEP,
+        }
 
     @classmethod
     def presets(cls) -> Mapping[str, Preset]:

@@ -6,7 +6,7 @@ a mask. Cross attention stays the model's own, whatever the method: there q has 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -91,24 +91,18 @@ class PixArt(Masked):
             )
         )
 
-    def forward(
-        self,
-        network: Callable[..., Any],
-        latents: torch.Tensor,
-        times: torch.Tensor,
-        conditions: Conditions,
-    ) -> torch.Tensor:
-        """(rows, 2 channels, size, size), of which the second half is the variance."""
+    def inputs(
+        self, latents: torch.Tensor, times: torch.Tensor, conditions: Conditions
+    ) -> Mapping[str, Any]:
+        """Latents (rows, channels, size, size), for twice the channels: the second half is the variance."""
         text, mask = conditions
-        out: torch.Tensor = network(
-            latents,
-            encoder_hidden_states=text,
-            timestep=times,
-            added_cond_kwargs=self._shape_of_the_picture(latents),
-            encoder_attention_mask=mask,
-            return_dict=False,
-        )[0]
-        return out
+        return {
+            "hidden_states": latents,
+            "encoder_hidden_states": text,
+            "timestep": times,
+            "added_cond_kwargs": self._shape_of_the_picture(latents),
+            "encoder_attention_mask": mask,
+        }
 
     def _shape_of_the_picture(self, latents: torch.Tensor) -> dict[str, torch.Tensor | None]:
         if self.size != _TOLD_ITS_SIZE:

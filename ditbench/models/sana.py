@@ -9,7 +9,7 @@ what it was designed to do without.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -120,23 +120,17 @@ class Sana(Masked):
         )
         return own, cross
 
-    def forward(
-        self,
-        network: Callable[..., Any],
-        latents: torch.Tensor,
-        times: torch.Tensor,
-        conditions: Conditions,
-    ) -> torch.Tensor:
-        """(rows, channels, size, size)."""
+    def inputs(
+        self, latents: torch.Tensor, times: torch.Tensor, conditions: Conditions
+    ) -> Mapping[str, Any]:
+        """Latents (rows, channels, size, size), and the text with its mask."""
         text, mask = conditions
-        out: torch.Tensor = network(
-            latents,
-            encoder_hidden_states=text,
-            timestep=times,
-            encoder_attention_mask=mask,
-            return_dict=False,
-        )[0]
-        return out
+        return {
+            "hidden_states": latents,
+            "encoder_hidden_states": text,
+            "timestep": times,
+            "encoder_attention_mask": mask,
+        }
 
     @classmethod
     def presets(cls) -> Mapping[str, Preset]:

@@ -6,7 +6,7 @@ projections of its own. The first `dual` blocks of version 3.5 attend a second t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -105,23 +105,17 @@ class SD3(Joint):
         alone = Site(*sizes, (self._side, self._side), name=f"{name}.attn2")
         return (joint, alone) if block < self.dual else (joint,)
 
-    def forward(
-        self,
-        network: Callable[..., Any],
-        latents: torch.Tensor,
-        times: torch.Tensor,
-        conditions: Conditions,
-    ) -> torch.Tensor:
-        """(rows, channels, size, size)."""
+    def inputs(
+        self, latents: torch.Tensor, times: torch.Tensor, conditions: Conditions
+    ) -> Mapping[str, Any]:
+        """Latents (rows, channels, size, size), and the text in words and as a whole."""
         text, whole = conditions
-        out: torch.Tensor = network(
-            hidden_states=latents,
-            encoder_hidden_states=text,
-            pooled_projections=whole,
-            timestep=times,
-            return_dict=False,
-        )[0]
-        return out
+        return {
+            "hidden_states": latents,
+            "encoder_hidden_states": text,
+            "pooled_projections": whole,
+            "timestep": times,
+        }
 
     @torch.no_grad()
     def open_gates(self, network: SD3Transformer2DModel) -> None:

@@ -36,7 +36,9 @@ class Denoiser:
         self, latents: torch.Tensor, times: torch.Tensor, *conditions: torch.Tensor
     ) -> torch.Tensor:
         """The prediction for latents (rows, ...) at times (rows,) under conditions (rows, ...)."""
-        return self.spec.forward(self._forward, latents, times, conditions)
+        inputs = self.spec.inputs(latents, times, conditions)
+        prediction: torch.Tensor = self._forward(**inputs, return_dict=False)[0]
+        return prediction
 
     def sites(self) -> tuple[Site, ...]:
         """Every place where attention happens, from block 0, as this network has it on its device."""
