@@ -296,22 +296,18 @@ def _ceilings(row: Row) -> Value:
 
 def _matrix(row: Row) -> Value:
     """What part of the device's multiply-adds a core takes."""
-    if row.shares is None:
-        return MISSING
-    rate = row.shares.matrix * row.shares.matrix_rate
-    return Value(
-        units.percent(row.shares.matrix), f"{units.count(rate, 'MAC')}/s", row.shares.matrix
-    )
+    of = row.shares
+    return MISSING if of is None else _share(of.matrix, of.matrix_rate, "MAC")
 
 
 def _bandwidth(row: Row) -> Value:
     """What part of the device's bandwidth a core must take at least."""
-    if row.shares is None:
-        return MISSING
-    rate = row.shares.bandwidth * row.shares.bandwidth_rate
-    return Value(
-        units.percent(row.shares.bandwidth), f"{units.count(rate, 'B')}/s", row.shares.bandwidth
-    )
+    of = row.shares
+    return MISSING if of is None else _share(of.bandwidth, of.bandwidth_rate, "B")
+
+
+def _share(share: float, rate: float, unit: str) -> Value:
+    return Value(units.percent(share), f"{units.count(share * rate, unit)}/s", share)
 
 
 def _macs_per_step(row: Row) -> Value:
