@@ -1,30 +1,17 @@
-"""Charts as Altair definitions, each from a few aggregated points: interactive in HTML, SVG in Markdown.
-
-Every ink is `currentColor` or a tone between light and dark, so one definition serves both and paper too;
-methods differ in shape and label before they differ in colour.
-"""
+"""Charts and what they say: interactive in HTML, SVG in Markdown, in words for who cannot see them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-import altair as alt
-
 from ditbench import units
-from ditbench.report import cores, labels, points, words
-from ditbench.report.points import Bar, Point, Reach, Scaling
+from ditbench.report import cores, marks, points, words
+from ditbench.report.points import Bar, Scaling
 from ditbench.report.ranking import MEMORY, Group
 from ditbench.summary import Estimate, Summary
 
-_WIDTH, _HEIGHT = 640, 360
-_ROW = 24
-_INK = "currentColor"
-_TONES = ("#3b82c4", "#d1662a", "#2a9d78", "#b8639b", "#9a7d1a", "#7a6fd0", "#c0504d", "#6b8a99")
-_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
-_DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 4])
 _MEBI = 2**20
 
 
@@ -73,7 +60,7 @@ def _curves(settings: Sequence[cores.Setting], names: words.Names) -> tuple[Figu
             alternative="; ".join(
                 f"{p.label} at {p.x:.0f} tokens: {p.said}" for p in scaling.points
             ),
-            spec=_plain(_lines(scaling, "seconds per call")),
+            spec=marks.lines(scaling, "seconds per call"),
         )
         for setting, scaling in drawn
     )
@@ -94,7 +81,7 @@ def _quality(group: Group, names: words.Names) -> Figure | None:
             f"line are the Pareto front, which no other method beats in both.{note}"
         ),
         alternative=f"Scatter of speed-up and latent drift; on the Pareto front: {best}.",
-        spec=_plain(_scatter(found, limit.value if limit else None)),
+        spec=marks.scatter(found, limit.value if limit else None),
     )
 
 
@@ -104,64 +91,6 @@ def _bound_said(limit: Estimate) -> str:
     if limit.low > 1:
         return f"the measured bound, {told}"
     return f"{told}. Its interval ({words.interval(limit, units.digits)}) reaches 1, so it bounds nothing"
-
-
-def _scatter(found: Sequence[Point], limit: float | None) -> Any:  # noqa: ANN401 (altair is untyped)
-    reach = [p.x for p in found] + [p.high for p in found] + ([limit] if limit else [])
-    wide = _padded(min(p.low for p in found), max(reach), 0.08)
-    tall = (0.0, max(p.y for p in found) * 1.15 or 1.0)
-    x = alt.X("x:Q", title="speed-up over the fastest exact method (\N{MULTIPLICATION SIGN})")
-    x = x.scale(domain=wide, nice=False, zero=False).axis(tickCount=8)
-    y = alt.Y("y:Q", title="latent drift from softmax (square-root axis)")
-    y = y.scale(type="sqrt", domain=tall, nice=False).axis(tickCount=6)
-    base = alt.Chart(_data(_with_places(found, wide, tall)))
-    shape, colour = _by_family(found)
-    layers = [
-        base.mark_line(interpolate="step-before", color=_INK, opacity=0.45)
-        .transform_filter("datum.front")
-        .encode(x=x, y=y),
-        base.mark_rule(opacity=0.5).encode(x=alt.X("low:Q"), x2="high:Q", y=y, color=colour),
-        base.mark_point(size=90, strokeWidth=2).encode(
-            x=x,
-            y=y,
-            shape=shape,
-            color=colour,
-            fill=alt.condition("datum.front", colour_of(found), alt.value("transparent")),
-            tooltip=_tooltip("method", "result"),
-        ),
-        base.mark_text(
-            fill=_INK,
-            fontSize=12,
-            dx={"expr": "datum.dx"},
-            dy={"expr": "datum.dy"},
-            align={"expr": "datum.align"},
-            baseline="middle",
-        ).encode(x=x, y=y, text="text:N"),
-    ]
-    if limit:
-        rule = alt.Chart(_data([{"x": limit, "text": "measured bound"}]))
-        layers.append(rule.mark_rule(strokeDash=[5, 4], color=_INK, opacity=0.6).encode(x=x))
-    return alt.layer(*layers).properties(width=_WIDTH, height=_HEIGHT)
-
-
-def _with_places(
-    found: Sequence[Point], wide: tuple[float, float], tall: tuple[float, float]
-) -> list[dict[str, Any]]:
-    """Rows of data with the place of each label; the front chooses first."""
-    ordered = sorted(found, key=lambda p: (not p.front, -p.x))
-    marks = [
-        (
-            (p.x - wide[0]) / (wide[1] - wide[0]) * _WIDTH,
-            _HEIGHT * (1 - math.sqrt(p.y / tall[1])),
-            p.label,
-        )
-        for p in ordered
-    ]
-    rows = []
-    for point, where in zip(ordered, labels.place(marks, (_WIDTH, _HEIGHT)), strict=True):
-        text = {"text": point.label, **asdict(where)} if where else {"text": ""}
-        rows.append(_row(point) | {"dx": 0, "dy": 0, "align": "left"} | text)
-    return rows
 
 
 def _reach(group: Group, names: words.Names) -> Figure | None:
@@ -178,55 +107,8 @@ def _reach(group: Group, names: words.Names) -> Figure | None:
             f"judge: attention waits for memory, so honest methods may exceed them.{_hidden(hidden)}"
         ),
         alternative="; ".join(f"{one.label}: {one.said}" for one in found),
-        spec=_plain(_reaches(found)),
+        spec=marks.reaches(found),
     )
-
-
-def _reaches(found: Sequence[Reach]) -> Any:  # noqa: ANN401 (altair is untyped)
-    kinds = ("measured speed-up", "measured bound", "MAC ceiling: core", "MAC ceiling: module")
-    rows = [
-        {
-            "method": one.label,
-            "kind": kind,
-            "x": value,
-            "low": one.speedup.low if kind == kinds[0] else value,
-            "high": one.speedup.high if kind == kinds[0] else value,
-            "one": 1 if kind == kinds[0] else value,
-            "result": one.said,
-        }
-        for one in found
-        for kind, value in zip(
-            kinds, (one.speedup.value, one.bound, one.ceiling, one.module_ceiling), strict=True
-        )
-        if value is not None
-    ]
-    order = [one.label for one in found]
-    x = alt.X("x:Q", title="speed-up over the fastest exact method (\N{MULTIPLICATION SIGN})")
-    x = x.scale(zero=False, padding=12)
-    y = _methods(order)
-    base = alt.Chart(_data(rows))
-    tall_tick = "M0,-1.6V1.6"
-    shape = alt.Shape(
-        "kind:N",
-        title=None,
-        scale=alt.Scale(domain=kinds, range=("circle", tall_tick, "diamond", "square")),
-    )
-    shape = shape.legend(orient="top", symbolStrokeWidth=2)
-    colour = alt.Color("kind:N", title=None, scale=alt.Scale(domain=kinds, range=_TONES[:4]))
-    return alt.layer(
-        # From 1, where nothing is gained: a bar to the left is a loss.
-        base.mark_bar(height=10, opacity=0.35).encode(
-            x=alt.X("one:Q"), x2="x:Q", y=y, color=colour, tooltip=_tooltip("method", "result")
-        ),
-        base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q", y=y, color=colour),
-        base.mark_point(size=80, strokeWidth=2, filled=False).encode(
-            x=x,
-            y=y,
-            shape=shape,
-            color=colour.legend(orient="top"),
-            tooltip=_tooltip("method", "kind", "result"),
-        ),
-    ).properties(width=_WIDTH - 160, height=_ROW * len(order))
 
 
 def _scaling(scaling: Scaling) -> Figure:
@@ -236,51 +118,8 @@ def _scaling(scaling: Scaling) -> Figure:
         title=f"{scaling.metric.capitalize()} over {scaling.title}",
         caption=f"{scaling.context}. Both axes are logarithmic.{_hidden(scaling.hidden)}",
         alternative=f"{scaling.metric.capitalize()} in {said} of each method over {scaling.title}.",
-        spec=_plain(_lines(scaling, said)),
+        spec=marks.lines(scaling, said),
     )
-
-
-def _lines(scaling: Scaling, said: str) -> Any:  # noqa: ANN401 (altair is untyped)
-    found = scaling.points
-    right = _WIDTH - 180
-    low, high = min(p.low for p in found), max(p.high for p in found)
-    tall = (low / 1.15, high * 1.15)
-    x = alt.X("x:Q", title=scaling.title).scale(type="log", base=2, nice=False)
-    x = x.axis(values=sorted({p.x for p in found}), format=",d", grid=False)
-    y = alt.Y("y:Q", title=f"{scaling.metric} ({said})").axis(format="~s", tickCount=6)
-    y = y.scale(type="log", domain=tall, nice=False)
-    families = _lines_by_label(found)
-    base = alt.Chart(_data(_row(p) for p in found))
-    ends = alt.Chart(_data(_ends(found, tall, right + 10)))
-    ring = base.mark_point(size=260, shape="circle", strokeWidth=1.6, color=_INK)
-    ring = ring.transform_filter("datum.front")
-    return alt.layer(
-        base.mark_line(strokeWidth=1.8).encode(x=x, y=y, strokeDash=families[2], color=families[1]),
-        base.mark_point(size=60, strokeWidth=1.8, filled=True).encode(
-            x=x, y=y, shape=families[0], color=families[1], tooltip=_tooltip("method", "result")
-        ),
-        *([ring.encode(x=x, y=y)] if any(p.front for p in found) else []),
-        ends.mark_text(align="left", baseline="middle", fontSize=12).encode(
-            x=alt.XValue(right + 10),
-            y=alt.Y("y_px:Q", scale=None, axis=None),
-            text="method:N",
-            color=families[1],
-        ),
-    ).properties(width=right, height=_HEIGHT)
-
-
-def _ends(found: Sequence[Point], tall: tuple[float, float], x: float) -> list[dict[str, Any]]:
-    """Labels at the right ends of lines, moved apart."""
-    last: dict[str, Point] = {}
-    for point in found:
-        if point.label not in last or point.x > last[point.label].x:
-            last[point.label] = point
-    span = math.log(tall[1] / tall[0])
-    heights = [_HEIGHT * (1 - math.log(p.y / tall[0]) / span) for p in last.values()]
-    return [
-        {"method": label, "y_px": height, "x_px": x}
-        for label, height in zip(last, labels.spread(heights, _HEIGHT), strict=True)
-    ]
 
 
 def _memory(group: Group, names: words.Names) -> Figure | None:
@@ -293,7 +132,7 @@ def _memory(group: Group, names: words.Names) -> Figure | None:
         title="Memory",
         caption=f"{group.title}. {title.capitalize()}, weights included.{_hidden(hidden)}",
         alternative=_bars_said(bars),
-        spec=_plain(_bars(bars, f"{title} (MiB)", _MEBI)),
+        spec=marks.bars(bars, f"{title} (MiB)", _MEBI),
     )
 
 
@@ -309,7 +148,7 @@ def _macs(group: Group, names: words.Names) -> Figure | None:
             f"core. FLOP = 2 MAC.{_hidden(hidden)}"
         ),
         alternative=_bars_said(bars),
-        spec=_plain(_bars(bars, "multiply-adds (MAC)", 1)),
+        spec=marks.bars(bars, "multiply-adds (MAC)", 1),
     )
 
 
@@ -329,7 +168,7 @@ def _models(summary: Summary, names: words.Names) -> Iterator[Figure]:
                 title=f"{title.capitalize()} by model",
                 caption=f"{found.context}.{part}{_hidden(found.hidden, 'model')}",
                 alternative=_bars_said(found.bars),
-                spec=_plain(_bars(found.bars, f"{title} ({said})", unit)),
+                spec=marks.bars(found.bars, f"{title} ({said})", unit),
             )
 
 
@@ -342,103 +181,5 @@ def _bars_said(bars: Iterable[Bar]) -> str:
     return "; ".join(f"{bar.label}: {bar.said}" for bar in bars)
 
 
-def _bars(bars: Sequence[Bar], title: str, unit: float) -> Any:  # noqa: ANN401 (altair is untyped)
-    """Horizontal bars with their figure behind; the part, where there is one, in a full tone."""
-    rows: list[dict[str, Any]] = [
-        {"method": b.label, "x": b.amount / unit, "part": (b.part or 0) / unit, "result": b.said}
-        for b in bars
-    ]
-    room = 1 / (1 - max(labels.width(bar.said) + 10 for bar in bars) / (_WIDTH - 160))
-    most = max(bar.amount for bar in bars) / unit
-    x = alt.X("x:Q", title=title).axis(format="~s", tickCount=5, grid=False)
-    x = x.scale(domain=(0, most * room or 1), nice=False)
-    y = _methods([bar.label for bar in bars])
-    base = alt.Chart(_data(rows)).encode(y=y, tooltip=_tooltip("method", "result"))
-    layers = [
-        base.mark_bar(height=14, color=_TONES[0], opacity=0.45, stroke=_TONES[0]).encode(x=x),
-        base.mark_text(align="left", dx=6, fill=_INK, fontSize=12).encode(x=x, text="result:N"),
-    ]
-    if any(bar.part is not None for bar in bars):
-        layers.insert(1, base.mark_bar(height=14, color=_TONES[0]).encode(x=alt.X("part:Q")))
-    return alt.layer(*layers).properties(width=_WIDTH - 160, height=_ROW * len(rows))
-
-
-def _methods(order: Sequence[str]) -> Any:  # noqa: ANN401 (altair is untyped)
-    return alt.Y("method:N", title=None, sort=list(order)).axis(
-        labelLimit=220, ticks=False, domain=False
-    )
-
-
-def _by_family(found: Sequence[Point]) -> tuple[Any, Any]:
-    families = sorted({p.family for p in found})
-    shape = alt.Shape("family:N", legend=None, scale=_cycled(families, _SHAPES))
-    return shape, alt.Color("family:N", legend=None, scale=_cycled(families, _TONES))
-
-
-def colour_of(found: Sequence[Point]) -> Any:  # noqa: ANN401 (altair is untyped)
-    """The tone of a point's family, for a conditional fill."""
-    families = sorted({p.family for p in found})
-    return alt.Fill("family:N", legend=None, scale=_cycled(families, _TONES))
-
-
-def _lines_by_label(found: Sequence[Point]) -> tuple[Any, Any, Any]:
-    order = sorted({p.label for p in found})
-    return (
-        alt.Shape("method:N", legend=None, scale=_cycled(order, _SHAPES)),
-        alt.Color("method:N", legend=None, scale=_cycled(order, _TONES)),
-        alt.StrokeDash("method:N", legend=None, scale=_cycled(order, _DASHES)),
-    )
-
-
-def _cycled(domain: Sequence[str], marks: Sequence[Any]) -> Any:  # noqa: ANN401 (altair is untyped)
-    return alt.Scale(domain=list(domain), range=[marks[i % len(marks)] for i in range(len(domain))])
-
-
-def _row(point: Point) -> dict[str, Any]:
-    plain = asdict(point)
-    return {"method": plain.pop("label"), "result": plain.pop("said"), **plain}
-
-
-def _tooltip(*fields: str) -> list[Any]:
-    return [alt.Tooltip(f"{field}:N") for field in fields]
-
-
-def _padded(low: float, high: float, share: float) -> tuple[float, float]:
-    room = (high - low or high or 1.0) * share
-    return low - room, high + room
-
-
 def _hidden(number: int, noun: str = "method") -> str:
     return f" {words.plural(number, noun)} more in the table." if number else ""
-
-
-def _data(rows: Iterable[dict[str, Any]]) -> Any:  # noqa: ANN401 (altair is untyped)
-    return alt.Data(values=list(rows))
-
-
-_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
-
-
-def _plain(chart: Any) -> dict[str, Any]:  # noqa: ANN401 (altair is untyped)
-    """A definition as plain data, in the report's dress."""
-    dressed = (
-        chart.configure(background="transparent", font=_FONT, padding=4)
-        .configure_axis(
-            labelColor=_INK,
-            titleColor=_INK,
-            domainColor=_INK,
-            tickColor=_INK,
-            gridColor=_INK,
-            gridOpacity=0.14,
-            domainOpacity=0.4,
-            tickOpacity=0.4,
-            labelFontSize=12,
-            titleFontSize=12,
-            titleFontWeight="normal",
-            titlePadding=10,
-        )
-        .configure_legend(labelColor=_INK, titleColor=_INK, labelFontSize=12)
-        .configure_view(stroke=None)
-    )
-    plain: dict[str, Any] = dressed.to_dict()
-    return plain
