@@ -16,12 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ditbench import frechet, pictures
+from ditbench import pictures
+from ditbench.distances import frechet
 from ditbench.errors import StoreError
+from ditbench.extractors import fashion_cnn
 from ditbench.jobs import Findings, Job
 from ditbench.measure.bench import Bench, set_up
 from ditbench.metrics import stage_of
-from ditbench.models import fashion_cnn, weights
+from ditbench.models import weights
 from ditbench.records import Cell, Stage, Status
 from ditbench.store.disk import replacing
 

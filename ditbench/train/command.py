@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ditbench.models import fashion_cnn
+from ditbench.extractors import fashion_cnn
 from ditbench.models.dit import DiT
 from ditbench.registry import settings_of
 from ditbench.suite.cursor import At, Problems

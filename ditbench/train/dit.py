@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ditbench import pictures, sampling
-from ditbench.models import idx
+from ditbench.datasets import idx
 from ditbench.models.dit import DiT, close_gates
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import torch
 from diffusers import DiTTransformer2DModel
 
 from ditbench import __version__, pictures, sampling
-from ditbench.models import idx
+from ditbench.datasets import idx
 from ditbench.train.dit import Training, sample_grid
 
 _CARD = """# {name}

@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ditbench import frechet
-from ditbench.models import fashion_cnn, idx
+from ditbench.datasets import idx
+from ditbench.distances import frechet
+from ditbench.extractors import fashion_cnn
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ditbench.datasets import idx
 from ditbench.errors import UsageError
-from ditbench.models import fashion_cnn, idx
+from ditbench.extractors import fashion_cnn
 from ditbench.models.dit import DiT
 from ditbench.models.weights import class_names
 from ditbench.train import dit, export, features

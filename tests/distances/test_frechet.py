@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ditbench.frechet import Moments, distance, moments, paired_change
+from ditbench.distances.frechet import Moments, distance, moments, paired_change
 
 RNG = np.random.default_rng(0)
 

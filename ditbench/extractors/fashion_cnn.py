@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
-from ditbench.frechet import Moments
+from ditbench.distances.frechet import Moments
 
 NAME = "fashion_cnn"
 FEATURES = 64

@@ -1,0 +1,1 @@
+"""The mathematics of comparing pictures and their features: numpy alone, no network."""

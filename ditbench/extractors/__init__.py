@@ -1,0 +1,1 @@
+"""Networks that turn pictures into features, plug-ins, one file each."""
