@@ -88,14 +88,36 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Extractor:
+    """A network that turns pictures into features, or compares pairs of them.
+
+    dim: width of the features, 0 of one for pairs. needs: where the weights come from; unavailable: what is
+    missing on this machine, each with the way to it. place, page, broken: as of a method.
+    """
+
+    name: str
+    settings: tuple[Setting, ...] = ()
+    dim: int = 0
+    pairs: bool = False
+    summary: str = ""
+    paper: str = ""
+    needs: str = ""
+    unavailable: tuple[str, ...] = ()
+    place: str = ""
+    page: str = ""
+    broken: str = ""
+
+
+@dataclass(frozen=True)
 class Catalog:
-    """All methods and models by name, and the words that sampling understands.
+    """All methods, models and extractors by name, and the words that sampling understands.
 
     nowhere: why a `module:Class` that was asked for names nothing, by that name.
     """
 
     methods: dict[str, Method]
     models: dict[str, Model]
+    extractors: dict[str, Extractor] = field(default_factory=dict)
     nowhere: dict[str, str] = field(default_factory=dict)
     samplers: tuple[str, ...] = ("ddim", "dpmsolver++", "flow-euler")
     dtypes: tuple[str, ...] = ("float32", "bfloat16", "float16")

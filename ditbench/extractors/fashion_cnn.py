@@ -6,22 +6,26 @@ Its Frechet distance is called fd_fashion_cnn_<n>, never FID: that name belongs 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 from ditbench.distances.frechet import Moments
+from ditbench.errors import UsageError
+from ditbench.extractors.base import Extractor, Identity, Made, Opened, Seeing, register, sha256_of
 
 NAME = "fashion_cnn"
 FEATURES = 64
-_FOLDER = Path(str(files("ditbench") / "data" / "fashion-cnn"))
+SHAPE = (32, 32, 1)
+_FOLDER = str(files("ditbench") / "data" / "fashion-cnn")
 _BATCH = 500
 
 
@@ -51,39 +55,64 @@ class FashionCnn(nn.Module):
         return self.head(self.trunk(pictures))  # type: ignore[no-any-return]
 
 
+@register
 @dataclass(frozen=True)
-class Extractor:
-    """A feature network in eval mode, with the moments of the real pictures and its own identity."""
+class FashionFeatures(Extractor):
+    """64 features of 32x32 grey pictures; the network and the moments of real pictures ship.
 
-    network: FashionCnn
-    real: Moments
-    sha256: str
+    weights: a folder that `ditbench train` wrote a network of this kind to; the shipped one if not given.
+    """
 
-    def features(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Features (n, 64) of uint8 pictures (n, 32, 32, 1)."""
-        with torch.inference_mode():
-            parts = [
-                self.network.trunk(to_input(pictures[start : start + _BATCH]))
-                for start in range(0, len(pictures), _BATCH)
-            ]
-        return torch.cat(parts).numpy()
+    name: ClassVar[str] = NAME
+    paper: ClassVar[str] = "ours, 122 k parameters, trained on Fashion-MNIST (Xiao et al. 2017)"
+    dim: ClassVar[int] = FEATURES
+
+    weights: str = ""
+
+    def open(self, device: torch.device | str = "cpu") -> Opened:
+        """The network with the moments of the 60,000 training pictures."""
+        folder = Path(self.weights or _FOLDER).expanduser()
+        path = folder / "model.safetensors"
+        sha256 = sha256_of(path)
+        network, real = FashionCnn(), folder / "moments.safetensors"
+        try:
+            network.load_state_dict(load_file(path))
+            moments = load_file(real)
+            mean, covariance = moments["mean"].numpy(), moments["covariance"].numpy()
+        except (OSError, SafetensorError, RuntimeError, KeyError) as error:
+            told = "is no folder with a network of this kind and its moments"
+            raise UsageError(f"{folder}: {told}: {str(error).splitlines()[0]}") from error
+        identity = Identity(self.name, sha256, FEATURES, "none", SHAPE[0])
+        return seeing(network.to(device), identity, Moments(mean, covariance), device)
+
+    def suits(self, shape: tuple[int, ...]) -> bool:
+        """Whether pictures of this kind are what the network was trained on."""
+        return shape == SHAPE
+
+
+def seeing(
+    network: FashionCnn,
+    identity: Identity,
+    real: Moments | None,
+    device: torch.device | str = "cpu",
+) -> Seeing:
+    """A network that was loaded, or just trained, as others are opened."""
+
+    def look(pictures: torch.Tensor) -> Made:
+        if tuple(pictures.shape[1:]) != SHAPE:
+            told = f"takes pictures of shape {SHAPE}, not {tuple(pictures.shape[1:])}"
+            raise UsageError(f"extractor {identity.name} {told}")
+        pool = network.trunk(_scaled(pictures))
+        return pool, None, network.head(pool)
+
+    network.eval()
+    return Seeing(identity, look, device, most=_BATCH, real=real)
 
 
 def to_input(pictures: NDArray[np.uint8]) -> torch.Tensor:
     """Pictures (n, 32, 32, 1) uint8 as the network wants them: (n, 1, 32, 32) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
+    return _scaled(torch.from_numpy(np.ascontiguousarray(pictures)))
 
 
-def load(folder: Path = _FOLDER) -> Extractor:
-    """The shipped network and the moments of the 60,000 training pictures."""
-    path = folder / "model.safetensors"
-    network = FashionCnn()
-    network.load_state_dict(load_file(path))
-    moments = load_file(folder / "moments.safetensors")
-    real = Moments(moments["mean"].numpy(), moments["covariance"].numpy())
-    return Extractor(network.eval(), real, hashlib.sha256(path.read_bytes()).hexdigest())
-
-
-def suits(latent: tuple[int, ...]) -> bool:
-    """Whether pictures of this kind are what the network was trained on."""
-    return latent == (1, 32, 32)
+def _scaled(pictures: torch.Tensor) -> torch.Tensor:
+    return pictures.permute(0, 3, 1, 2).float() / 255

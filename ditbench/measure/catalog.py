@@ -15,8 +15,10 @@ import torch
 
 from ditbench import sampling
 from ditbench.attention.base import METHODS, AttentionMethod, Shape
-from ditbench.catalog import Catalog, Inspection, Method, Model
+from ditbench.catalog import Catalog, Extractor, Inspection, Method, Model
 from ditbench.errors import PluginError, UsageError
+from ditbench.extractors.base import EXTRACTORS
+from ditbench.extractors.base import Extractor as Network
 from ditbench.measure.bench import make, place, places_of
 from ditbench.measure.ceilings import matrix_rates
 from ditbench.measure.cost import parameters, spec_of, step_macs
@@ -33,17 +35,24 @@ from ditbench.registry import Registry, asked, settings_of
 T = TypeVar("T", bound=type[Any])
 
 
-def catalog(outside: Iterable[str] = (), outside_models: Iterable[str] = ()) -> Catalog:
+def catalog(
+    outside: Iterable[str] = (),
+    outside_models: Iterable[str] = (),
+    outside_extractors: Iterable[str] = (),
+) -> Catalog:
     """Everything registered, and what a suite names of other packages as `module:Class`."""
     fixed = {name: _model(name, preset) for name, preset in presets().items()}
     methods, models = _known(METHODS, outside), _known(MODELS, outside_models)
+    extractors = _known(EXTRACTORS, outside_extractors)
     return Catalog(
         methods={name: _method(name, plugin) for name, plugin in methods.sound.items()}
         | {name: Method(name, broken=reason) for name, reason in methods.broken.items()},
         models={name: _free(name, plugin) for name, plugin in models.sound.items()}
         | fixed
         | {name: Model(name, broken=reason) for name, reason in models.broken.items()},
-        nowhere=methods.nowhere | models.nowhere,
+        extractors={name: _extractor(name, plugin) for name, plugin in extractors.sound.items()}
+        | {name: Extractor(name, broken=reason) for name, reason in extractors.broken.items()},
+        nowhere=methods.nowhere | models.nowhere | extractors.nowhere,
         samplers=sampling.SAMPLERS,
     )
 
@@ -194,7 +203,7 @@ def _method(name: str, plugin: type[AttentionMethod]) -> Method:
         unavailable = tuple(_reasons("unavailable", plugin.unavailable))
         exact_by_default: bool = asked(lambda: plugin().is_exact, "is_exact raises ")
     except PluginError as error:
-        return Method(name, broken=f"{plugin.__module__}:{plugin.__qualname__}: {error}")
+        return Method(name, broken=f"{_place(plugin)}: {error}")
     return Method(
         name=name,
         settings=settings_of(plugin),
@@ -207,9 +216,32 @@ def _method(name: str, plugin: type[AttentionMethod]) -> Method:
         unavailable=unavailable,
         operators=tuple(plugin.operator_macs),
         exact_by_default=exact_by_default,
-        place=f"{plugin.__module__}:{plugin.__qualname__}",
+        place=_place(plugin),
         page=cleandoc(sys.modules[plugin.__module__].__doc__ or ""),
     )
+
+
+def _extractor(name: str, plugin: type[Network]) -> Extractor:
+    try:
+        unavailable = tuple(_reasons("unavailable", lambda: plugin().unavailable()))
+    except PluginError as error:
+        return Extractor(name, broken=f"{_place(plugin)}: {error}")
+    return Extractor(
+        name=name,
+        settings=settings_of(plugin),
+        dim=plugin.dim,
+        pairs=plugin.pairs,
+        summary=_first_line(plugin),
+        paper=plugin.paper,
+        needs=plugin.needs,
+        unavailable=unavailable,
+        place=_place(plugin),
+        page=cleandoc(sys.modules[plugin.__module__].__doc__ or ""),
+    )
+
+
+def _place(plugin: type) -> str:
+    return f"{plugin.__module__}:{plugin.__qualname__}"
 
 
 def _free(name: str, plugin: type[Architecture]) -> Model:
@@ -218,8 +250,7 @@ def _free(name: str, plugin: type[Architecture]) -> Model:
     try:
         found: Model = asked(lambda: _model(name, Preset(plugin(), told)))
     except PluginError as error:
-        place = f"{plugin.__module__}:{plugin.__qualname__}"
-        return Model(name, broken=f"{place} cannot be used: {error}")
+        return Model(name, broken=f"{_place(plugin)} cannot be used: {error}")
     return dataclasses.replace(found, settings=settings_of(plugin))
 
 

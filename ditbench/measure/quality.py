@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from ditbench import pictures
 from ditbench.distances import frechet
 from ditbench.errors import StoreError
-from ditbench.extractors import fashion_cnn
+from ditbench.extractors.base import Opened
+from ditbench.extractors.fashion_cnn import FashionFeatures
 from ditbench.jobs import Findings, Job
 from ditbench.measure.bench import Bench, set_up
 from ditbench.metrics import stage_of
@@ -54,7 +55,7 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
         return Findings(Status.NOT_FINITE, "the latents are not finite")
     say("judging")
     images = _pictures(bench, latents)
-    features = extractor.features(images) if extractor else np.zeros((0, 0), np.float32)
+    features = extractor.features(images).pool if extractor else np.zeros((0, 0), np.float32)
     ours = Generated(latents, images, features, *_classes(bench, len(latents)))
     keep(job.pictures / f"{job.cell.quality_key}.npz", ours)
     reference = _reference(job, ours)
@@ -96,7 +97,7 @@ def _reference(job: Job, ours: Generated) -> Generated | None:
 def judge(
     ours: Generated,
     reference: Generated | None,
-    extractor: fashion_cnn.Extractor | None,
+    extractor: Opened | None,
     against: tuple[str, ...],
 ) -> tuple[dict[str, tuple[float, ...]], dict[str, Any]]:
     """Metrics by name, raw and per picture where they are, and the evidence beside them."""
@@ -113,7 +114,8 @@ def judge(
         flat = ours.images.reshape(len(ours.images), -1)
         facts["constant_share"] = float((flat.min(axis=1) == flat.max(axis=1)).mean())
     if extractor:
-        facts["extractor"] = {"name": fashion_cnn.NAME, "sha256": extractor.sha256}
+        identity = extractor.identity
+        facts["extractor"] = {"name": identity.name, "sha256": identity.sha256}
         distances, paired = _frechet(ours, reference, extractor, against)
         metrics |= distances
         facts["paired"] = paired
@@ -123,13 +125,14 @@ def judge(
 def _frechet(
     ours: Generated,
     reference: Generated | None,
-    extractor: fashion_cnn.Extractor,
+    extractor: Opened,
     against: tuple[str, ...],
 ) -> tuple[dict[str, tuple[float, ...]], dict[str, Any]]:
-    name = f"fd_{fashion_cnn.NAME}_{len(ours.features)}"
+    name = f"fd_{extractor.identity.name}_{len(ours.features)}"
     distances: dict[str, tuple[float, ...]] = {}
     paired: dict[str, Any] = {}
-    targets = {"dataset": extractor.real}
+    real = extractor.shipped()
+    targets = {"dataset": real} if real else {}
     if reference:
         targets["softmax"] = frechet.moments(reference.features)
     for which in against:
@@ -173,8 +176,9 @@ def _classes(bench: Bench, count: int) -> tuple[NDArray[np.int64], NDArray[np.st
     return labels, np.array([names.get(label, f"class {label}") for label in labels.tolist()])
 
 
-def _extractor_for(bench: Bench) -> fashion_cnn.Extractor | None:
-    return fashion_cnn.load() if fashion_cnn.suits(bench.denoiser.spec.latent) else None
+def _extractor_for(bench: Bench) -> Opened | None:
+    latent, extractor = bench.denoiser.spec.latent, FashionFeatures()
+    return extractor.open() if extractor.suits((*latent[1:], latent[0])) else None
 
 
 def _drift(ours: NDArray[np.float32], reference: NDArray[np.float32]) -> tuple[float, ...]:

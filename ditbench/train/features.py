@@ -15,6 +15,7 @@ from torch import nn
 from ditbench.datasets import idx
 from ditbench.distances import frechet
 from ditbench.extractors import fashion_cnn
+from ditbench.extractors.base import Identity
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,8 @@ def _save_moments(
     images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
     path: Path,
 ) -> None:
-    nothing = frechet.Moments(np.zeros(0), np.zeros((0, 0)))
-    features = fashion_cnn.Extractor(network.eval(), nothing, "").features(images)
-    real = frechet.moments(features)
+    here = Identity(fashion_cnn.NAME, "", fashion_cnn.FEATURES, "none", images.shape[1])
+    real = frechet.moments(fashion_cnn.seeing(network, here, None).features(images).pool)
     save_file(
         {"mean": torch.from_numpy(real.mean), "covariance": torch.from_numpy(real.covariance)}, path
     )

@@ -127,11 +127,11 @@ def test_the_feature_network_learns_writes_moments_and_is_read_back(data, tmp_pa
     training = features.Features("cnn", str(data), epochs=2, batch_size=20)
     said = []
     features.train(training, tmp_path, said.append)
-    found = fashion_cnn.load(tmp_path)
+    found = fashion_cnn.FashionFeatures(weights=str(tmp_path)).open()
     pictures, _ = idx.load(data, "train")
-    made = found.features(pictures[..., None])
+    made = found.features(pictures[..., None]).pool
     assert made.shape == (60, fashion_cnn.FEATURES)
-    assert np.allclose(made.mean(axis=0), found.real.mean, atol=1e-5)
+    assert np.allclose(made.mean(axis=0), found.shipped().mean, atol=1e-5)
     assert said[-1].startswith("test accuracy")
 
 
