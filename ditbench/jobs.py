@@ -62,11 +62,17 @@ class Timing:
 
 @dataclass(frozen=True)
 class Quality:
-    """How many pictures, against what, and the fixed number of them in one forward."""
+    """How many pictures, against what, and the fixed number of them in one forward.
+
+    extractors: the networks that see them, none for the one that suits them. dataset: the real pictures, or
+    their statistics; empty for those that an extractor ships with.
+    """
 
     samples: int = 0
     reference: tuple[str, ...] = ("softmax", "dataset")
     micro_batch: int = 16
+    extractors: tuple[Choice, ...] = ()
+    dataset: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
+from ditbench import scores
 from ditbench.records import Stage
 
 Unit = Literal[
-    "s", "B", "J", "MAC", "FLOP", "images/s", "dB", "ratio", "distance", "images", "parameters"
+    "s",
+    "B",
+    "J",
+    "MAC",
+    "FLOP",
+    "images/s",
+    "dB",
+    "ratio",
+    "distance",
+    "score",
+    "images",
+    "parameters",
 ]
 
 
@@ -165,49 +176,71 @@ _TABLE = (
         "relative L2 distance of the final latents from softmax's, per image",
     ),
     Metric("psnr", "dB", "higher", Stage.QUALITY, "of each picture against softmax's"),
+    Metric(
+        "ssim",
+        "ratio",
+        "higher",
+        Stage.QUALITY,
+        "structural similarity of each picture to softmax's, 1 where they are equal",
+        1e-3,
+    ),
+    Metric(
+        "lpips",
+        "ratio",
+        "lower",
+        Stage.QUALITY,
+        "learned perceptual distance (AlexNet, version 0.1) of each picture from softmax's",
+        1e-3,
+    ),
 )
 # Drift of final latents that rounding explains, by dtype: it grows through blocks, steps and guidance.
 ROUNDING = {"float32": 1e-3, "float16": 5e-2, "bfloat16": 2e-1}
 
 METRICS = {metric.name: metric for metric in _TABLE}
+# What a suite may ask for: of the figures of a whole set only a word, for their names in records say more.
+NAMES = (*METRICS, *scores.WORDS)
 # What follows from shapes alone, so that any machine counts it without running anything.
 COUNTS = frozenset(metric.name for metric in _TABLE if metric.stage is Stage.GATE)
-# A suite's word for all Frechet distances; what records call them says much more.
-FRECHET = "frechet"
-_AGAINST = {"dataset": "real pictures", "softmax": "softmax's pictures"}
-_FRECHET = re.compile(r"fd_(?P<extractor>[a-z0-9_]+)_(?P<count>\d+)@(?P<against>dataset|softmax)")
-
-
-# What only a claim may name: a ratio of two cells' times, and distances in the network of the FID itself.
+# One value a picture, against softmax's picture of the same seed.
+PAIRS = frozenset(metric.name for metric in _TABLE if metric.stage is Stage.QUALITY)
+# The share of pictures in the bad tail that is told beside the median, by metric, and the tail's name.
+_TAIL = 0.05
+TAILS = {
+    name: (f"{name}_p5", _TAIL) if METRICS[name].better == "higher" else (f"{name}_p95", 1 - _TAIL)
+    for name in ("latent_drift", "psnr", "ssim", "lpips")
+}
+# What only a claim may name: a ratio of two cells' times.
 SPEEDUP = "speedup"
-_INCEPTION = re.compile(r"(?P<what>s?fid)_(?P<count>\d+k?)(@(?P<against>dataset|softmax))?")
+_UNITS: dict[str, Unit] = {
+    "precision": "ratio",
+    "recall": "ratio",
+    "inception_score": "score",
+}
 
 
 def claimable(name: str) -> bool:
     """Whether a published number may be of this metric, measured here or not."""
-    return name in {*METRICS, FRECHET, SPEEDUP} or known(name) is not None
+    return name in {*NAMES, SPEEDUP} or known(name) is not None
 
 
 def metric(name: str) -> Metric:
-    """The metric of that name. Raises KeyError.
-
-    `fd_<extractor>_<n>@dataset|softmax` is a Frechet distance: extractor, sample count and reference are
-    part of the name, because values that differ in one of them must never stand in one column.
-    """
-    if match := _INCEPTION.fullmatch(name):
-        against = _AGAINST[match["against"] or "dataset"]
-        summary = f"{match['what'].upper()} to {against}, {match['count']} samples"
-        return Metric(name, "distance", "lower", Stage.QUALITY, summary)
-    if match := _FRECHET.fullmatch(name):
-        against = _AGAINST[match["against"]]
-        summary = f"Frechet distance to {against} in {match['extractor']} features, {match['count']} samples"
-        return Metric(name, "distance", "lower", Stage.QUALITY, summary)
+    """The metric of that name; that of a whole set of pictures as `scores` reads it. Raises KeyError."""
+    if score := scores.parse(name):
+        unit = _UNITS.get(score.word, "distance")
+        better: Literal["lower", "higher"] = "higher" if score.higher else "lower"
+        return Metric(name, unit, better, Stage.QUALITY, score.summary)
     return METRICS[name]
 
 
 def stage_of(name: str) -> Stage:
     """The stage that measures a metric as a suite names it. Raises KeyError."""
-    return Stage.QUALITY if name == FRECHET else metric(name).stage
+    return Stage.QUALITY if name in scores.WORDS else metric(name).stage
+
+
+def word_of(name: str) -> str:
+    """A suite's word for a metric as records name it: what its gate is called."""
+    score = scores.parse(name)
+    return score.word if score else name
 
 
 def known(name: str) -> Metric | None:

@@ -70,6 +70,11 @@ def _trial(value: object) -> bool:
     )
 
 
+def _point(value: object) -> bool:
+    """A number of pictures, and a value."""
+    return isinstance(value, list) and len(value) == 2 and _whole(value[0], 1) and _number(value[1])
+
+
 def _text(value: object) -> bool:
     return isinstance(value, str)
 
@@ -212,10 +217,23 @@ FACTS = {
     "stopping": _STOPPING,
     "energy": _ENERGY,
     "telemetry": _TELEMETRY,
+    "image_key": LINE,
     "extractor": Kind("an object with name and sha256", _with(name=_line, sha256=_line)),
     "paired": Kind(
         "an object of changes with their errors", _all(_with(change=_number, error=_number))
     ),
+    "extractors": Kind(
+        "an object of networks with sha256, dim and resize",
+        _all(_with(sha256=_line, dim=_whole, resize=_line)),
+    ),
+    "references": Kind(
+        "an object of what pictures are compared with",
+        _all(_optional(name=_line, sha256=_line, count=_whole, image_key=_line)),
+    ),
+    "errors": Kind("an object of standard errors", _all(_number)),
+    "by_count": Kind("an object of lists of [count, value]", _all(_every(_point))),
+    "protocol": SCALARS,
+    "unmeasured": TEXTS,
 }
 RECORD = {
     "cell": OBJECT,

@@ -20,6 +20,7 @@ from ditbench.cli import app
 from ditbench.cli.tree import PANELS, tree
 from ditbench.metrics import METRICS, OF_AN_OP
 from ditbench.records import OP
+from ditbench.scores import WORDS
 from ditbench.suite.kinds import Key, Keys, Several, Table
 from ditbench.suite.parse import keys
 from ditbench.suite.template import is_axis, written
@@ -166,11 +167,14 @@ def _bounds(shape: Mapping[str, Any]) -> str:
 
 
 def _metrics() -> Iterator[str]:
-    yield (
-        "`frechet` stands for all Frechet distances; records call each by extractor, count and reference.\n"
-    )
     rows = ((f"`{row.name}`", row.unit, row.better, row.summary) for row in METRICS.values())
     yield from _table(("metric", "unit", "better", "meaning"), rows)
+    yield (
+        "\nThese are of the whole set of pictures. Records call each by network, number of pictures and "
+        "reference (`fid_256@dataset`, `kd_fashion_cnn_256@softmax`): figures that differ in one of them "
+        "never stand in one column.\n"
+    )
+    yield from _table(("metric", "meaning"), ((f"`{name}`", said) for name, said in WORDS.items()))
 
 
 def methods() -> str:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from ditbench.jobs import Job
-from ditbench.metrics import FRECHET, stage_of
+from ditbench.metrics import PAIRS, stage_of
 from ditbench.records import Cell, Choice, Stage
 from ditbench.suite.spec import Suite
 
@@ -106,7 +106,5 @@ def _pictured(cells: Sequence[Cell], suite: Suite) -> list[tuple[Cell, Cell | No
 
 
 def _judged_by_softmax(suite: Suite) -> bool:
-    """Whether any metric looks at softmax's pictures: all but distances to a data set do."""
-    pictured = [name for name in suite.metrics if stage_of(name) is Stage.QUALITY]
-    own = [name for name in pictured if name != FRECHET and not name.endswith("@dataset")]
-    return "softmax" in suite.quality.reference or bool(own)
+    """Whether any metric looks at softmax's pictures: all but figures of a whole set do."""
+    return "softmax" in suite.quality.reference or not PAIRS.isdisjoint(suite.metrics)

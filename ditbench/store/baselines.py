@@ -16,7 +16,7 @@ from typing import Any
 from ditbench import machine, shape
 from ditbench.environment import Environment
 from ditbench.errors import StoreError, UsageError
-from ditbench.metrics import FRECHET, METRICS, stage_of
+from ditbench.metrics import NAMES, stage_of
 from ditbench.records import SCHEMA, Cell, Record, Stage, Status
 from ditbench.registry import did_you_mean
 from ditbench.store.disk import load, write_whole
@@ -154,7 +154,7 @@ class _Demands:
     def of(cls, run: Run) -> _Demands:
         """As the run's head tells it; a run of schema 1 shows by its best cell how many replicates."""
         if {"timing", "quality", "metrics"} <= run.effort.keys():
-            known = (name for name in run.effort["metrics"] if name in {*METRICS, FRECHET})
+            known = (name for name in run.effort["metrics"] if name in NAMES)
             stages = {stage_of(name) for name in known}
             pictured = Stage.QUALITY in stages and run.effort["quality"].get("samples", 0) > 0
             return cls(run.effort["timing"].get("processes", 1), Stage.TIME in stages, pictured)

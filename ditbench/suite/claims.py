@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ditbench.catalog import Catalog
-from ditbench.metrics import COUNTS, FRECHET, LARGEST_BATCH, METRICS, SPEEDUP, claimable
+from ditbench.metrics import COUNTS, LARGEST_BATCH, NAMES, SPEEDUP, claimable
 from ditbench.records import LARGEST, Cell, Choice, Sampling
 from ditbench.suite import plugins
 from ditbench.suite.blocks import resolve_blocks
@@ -20,10 +20,11 @@ from ditbench.suite.yaml12 import Leaf
 # A value and how near to it is near enough.
 _NEAR = ("value", "tolerance")
 _ABOUT = ("attention", "model", "blocks", "batch_size", "steps", "guidance")
-_NAMES = (*METRICS, FRECHET, SPEEDUP)
+_NAMES = (*NAMES, SPEEDUP)
+_OF_SETS = r"^(s?fid|kid|[fk]d|precision|recall|(inception|class)_score)_\w+(@\w+)?$"
 _METRIC = {
     "title": "a metric, `speedup`, or one that this suite cannot measure, as `fid_50k`",
-    "anyOf": [{"enum": list(_NAMES)}, {"type": "string", "pattern": r"^s?f[di]d?_\w+(@\w+)?$"}],
+    "anyOf": [{"enum": list(_NAMES)}, {"type": "string", "pattern": _OF_SETS}],
 }
 
 

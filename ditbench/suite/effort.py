@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ditbench import scores
+from ditbench.catalog import Catalog
 from ditbench.jobs import Quality, Timeouts, Timing
-from ditbench.metrics import FRECHET, LARGEST_BATCH, METRICS, OF_AN_OP
+from ditbench.metrics import LARGEST_BATCH, METRICS, NAMES, OF_AN_OP, stage_of
 from ditbench.records import Stage
 from ditbench.suite.cursor import At
+from ditbench.suite.judges import DataSet, Extractors
 from ditbench.suite.kinds import (
     Key,
     Keys,
@@ -25,7 +28,6 @@ from ditbench.suite.kinds import (
     with_defaults,
 )
 
-_NAMES = (*METRICS, FRECHET)
 _DEFAULT = ("latency", "macs", "latent_drift")
 _LEAST_SAMPLES = 2
 # What a process with torch in it takes before it has computed anything.
@@ -95,8 +97,26 @@ QUALITY: Keys = {
 }
 
 
+def quality(catalog: Catalog) -> Keys:
+    """The keys of `quality`, with the networks that there are."""
+    sound = [one.name for one in catalog.extractors.values() if not one.broken]
+    return {
+        **with_defaults(QUALITY, Quality()),
+        "extractors": Key(
+            Extractors(catalog.extractors),
+            "networks in whose features distances are taken; else the one that suits the pictures",
+            example=min(sound, key=len, default=""),
+        ),
+        "dataset": Key(
+            DataSet(),
+            "real pictures: statistics, a folder, a file, hub:owner/name; else an extractor's own",
+            example="hub:ylecun/mnist",
+        ),
+    }
+
+
 def _is_of_quality(name: str) -> bool:
-    return name == FRECHET or METRICS[name].stage is Stage.QUALITY
+    return stage_of(name) is Stage.QUALITY
 
 
 def _default(*, can_judge: bool) -> tuple[str, ...]:
@@ -139,7 +159,7 @@ class Metrics:
         return at.axis(self._one)
 
     def _one(self, at: At) -> str | None:
-        name = at.word(_NAMES, "metric")
+        name = at.word(NAMES, "metric")
         if name and name not in self._known:
             at.wrong(f"{name} is not measured of an op (those that are: {', '.join(self._known)})")
             return None
@@ -153,12 +173,12 @@ class Metrics:
 
     @property
     def _known(self) -> tuple[str, ...]:
-        return OF_AN_OP if self.of_op else _NAMES
+        return OF_AN_OP if self.of_op else NAMES
 
     def schema(self) -> Schema:
         """A list of words, each with its summary."""
         said = {name: f"{row.summary} ({row.unit})" for name, row in METRICS.items()}
-        said[FRECHET] = "Frechet distance of pictures to each reference"
+        said |= scores.WORDS
         words = [{"const": name, "description": said[name]} for name in self._known]
         return {"type": "array", "items": {"anyOf": words}, "minItems": 1, "uniqueItems": True}
 
@@ -169,7 +189,7 @@ _WHY_NOT = {
     for name, row in METRICS.items()
     if row.derived or row.better == "none"
 }
-_GATED = tuple(name for name in _NAMES if name not in _WHY_NOT)
+_GATED = tuple(name for name in NAMES if name not in _WHY_NOT)
 
 
 @dataclass(frozen=True)
@@ -181,7 +201,7 @@ class Gate:
     def read(self, at: At) -> dict[str, float]:
         """Only metrics that are measured may be gated."""
         found = {}
-        for name, share in at.fields(_NAMES, "metric").items():
+        for name, share in at.fields(NAMES, "metric").items():
             if name not in _GATED:
                 at.wrong(f"{name} takes no threshold: {_WHY_NOT[name]}", name)
             elif name not in self.names:
@@ -194,41 +214,46 @@ class Gate:
         return table({name: Key(Share(), f"the least change of {name}") for name in _GATED})
 
 
-KEYS: Keys = {
-    "timing": Key(Often(with_defaults(TIMING, Timing()), Timing), "how often"),
-    "metrics": Key(
-        Metrics(),
-        "what is reported; where there are pictures, latent_drift without being asked",
-        default=_default(can_judge=False),
-    ),
-    "quality": Key(
-        Table(with_defaults(QUALITY, Quality()), Quality), "pictures, where a metric looks at them"
-    ),
-    "gate": Key(
-        Gate(),
-        "the least change that counts, in place of the usual, by metric",
-        example="latency: 2%",
-    ),
-}
-
-
+_TIMING = Key(Often(with_defaults(TIMING, Timing()), Timing), "how often")
+_GATE = Key(
+    Gate(), "the least change that counts, in place of the usual, by metric", example="latency: 2%"
+)
 # A core by itself makes no pictures.
 KEYS_OF_AN_OP: Keys = {
-    "timing": KEYS["timing"],
+    "timing": _TIMING,
     "metrics": Key(Metrics(of_op=True), "what is reported", default=_default(can_judge=False)),
-    "gate": KEYS["gate"],
+    "gate": _GATE,
 }
+
+
+def keys(catalog: Catalog, *, of_op: bool = False) -> Keys:
+    """The rows of a suite for all this."""
+    if of_op:
+        return KEYS_OF_AN_OP
+    return {
+        "timing": _TIMING,
+        "metrics": Key(
+            Metrics(),
+            "what is reported; where there are pictures, latent_drift without being asked",
+            default=_default(can_judge=False),
+        ),
+        "quality": Key(Table(quality(catalog), Quality), "pictures, where a metric looks at them"),
+        "gate": _GATE,
+    }
 
 
 def read(
-    given: Mapping[str, At], *, of_op: bool = False, finds_batch: bool = False
+    given: Mapping[str, At], catalog: Catalog, *, of_op: bool = False, finds_batch: bool = False
 ) -> dict[str, Any]:
     """The fields of `Suite` for timing, quality, metrics and gate.
 
     finds_batch: whether a batch size is `max`; what that finds is a metric without being named.
     """
+    rows = keys(catalog, of_op=of_op)
     found = {
-        name: KEYS[name].kind.read(given[name]) for name in ("timing", "quality") if name in given
+        name: rows[name].kind.read(given[name])
+        for name in ("timing", "quality")
+        if name in given and name in rows
     }
     can_judge = found.get("quality", Quality()).samples >= _LEAST_SAMPLES
     names = _default(can_judge=can_judge)

@@ -131,7 +131,7 @@ def keys(catalog: Catalog, kind: str = MODEL) -> Keys:
             required=kind != MODEL,
         ),
         **(ops.keys(catalog) if kind == OP else axes.keys(catalog)),
-        **(effort.KEYS_OF_AN_OP if kind == OP else effort.KEYS),
+        **effort.keys(catalog, of_op=kind == OP),
         "quick": Key(
             shorter.kind(shorter.keys(catalog, of_op=kind == OP)),
             "axes, and keys of quality, that `--quick` puts in place of the suite's own",
@@ -179,7 +179,7 @@ def _measured(root: At, given: Mapping[str, At], kind: str, catalog: Catalog) ->
     of_op = kind == OP
     spread = ops.read(root, given, catalog) if of_op else axes.read(root, given, catalog)
     largest = LARGEST in spread.get("batch_sizes", ())
-    return spread | effort.read(given, of_op=of_op, finds_batch=largest)
+    return spread | effort.read(given, catalog, of_op=of_op, finds_batch=largest)
 
 
 def _said(

@@ -25,10 +25,14 @@ class Shorter:
 
 def keys(catalog: Catalog, *, of_op: bool = False) -> Keys:
     """The axes, and what there is of quality: none must be given, and none has a default of its own."""
-    rows = ops.keys(catalog) if of_op else {**axes.keys(catalog), "quality": effort.KEYS["quality"]}
+    rows = ops.keys(catalog) if of_op else _of_model(catalog)
     methods = Made(lambda at: plugins.spreads(at, catalog), rows["attention"].kind.schema())
     optional = {name: replace(key, required=False, default=None) for name, key in rows.items()}
     return optional | {"attention": replace(optional["attention"], kind=methods)}
+
+
+def _of_model(catalog: Catalog) -> Keys:
+    return {**axes.keys(catalog), "quality": effort.keys(catalog)["quality"]}
 
 
 def kind(rows: Keys) -> Made:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from ditbench import machine, stats
-from ditbench.metrics import COUNTS, FRECHET, LARGEST_BATCH, METRICS, stage_of
+from ditbench.metrics import COUNTS, LARGEST_BATCH, METRICS, NAMES, stage_of
 from ditbench.records import Cell, Record, Stage, Status
 from ditbench.stats import Interval
 from ditbench.store import Run
@@ -36,7 +36,7 @@ class Asked:
     @classmethod
     def of(cls, run: Run) -> Asked:
         """As the run's head tells it; a run of schema 1 shows by its records whether it was timed."""
-        known = (name for name in run.effort.get("metrics", ()) if name in {*METRICS, FRECHET})
+        known = (name for name in run.effort.get("metrics", ()) if name in NAMES)
         stages = {stage_of(name) for name in known}
         timed = Stage.TIME in stages or any(one.stage is Stage.TIME for one in run.records)
         processes = run.effort.get("timing", {}).get("processes", 1)

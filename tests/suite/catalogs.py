@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ditbench.catalog import Catalog, Method, Model, Setting
+from ditbench.catalog import Catalog, Extractor, Method, Model, Setting
 
 
 def _method(name, *settings, exact=False):
@@ -53,6 +53,21 @@ CATALOG = Catalog(
             _model("large", 28, hub="owner/large"),
             _model("dit", 12, settings=_DIT),
             Model("their.model:Broken", broken="ValueError: as it was imported"),
+        )
+    },
+    extractors={
+        one.name: one
+        for one in (
+            Extractor("small_net", dim=64),
+            Extractor(
+                "inception",
+                (
+                    Setting("weights", "str", ""),
+                    Setting("resize", "str", "tf", choices=("tf", "clean")),
+                ),
+                dim=2048,
+            ),
+            Extractor("broken_net", broken="ValueError: as it was imported"),
         )
     },
 )
