@@ -143,6 +143,7 @@ def _inspect(cell: Cell, device: str) -> Inspection:
         *_missing(device),
         *_reasons("unavailable", method.unavailable),
         *sampling.unsuited(spec, cell.sampling.sampler),
+        *spec.unguided(cell.sampling.guidance_scale),
         *(() if found.taken else found.reasons),
     ]
     total, core = asked(lambda: step_macs(cell, found.taken or None), "the model raises ")

@@ -1,4 +1,4 @@
-"""What diffusers calls in place of its own attention: one adapter for each of its two families.
+"""What a network calls in place of its own attention: one adapter for each family of attention modules.
 
 Both take q, k and v from the module's own projections, norms and rotary embedding, hand them to a layer as
 (batch, heads, tokens, head_dim), and give what comes back to the module's own output projections: a swap
@@ -126,6 +126,72 @@ class Older(Adapter):
                 "attention was called with a mask or an embedding, which would be lost"
             )
         return self.attend(attn, hidden_states, encoder_hidden_states)
+
+
+class Spatial(Adapter):
+    """diffusers' `Attention` among convolutions, as in its UNets: over the places of a feature map.
+
+    The module norms its input over channels, adds it to what comes out and scales the sum; all that stays.
+    """
+
+    def __call__(
+        self,
+        attn: Any,  # noqa: ANN401 (diffusers' Attention)
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        temb: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """(batch, channels, rows, columns) from the same; rows x columns are the tokens.
+
+        Raises ValueError where a text, a mask or an embedding would be dropped. `temb` is given to every
+        module of a middle block, and used by those with a norm that depends on it.
+        """
+        lost = attention_mask is not None or encoder_hidden_states is not None
+        if lost or (temb is not None and attn.spatial_norm is not None):
+            raise ValueError(
+                "attention was called with a text, a mask or an embedding, which would be lost"
+            )
+        tokens = hidden_states.flatten(2).mT  # (batch, tokens, channels)
+        if attn.group_norm is not None:
+            tokens = attn.group_norm(tokens.mT).mT
+        attended = cast("torch.Tensor", self.attend(attn, tokens, None))
+        out = attended.mT.reshape(hidden_states.shape)
+        if attn.residual_connection:
+            out = out + hidden_states
+        return cast("torch.Tensor", out / attn.rescale_output_factor)
+
+
+class Grouped(Adapter):
+    """Modules with fewer heads of keys and values than of queries: a network that was made and trained so.
+
+    Each key and value is copied to all heads of its group, inside what is timed, because methods take q, k
+    and v of one shape. Not to be confused with the method `gqa`, which pools the keys and values of a network
+    that has one for every head.
+    """
+
+    def __call__(self, attn: Any, hidden_states: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 (with kv_heads)
+        """Self attention over (batch, tokens, dim)."""
+        return cast("torch.Tensor", self.attend(attn, hidden_states, None))
+
+    def _projected(
+        self,
+        attn: Any,  # noqa: ANN401 (with kv_heads)
+        part: str,
+        x: torch.Tensor,
+        text: torch.Tensor | None,  # noqa: ARG002 (there is none)
+    ) -> torch.Tensor:
+        return spread(attn, part, x)
+
+
+def spread(attn: Any, part: str, x: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 (with kv_heads)
+    """One of q, k and v of x (batch, tokens, dim) for all heads: (batch, tokens, heads, head_dim).
+
+    Head h reads keys and values floor(h kv_heads / heads).
+    """
+    own = torch.unflatten(getattr(attn, f"to_{part}")(x), -1, (-1, attn.head_dim))
+    group = attn.heads // own.shape[2]
+    return own if group == 1 else own.repeat_interleave(group, dim=2)
 
 
 class Newer(Adapter):

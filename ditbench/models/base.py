@@ -34,6 +34,7 @@ class Model(ABC):
     depth: transformer blocks, numbered from 0. prediction: `epsilon`, `v_prediction`, or `flow` (noise minus
     data). betas: of the first two, the name of diffusers' noise schedule. shift: of a flow, how far its
     steps crowd towards noise, 1 for evenly. pixels: whether latents are pictures, of one or three channels.
+    null_class: whether a condition can say nothing in particular, without which there is no guidance.
     """
 
     name: ClassVar[str]
@@ -45,6 +46,7 @@ class Model(ABC):
     prediction: str = "epsilon"
     betas: str = "linear"
     shift: float = 1.0
+    null_class: bool = True
 
     @property
     def pixels(self) -> bool:
@@ -85,6 +87,13 @@ class Model(ABC):
     def problems(self) -> list[str]:
         """What makes this architecture impossible, each as a clause; empty means it can be built."""
         return []
+
+    def unguided(self, guidance_scale: float) -> list[str]:
+        """Why pictures cannot be guided, as a clause; empty where they can, or are not to be."""
+        if guidance_scale <= 1 or self.null_class:
+            return []
+        way_out = "write null_class: true in the model, or guidance_scale: 1 under sampling"
+        return [f"{self.name} has no null class to be guided away from: {way_out}"]
 
     def build(self) -> Any:  # noqa: ANN401 (of the class `network`)
         """The network on the current default device and dtype, in eval mode, weights as initialised."""

@@ -7,7 +7,7 @@ parameters in XL), and its output layer calls block 0's once more; the paper's n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -18,19 +18,19 @@ from ditbench.attention.base import Site
 from ditbench.models.adapters import Adapter, Older
 from ditbench.models.base import (
     Conditions,
-    Model,
     Preset,
     cut,
     open_every_third,
     register,
     shared_out,
 )
+from ditbench.models.labelled import Labelled
 from ditbench.registry import setting
 
 
 @register
 @dataclass(frozen=True)
-class DiT(Model):
+class DiT(Labelled):
     """A transformer over patches of a latent, told class and time.
 
     size, channels: of the latent. out_channels: twice the channels where the network also learns a
@@ -67,16 +67,6 @@ class DiT(Model):
     def tokens(self) -> int:
         """Tokens per image."""
         return self.grid[0] * self.grid[1]
-
-    @property
-    def latent(self) -> tuple[int, int, int]:
-        """Channels, height, width."""
-        return self.channels, self.size, self.size
-
-    @property
-    def pixels(self) -> bool:
-        """Whether the latents themselves are grey or coloured pictures."""
-        return self.channels in {1, 3}
 
     def problems(self) -> list[str]:
         """What makes this architecture impossible, each as a clause; empty means it can be built."""
@@ -131,16 +121,6 @@ class DiT(Model):
         """Latents (rows, channels, size, size) and labels (rows,), for (rows, out_channels, size, size)."""
         (labels,) = conditions
         return {"hidden_states": latents, "timestep": times, "class_labels": labels}
-
-    def conditions(self, seed: int, indices: Sequence[int]) -> Conditions:
-        """Class labels: a seeded permutation of the classes, repeated, so that all are equally many."""
-        order = torch.randperm(self.classes, generator=torch.Generator().manual_seed(seed))
-        return (order[torch.tensor(list(indices)) % self.classes],)
-
-    def null(self, conditions: Conditions) -> Conditions:
-        """The class after the last."""
-        (labels,) = conditions
-        return (torch.full_like(labels, self.classes),)
 
     @torch.no_grad()
     def open_gates(self, network: DiTTransformer2DModel) -> None:

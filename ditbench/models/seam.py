@@ -50,9 +50,17 @@ class Denoiser:
         return [self.network.get_submodule(site.name) for site in sites(self.spec)]
 
     def blocks(self) -> dict[int, Any]:
-        """Each block's module by its number: what its attention is a part of."""
-        names = {site.block: site.name.rpartition(".")[0] for site in sites(self.spec)}
-        return {number: self.network.get_submodule(name) for number, name in names.items()}
+        """Each block's module by its number: what its attention is a part of, or else that by itself.
+
+        A list of attentions is nobody's block: nothing calls it.
+        """
+        names = {site.block: site.name for site in sites(self.spec)}
+        return {number: self._block(name) for number, name in names.items()}
+
+    def _block(self, name: str) -> torch.nn.Module:
+        module: torch.nn.Module = self.network.get_submodule(name)
+        around: torch.nn.Module = self.network.get_submodule(name.rpartition(".")[0])
+        return module if isinstance(around, torch.nn.ModuleList) else around
 
     def install(self, layer_of: Placement) -> None:
         """Open a layer at every site that has one; the others get their own attention back.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from ditbench.models.dit import DiT
 from ditbench.models.flux import Flux
+from ditbench.models.gqa_dit import GqaDiT
 from ditbench.models.ltx import LTX
 from ditbench.models.pixart import PixArt
 from ditbench.models.sana import Sana
 from ditbench.models.sd3 import SD3
+from ditbench.models.unet import UNet
 
 _TEXT = {"words": 5, "word_width": 12}
 
@@ -26,5 +28,7 @@ SMALL = {
     "sana-1.5": Sana(
         hidden=32, depth=2, heads=4, cross_heads=2, size=4, channels=8, norm=True, **_TEXT
     ),
+    "gqa-dit": GqaDiT(hidden=32, depth=2, heads=4, kv_heads=2, patch=2, size=8, null_class=True),
+    "unet": UNet(hidden=16, growth=2, heads=2, size=8, null_class=True),
     "ltx": LTX(hidden=32, depth=2, heads=2, frames=2, height=2, width=4, channels=8, **_TEXT),
 }  # fmt: skip
