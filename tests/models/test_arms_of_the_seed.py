@@ -1,4 +1,4 @@
-"""The two arms that a seed compares, a DiT with grouped queries and a UNet: sizes, seams, what they are told."""
+"""The two arms that a seed compares, a DiT with grouped queries and a UNet: sizes, seams, what they see."""
 
 from __future__ import annotations
 
