@@ -102,6 +102,9 @@ class Model(ABC):
     def open_gates(self, network: Any) -> None:  # noqa: ANN401, B027 (of the class `network`; not all have gates)
         """Give random weights gates of about one, so that attention shows in the output."""
 
+    def close_gates(self, network: Any) -> None:  # noqa: ANN401, B027 (likewise)
+        """Set the gates of fresh weights as training begins, where that is not as the network is built."""
+
     def repeats(self, network: Any, rows: int) -> None:  # noqa: ANN401, B027 (likewise; most do not)
         """Run what the network evaluates beyond what its paper's needs, so that it can be counted."""
 

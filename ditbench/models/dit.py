@@ -132,6 +132,17 @@ class DiT(Labelled):
         for block in network.transformer_blocks:
             open_every_third(block.norm1.linear)
 
+    @torch.no_grad()
+    def close_gates(self, network: DiTTransformer2DModel) -> None:
+        """adaLN-Zero (arXiv 2212.09748, section 3.2): blocks start as the identity. For training only.
+
+        Under closed gates every attention method gives the same picture.
+        """
+        zeroed = [block.norm1.linear for block in network.transformer_blocks]
+        for layer in (*zeroed, network.proj_out_1, network.proj_out_2):
+            torch.nn.init.zeros_(layer.weight)
+            torch.nn.init.zeros_(layer.bias)
+
     def repeats(self, network: DiTTransformer2DModel, rows: int) -> None:
         """Each block evaluates an embedder of its own and the output layer block 0's again; one is needed."""
         ids = torch.zeros(rows, dtype=torch.long, device=network.device)
@@ -188,17 +199,3 @@ def _of_the_paper() -> dict[str, Preset]:
                 )
             found[f"dit-{size}/{patch}"] = found[f"dit-{size}/{patch}-256"]
     return found
-
-
-@torch.no_grad()
-def close_gates(network: DiTTransformer2DModel) -> None:
-    """adaLN-Zero (arXiv 2212.09748, section 3.2): blocks start as the identity. For training only.
-
-    Under closed gates every attention method gives the same picture.
-    """
-    for block in network.transformer_blocks:
-        torch.nn.init.zeros_(block.norm1.linear.weight)
-        torch.nn.init.zeros_(block.norm1.linear.bias)
-    for layer in (network.proj_out_1, network.proj_out_2):
-        torch.nn.init.zeros_(layer.weight)
-        torch.nn.init.zeros_(layer.bias)

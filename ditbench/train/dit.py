@@ -26,7 +26,7 @@ from torch import nn
 
 from ditbench import pictures, sampling
 from ditbench.datasets import idx
-from ditbench.models.dit import DiT, close_gates
+from ditbench.models.dit import DiT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,7 +135,7 @@ def sample_grid(training: Training, network: DiTTransformer2DModel) -> NDArray[n
 def _start(training: Training) -> _State:
     torch.manual_seed(training.seed)
     network = training.model.build()
-    close_gates(network)
+    training.model.close_gates(network)
     optimizer = torch.optim.AdamW(
         network.parameters(),
         lr=training.learning_rate,

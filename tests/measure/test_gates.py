@@ -17,7 +17,7 @@ from ditbench.measure.bench import set_up
 from ditbench.measure.core import CORE_TOLERANCE, check_core
 from ditbench.measure.evidence import Evidence
 from ditbench.models.base import presets
-from ditbench.models.dit import DiT, close_gates
+from ditbench.models.dit import DiT
 from ditbench.models.seam import Denoiser
 from ditbench.records import LARGEST, Cell, Sampling, Stage, Status
 
@@ -56,7 +56,7 @@ def test_mistake_02_scaling_twice_is_refused(tmp_path):
 def test_mistake_04_closed_gates_are_called_vacuous(tmp_path, monkeypatch):
     def closed(what: Cell, device: str):
         bench = set_up(what, device)
-        close_gates(bench.denoiser.network)
+        bench.denoiser.spec.close_gates(bench.denoiser.network)
         return bench
 
     monkeypatch.setattr(gates, "set_up", closed)
