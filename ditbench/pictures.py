@@ -38,11 +38,3 @@ def grid(images: NDArray[np.uint8], columns: int, gap: int = 2) -> NDArray[np.ui
 def save(path: Path, image: NDArray[np.uint8]) -> None:
     """Write one picture (height, width, 1 or 3 channels) as PNG."""
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path, optimize=True)
-
-
-def psnr(images: NDArray[np.uint8], reference: NDArray[np.uint8]) -> tuple[float, ...]:
-    """Peak signal-to-noise ratio of each picture, in dB; infinite where both are the same."""
-    difference = images.astype(np.float64) - reference.astype(np.float64)
-    error = np.square(difference).reshape(len(images), -1).mean(axis=1)
-    with np.errstate(divide="ignore"):
-        return tuple((10 * np.log10(255.0**2 / error)).tolist())

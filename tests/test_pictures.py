@@ -1,8 +1,6 @@
-"""Latents to uint8 by one rule; PSNR; grids."""
+"""Latents to uint8 by one rule; grids."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 
@@ -12,15 +10,6 @@ from ditbench import pictures
 def test_the_ends_and_the_middle_of_the_range():
     latents = np.array([-2.0, -1.0, 0.0, 1.0, 2.0], np.float32).reshape(1, 1, 1, 5)
     assert pictures.quantise(latents).ravel().tolist() == [0, 0, 128, 255, 255]
-
-
-def test_psnr_of_equal_pictures_is_infinite_and_of_a_step_is_known():
-    black = np.zeros((2, 4, 4, 1), np.uint8)
-    grey = black.copy()
-    grey[1] += 16
-    same, step = pictures.psnr(grey, black)
-    assert math.isinf(same)
-    assert math.isclose(step, 20 * math.log10(255 / 16))
 
 
 def test_a_grid_keeps_every_picture_whole_and_in_order(tmp_path):

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ditbench import pictures
-from ditbench.distances import frechet
+from ditbench.distances import frechet, pairs
 from ditbench.errors import StoreError
 from ditbench.extractors.base import Opened
 from ditbench.extractors.fashion_cnn import FashionFeatures
@@ -109,7 +109,7 @@ def judge(
     if reference:
         metrics["latent_drift"] = _drift(ours.latents, reference.latents)
     if reference and len(ours.images):
-        metrics["psnr"] = pictures.psnr(ours.images, reference.images)
+        metrics["psnr"] = pairs.psnr(ours.images, reference.images)
     if len(ours.images):
         flat = ours.images.reshape(len(ours.images), -1)
         facts["constant_share"] = float((flat.min(axis=1) == flat.max(axis=1)).mean())
