@@ -91,13 +91,16 @@ class Model:
 class Extractor:
     """A network that turns pictures into features, or compares pairs of them.
 
-    dim: width of the features, 0 of one for pairs. needs: where the weights come from; unavailable: what is
-    missing on this machine, each with the way to it. place, page, broken: as of a method.
+    dim: width of the features, 0 of one for pairs. spatial: width of those for sFID, 0 without. headless: why
+    there are no logits, and so no Inception Score; empty where there are. needs: where the weights come from;
+    unavailable: what is missing on this machine, each with the way to it. Others as of a method.
     """
 
     name: str
     settings: tuple[Setting, ...] = ()
     dim: int = 0
+    spatial: int = 0
+    headless: str = ""
     pairs: bool = False
     summary: str = ""
     paper: str = ""

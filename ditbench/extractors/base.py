@@ -214,13 +214,16 @@ class Extractor(ABC):
     """A network with its weights and its way to resize.
 
     name: as suites and names of metrics say it. paper: one line for people. dim: width of the features, 0 of
-    a network for pairs. pairs: whether it compares two pictures instead. needs: where the weights come from,
-    with the command that installs them; empty where they ship.
+    a network for pairs. spatial: width of the features for sFID, 0 where it has none. headless: why there are
+    no logits, and so no Inception Score; empty where there are. pairs: whether it compares two pictures
+    instead. needs: where the weights come from, with the command that installs them; empty where they ship.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
     dim: ClassVar[int]
+    spatial: ClassVar[int] = 0
+    headless: ClassVar[str] = ""
     pairs: ClassVar[bool] = False
     needs: ClassVar[str] = ""
 

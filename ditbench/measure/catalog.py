@@ -231,6 +231,8 @@ def _extractor(name: str, plugin: type[Network]) -> Extractor:
         name=name,
         settings=settings_of(plugin),
         dim=plugin.dim,
+        spatial=plugin.spatial,
+        headless=plugin.headless,
         pairs=plugin.pairs,
         summary=_first_line(plugin),
         paper=plugin.paper,
