@@ -93,6 +93,12 @@ def parse(name: str) -> Score | None:
     return None
 
 
+def canonical(name: str) -> str:
+    """The name as records say it."""
+    score = parse(name)
+    return score.name if score else name
+
+
 def _pattern(stem: str, *, alone: bool) -> re.Pattern[str]:
     end = "" if alone else "(@(?P<against>dataset|softmax))?"
     return re.compile(stem.format(_EXTRACTOR) + r"_(?P<count>\d{1,12}k?)" + end)

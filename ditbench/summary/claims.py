@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ditbench import units
+from ditbench import scores, units
 from ditbench.metrics import SPEEDUP, known
 from ditbench.records import Cell, Record, Stage, Status
 from ditbench.store import Run
@@ -138,7 +138,7 @@ def _value(claim: Mapping[str, Any], row: Row, rows: Iterable[Row]) -> float | N
     if claim["metric"] == SPEEDUP and not against:
         return row.speedup.value if row.speedup else None
     name = "latency" if claim["metric"] == SPEEDUP else claim["metric"]
-    own = row.estimates.get(name)
+    own = row.estimates.get(scores.canonical(name))
     if own is None:
         return None
     value = _in_its_unit(claim, own.value, row.cell)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ditbench import machine, stats
-from ditbench.metrics import COUNTS, LARGEST_BATCH, METRICS, NAMES, stage_of
+from ditbench import machine, scores, stats
+from ditbench.metrics import COUNTS, LARGEST_BATCH, METRICS, NAMES, TAILS, stage_of, word_of
 from ditbench.records import Cell, Record, Stage, Status
 from ditbench.stats import Interval
 from ditbench.store import Run
@@ -19,10 +19,12 @@ from ditbench.summary.rows import Estimate, Fit
 # Status lists the kinds of not-ok from the mildest to the worst.
 _SEVERITY = {status: rank for rank, status in enumerate(Status)}
 # A 95 % interval from a standard error.
-_ERRORS = 2
+_ERRORS = 1.96
 # Figures that follow from others of the same row: no metric of their own to compare.
 DERIVED = frozenset(
-    {name for name, row in METRICS.items() if row.derived} | {"macs_per_image", "psnr_p5"}
+    {name for name, row in METRICS.items() if row.derived}
+    | {"macs_per_image"}
+    | {tail for tail, _ in TAILS.values()}
 )
 
 
@@ -144,10 +146,32 @@ class Evidence:
         return str(next(filter(None, told), ""))
 
     @property
-    def extractor(self) -> str:
-        """Name and digest of the network whose features Frechet distances compare."""
-        facts = self.pictures.facts.get("extractor") if self.pictures else None
-        return f"{facts['name']} sha256 {facts['sha256']}" if facts else ""
+    def judged(self) -> Mapping[str, Any]:
+        """What the judge of its pictures tells beside the figures."""
+        return self.pictures.facts if self.pictures else {}
+
+    @property
+    def extractors(self) -> Mapping[str, Mapping[str, Any]]:
+        """Identity by name of each network that saw its pictures."""
+        one = self.judged.get("extractor")  # as records told it while there was only one
+        earlier = {one["name"]: {"sha256": one["sha256"]}} if one else {}
+        return self.judged.get("extractors", earlier)  # type: ignore[no-any-return]  # checked as it was read
+
+    @property
+    def references(self) -> Mapping[str, Mapping[str, Any]]:
+        """What its pictures were compared with, by `dataset` and `softmax`."""
+        return self.judged.get("references", {})  # type: ignore[no-any-return]  # likewise
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        """How its pictures were made."""
+        return self.judged.get("protocol", {})  # type: ignore[no-any-return]  # likewise
+
+    def error(self, name: str) -> float | None:
+        """The standard error of a figure's difference to softmax's, or else of the figure itself."""
+        paired = self.judged.get("paired", {}).get(name)
+        found = paired["error"] if paired else self.judged.get("errors", {}).get(name)
+        return None if found is None else float(found)
 
     @property
     def exact(self) -> bool:
@@ -201,17 +225,18 @@ class Evidence:
         return {LARGEST_BATCH: Estimate(value, value, high, 1, self.fit.trials)}
 
     def _pictured(self) -> dict[str, Estimate]:
-        if self.pictures is None:
-            return {}
+        """Medians over pictures with the bad tail beside them, and figures of the whole set."""
         found = {}
-        for name, values in self.pictures.metrics.items():
-            if values:
-                paired = self.pictures.facts.get("paired", {}).get(name)
-                found[name] = _distance(values[0], self.pictures, paired) or estimate(
-                    stats.median([values]), [values]
-                )
-        if tail := self.pictures.metrics.get("psnr"):
-            found["psnr_p5"] = exactly(stats.percentile(tail, 0.05), len(tail))
+        for name, values in self.pictures.metrics.items() if self.pictures else ():
+            if not values:
+                continue
+            if scores.parse(name):
+                found[name] = _scored(values[0], name, self.judged)
+                continue
+            found[name] = estimate(stats.median([values]), [values])
+            if name in TAILS:
+                tail, share = TAILS[name]
+                found[tail] = exactly(stats.percentile(values, share), len(values))
         return found
 
 
@@ -270,15 +295,14 @@ def _fit(record: Record) -> Fit:
     )
 
 
-def _distance(
-    value: float, pictures: Record, paired: Mapping[str, float] | None
-) -> Estimate | None:
-    """A Frechet distance: one number, and the error of its difference to softmax's own."""
-    if paired is None:
-        return None
-    error = _ERRORS * float(paired["error"])
-    count = int(pictures.facts.get("samples", 1))
-    return Estimate(value, max(0.0, value - error), value + error, 1, count)
+def _scored(value: float, name: str, facts: Mapping[str, Any]) -> Estimate:
+    """A figure of the whole set with its error; of records without any, that of its difference to softmax."""
+    paired = facts.get("paired", {}).get(name, {"error": 0.0})
+    error = _ERRORS * float(facts.get("errors", {}).get(name, paired["error"]))
+    # No other figure of a set reaches below zero: of the kernel distance that is the price of no bias.
+    least = -math.inf if word_of(name) == "kid" else 0.0
+    low, high = max(least, value - error), value + error
+    return Estimate(value, low, high, 1, int(facts.get("samples", 1)))
 
 
 def _derived(cell: Cell, found: Mapping[str, Estimate]) -> dict[str, Estimate]:

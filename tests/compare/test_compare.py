@@ -404,7 +404,7 @@ def test_mistake_22_distances_in_features_of_other_networks_are_not_compared():
     one = found(pictured("bb"), pictured("aa"))
     assert one[f"{FD}@dataset"].verdict is Verdict.INCOMPARABLE
     assert one[f"{FD}@dataset"].reason == (
-        "features of another network: fashion_cnn sha256 aa -> fashion_cnn sha256 bb"
+        "features of another network, fashion_cnn: sha256 aa then, bb now"
     )
     assert one["latent_drift"].verdict is Verdict.UNCHANGED
 
