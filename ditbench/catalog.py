@@ -122,7 +122,7 @@ class Catalog:
     models: dict[str, Model]
     extractors: dict[str, Extractor] = field(default_factory=dict)
     nowhere: dict[str, str] = field(default_factory=dict)
-    samplers: tuple[str, ...] = ("ddim", "dpmsolver++", "flow-euler")
+    samplers: tuple[str, ...] = ("ddim", "ddpm", "dpmsolver++", "flow-euler")
     dtypes: tuple[str, ...] = ("float32", "bfloat16", "float16")
 
 

@@ -66,6 +66,8 @@ class Quality:
 
     extractors: the networks that see them, none for the one that suits them. dataset: the real pictures, or
     their statistics; empty for those that an extractor ships with.
+    vae: what makes pictures of latents: `own` for the autoencoder beside the weights, `none`, a folder, or
+    `hub:owner/name@revision`.
     """
 
     samples: int = 0
@@ -73,6 +75,7 @@ class Quality:
     micro_batch: int = 16
     extractors: tuple[Choice, ...] = ()
     dataset: str = ""
+    vae: str = "own"
 
 
 @dataclass(frozen=True)

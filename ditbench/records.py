@@ -107,12 +107,24 @@ class Op:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How latents are made into pictures, but for the number of steps, which is an axis of its own."""
+    """How latents are made into pictures, but for the number of steps, which is an axis of its own.
+
+    guidance_channels: guidance acts on so many of the first, 0 for all of them.
+    """
 
     sampler: str = "ddim"
     guidance_scale: float = 1.5
     dtype: str = "float32"
     seed: int = 0
+    guidance_channels: int = 0
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What counts for a key; what came later is left out at its default, so that older keys stay."""
+        plain = dataclasses.asdict(self)
+        if not self.guidance_channels:
+            del plain["guidance_channels"]
+        return plain
 
 
 @dataclass(frozen=True)
@@ -152,7 +164,7 @@ class Cell:
             "attention": self.attention.identity,
             "blocks": list(self.blocks),
             "steps": self.steps,
-            "sampling": dataclasses.asdict(self.sampling),
+            "sampling": self.sampling.identity,
         }
 
     @cached_property
@@ -162,7 +174,10 @@ class Cell:
 
     @property
     def axes(self) -> dict[str, str]:
-        """Each axis as a person writes it, in the order of the rendered id."""
+        """Each axis as a person writes it, in the order of the rendered id.
+
+        `guidance_channels` is there only where it is not all of them.
+        """
         if self.op:
             return {
                 "model": OP,
@@ -172,6 +187,7 @@ class Cell:
                 "batch_size": str(self.batch_size),
                 "dtype": self.sampling.dtype,
             }
+        channels = self.sampling.guidance_channels
         return {
             "model": self.model.label,
             "weights": self.weights,
@@ -182,6 +198,7 @@ class Cell:
             "steps": str(self.steps),
             "sampler": self.sampling.sampler,
             "guidance_scale": f"{self.sampling.guidance_scale:g}",
+            **({"guidance_channels": str(channels)} if channels else {}),
             "dtype": self.sampling.dtype,
             "seed": str(self.sampling.seed),
         }

@@ -1,8 +1,9 @@
 """Our own sampling loop over diffusers' schedulers: labels, guidance and noise under our control.
 
 Guidance (Ho & Salimans, 2022, arXiv 2207.12598): eps = eps_null + s (eps_class - eps_null), both halves
-in one forward of twice the rows, classes first. Guidance acts on every latent channel, as in diffusers;
-a learned sigma is discarded.
+in one forward of twice the rows, classes first. It acts on every latent channel, as in diffusers, or on the
+first few, as in DiT's own code on three; the others, and a learned variance, are those of the half with the
+class. Only ancestral sampling uses that variance.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from typing import Protocol
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
-from ditbench.models.base import drawn
+from ditbench.models.base import drawn, generators
 
 _TRAIN_STEPS = 1000
 FLOW = "flow-euler"
-SAMPLERS = ("ddim", "dpmsolver++", FLOW)
+DDPM = "ddpm"
+SAMPLERS = ("ddim", DDPM, "dpmsolver++", FLOW)
+# Tells the noise of a sample's steps from what else is drawn for it.
+_STEPS = 3
 
 
 class Process(Protocol):
@@ -37,6 +41,10 @@ class Process(Protocol):
     @property
     def shift(self) -> float:
         """How far the steps of a flow crowd towards noise: 1 for evenly."""
+
+    @property
+    def learned_variance(self) -> bool:
+        """Whether as many channels again tell where between its bounds the variance of a step lies."""
 
     @property
     def latent(self) -> tuple[int, ...]:
@@ -87,6 +95,22 @@ def noise(process: Process, seed: int, indices: Sequence[int]) -> torch.Tensor:
     return drawn(seed, indices, process.latent)
 
 
+def step_noise(process: Process, seed: int, indices: Sequence[int]) -> Callable[[], torch.Tensor]:
+    """At each call the noise of one more step (len(indices), ...), float32 on the CPU.
+
+    One generator a sample, kept from step to step, so that a picture depends on no other and on no shard.
+    """
+    own = generators(seed, indices, _STEPS)
+
+    def drawn_next() -> torch.Tensor:
+        made = torch.empty(len(own), *process.latent)
+        for one, generator in zip(made, own, strict=True):
+            one.normal_(generator=generator)
+        return made
+
+    return drawn_next
+
+
 def rows(batch: int, guidance_scale: float) -> int:
     """Rows of one forward: guidance above 1 doubles the batch."""
     return batch * (2 if guidance_scale > 1 else 1)
@@ -101,15 +125,19 @@ def sample(  # noqa: PLR0913 (the mathematics has this many arguments)
     sampler: str,
     steps: int,
     guidance_scale: float,
+    guidance_channels: int = 0,
+    noises: Callable[[], torch.Tensor] | None = None,
     on_step: Callable[[int], None] = lambda _step: None,
 ) -> torch.Tensor:
     """Final latents (batch, ...) from initial ones, in the dtype of the latents.
 
-    `on_step(i)` is called before step i and once more, with `steps`, at the end. The solver's
-    arithmetic is float32 whatever the network's dtype.
+    guidance_channels: guidance acts on so many of the first, 0 for all. noises: of `ddpm`, which needs them,
+    the noise of each step (`step_noise`). `on_step(i)` is called before step i and once more, with `steps`,
+    at the end. The solver's arithmetic is float32 whatever the network's dtype.
     """
-    way = _flow(process, steps) if sampler == FLOW else _diffusion(process, sampler, steps)
-    guided = guidance_scale > 1
+    way = _way(process, sampler, steps, noises)
+    guided, channels = guidance_scale > 1, latents.shape[1]
+    told = 2 * channels if sampler == DDPM and process.learned_variance else channels
     if guided:
         pairs = zip(conditions, process.null(conditions), strict=True)
         conditions = tuple(torch.cat(pair) for pair in pairs)
@@ -119,25 +147,46 @@ def sample(  # noqa: PLR0913 (the mathematics has this many arguments)
         on_step(step)
         inputs = torch.cat([state, state]) if guided else state
         times = torch.full((len(inputs),), time, device=state.device)
-        output = predict(inputs.to(dtype), times, *conditions)[:, : state.shape[1]].float()
+        output = predict(inputs.to(dtype), times, *conditions)[:, :told].float()
         if guided:
-            with_class, without = output.chunk(2)
-            output = without + guidance_scale * (with_class - without)
+            output = _guided(output, guidance_scale, guidance_channels or channels)
         state = way.move(output, step, state)
     on_step(steps)
     return state.to(dtype)
+
+
+def _guided(output: torch.Tensor, scale: float, channels: int) -> torch.Tensor:
+    """(batch, ...) from (2 batch, ...): the first channels guided, the others as they are with the class."""
+    with_class, without = output.chunk(2)
+    first = without[:, :channels]
+    first = first + scale * (with_class[:, :channels] - first)
+    rest = with_class[:, channels:]
+    return torch.cat([first, rest], dim=1) if rest.shape[1] else first
 
 
 @dataclass(frozen=True)
 class _Way:
     """From noise to data. times: what the network is told at each step. scale: of the first state.
 
-    move: the next state from a prediction, the step's number and the state.
+    move: the next state from a prediction (and the variance that came with it), the step's number and the
+    state.
     """
 
     times: list[float]
     move: Callable[[torch.Tensor, int, torch.Tensor], torch.Tensor]
     scale: float = 1.0
+
+
+def _way(
+    process: Process, sampler: str, steps: int, noises: Callable[[], torch.Tensor] | None
+) -> _Way:
+    if sampler == FLOW:
+        return _flow(process, steps)
+    if sampler != DDPM:
+        return _diffusion(process, sampler, steps)
+    if noises is None:
+        raise ValueError("ddpm draws noise at every step, and was given none")
+    return _ancestral(process, steps, noises)
 
 
 def sigmas(shift: float, steps: int) -> list[float]:
@@ -171,12 +220,8 @@ def _diffusion(process: Process, sampler: str, steps: int) -> _Way:
         return moved
 
     def straight(output: torch.Tensor, step: int, state: torch.Tensor) -> torch.Tensor:
-        now, then = left[step], left[step + 1]
-        signal, noise = math.sqrt(now), math.sqrt(1 - now)
-        if process.prediction == "v_prediction":
-            clean, epsilon = signal * state - noise * output, signal * output + noise * state
-        else:
-            clean, epsilon = (state - noise * output) / signal, output
+        clean, epsilon = _parts(process, left[step], output, state)
+        then = left[step + 1]
         return math.sqrt(then) * clean + math.sqrt(1 - then) * epsilon
 
     return _Way(
@@ -184,12 +229,109 @@ def _diffusion(process: Process, sampler: str, steps: int) -> _Way:
     )
 
 
-def unsuited(process: Process, sampler: str) -> list[str]:
-    """Why a sampler cannot solve what this model predicts; empty where it can."""
-    if (process.prediction == "flow") == (sampler == FLOW):
-        return []
-    others = [name for name in SAMPLERS if name != FLOW]
-    wanted = FLOW if process.prediction == "flow" else " or ".join(others)
+def _parts(
+    process: Process, left: float, output: torch.Tensor, state: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Clean picture and noise in a state, as the prediction has them. left: of the data's variance."""
+    signal, noise = math.sqrt(left), math.sqrt(1 - left)
+    if process.prediction == "v_prediction":
+        return signal * state - noise * output, signal * output + noise * state
+    return (state - noise * output) / signal, output
+
+
+def spaced(steps: int) -> list[int]:
+    """So many timesteps from 999 down to 0, both included, evenly spaced and rounded; one alone is 999.
+
+    The spacing of guided diffusion (arXiv 2105.05233, appendix) and of DiT's 250 steps; exact, as above.
+    """
+    gaps = max(1, steps - 1)
     return [
-        f"sampler {sampler} cannot follow a model that predicts {process.prediction}: write sampler: {wanted}"
+        round(Fraction((_TRAIN_STEPS - 1) * left, gaps)) for left in range(gaps, gaps - steps, -1)
     ]
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Of q(x_then | x_now, clean), which is normal (Ho et al., 2020, arXiv 2006.11239, equations 6 and 7).
+
+    Its mean is of_clean * clean + of_state * x_now; least: its variance; most: beta, what the step adds.
+    """
+
+    of_clean: float
+    of_state: float
+    least: float
+    most: float
+
+
+def posterior(now: float, then: float) -> Posterior:
+    """now, then: what is left of the data's variance before the step and after it, now < then <= 1.
+
+    beta = 1 - now / then is that of the chain which visits these timesteps alone (Nichol & Dhariwal, 2021,
+    arXiv 2102.09672, section 4).
+    """
+    beta = 1 - now / then
+    return Posterior(
+        of_clean=math.sqrt(then) * beta / (1 - now),
+        of_state=math.sqrt(now / then) * (1 - then) / (1 - now),
+        least=beta * (1 - then) / (1 - now),
+        most=beta,
+    )
+
+
+def remaining(process: Process, times: Sequence[float]) -> list[float]:
+    """What is left of the data's variance at these timesteps, float64: 1 - abar, and hence beta, is small."""
+    betas = scheduler(process, "ddim", 1).betas.double()
+    alphas = torch.cumprod(1 - betas, dim=0)
+    return [float(alphas[int(time)]) for time in times]
+
+
+def _ancestral(process: Process, steps: int, noises: Callable[[], torch.Tensor]) -> _Way:
+    """Each state is drawn given the one before: mean of the posterior under the predicted clean picture.
+
+    Its variance is the posterior's own, the least there can be, unless the network has learned where
+    between that and beta it lies: log variance = f log beta + (1 - f) log least with f = (v + 1) / 2
+    (arXiv 2102.09672, equation 15). The clean picture is not clipped, and the last step draws nothing.
+    """
+    times: list[float] = [*spaced(steps)]  # as whole numbers, which are what the network was told
+    left = [*remaining(process, times), 1.0]
+
+    def move(output: torch.Tensor, step: int, state: torch.Tensor) -> torch.Tensor:
+        wanted, spread = output[:, : state.shape[1]], output[:, state.shape[1] :]
+        clean, _ = _parts(process, left[step], wanted, state)
+        at = posterior(left[step], left[step + 1])
+        mean = at.of_clean * clean + at.of_state * state
+        if step + 1 == steps:
+            return mean
+        noise = _beside(noises(), state.device)
+        if not spread.shape[1]:
+            return mean + math.sqrt(at.least) * noise
+        least, most = math.log(at.least), math.log(at.most)
+        share = (spread + 1) / 2
+        return mean + torch.exp(0.5 * (share * most + (1 - share) * least)) * noise
+
+    return _Way(times, move)
+
+
+def _beside(noise: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Without waiting for the device: the next forward is queued while this one runs."""
+    if device.type == "cpu":
+        return noise
+    return noise.pin_memory().to(device, non_blocking=True)
+
+
+def unsuited(process: Process, sampler: str, guidance_channels: int = 0) -> list[str]:
+    """Why a sampler cannot solve what this model predicts, or guidance not act on so many channels."""
+    told = []
+    if (process.prediction == "flow") != (sampler == FLOW):
+        others = [name for name in SAMPLERS if name != FLOW]
+        wanted = FLOW if process.prediction == "flow" else " or ".join(others)
+        told.append(
+            f"sampler {sampler} cannot follow a model that predicts {process.prediction}: "
+            f"write sampler: {wanted}"
+        )
+    channels = process.latent[0] if len(process.latent) == 3 else 0
+    if guidance_channels and not channels:
+        told.append("guidance_channels: its latents have no channels of their own, write all")
+    elif guidance_channels > channels:
+        told.append(f"guidance_channels {guidance_channels}: its latents have {channels} channels")
+    return told

@@ -126,7 +126,13 @@ SCALARS = Kind("an object of numbers, lines of text and flags", _all(_scalar))
 
 CHOICE = {"name": LINE, "label": LINE, "settings": SCALARS}
 OP = {"tokens": POSITIVE, "heads": POSITIVE, "head_dim": POSITIVE, "cache": LINE}
-SAMPLING = {"sampler": LINE, "guidance_scale": FINITE, "dtype": LINE, "seed": WHOLE}
+SAMPLING = {
+    "sampler": LINE,
+    "guidance_scale": FINITE,
+    "guidance_channels": COUNT,
+    "dtype": LINE,
+    "seed": WHOLE,
+}
 CELL = {
     "model": OBJECT,
     "attention": OBJECT,

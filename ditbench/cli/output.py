@@ -126,7 +126,7 @@ def show_plan(plan: Plan, estimate: Estimate) -> None:
         [*varying, "MACs a step", "core", ""],
         (
             [
-                *(entry.cell.axes[axis] for axis in varying),
+                *(entry.cell.axes.get(axis, "") for axis in varying),
                 *_counts(entry),
                 f"{entry.status}: {entry.reason}"
                 if entry.status
@@ -163,7 +163,7 @@ def _show_claimed(plan: Plan) -> None:
     table(
         f"{len(plan.claimed)} cells that claims name, counted from shapes alone and not run for it",
         varying,
-        ([cell.axes[axis] for axis in varying] for cell in plan.claimed),
+        ([cell.axes.get(axis, "") for axis in varying] for cell in plan.claimed),
     )
     claims = plan.suite.claims
     needy = sum(bool(claim.needs) for claim in claims)
@@ -193,7 +193,7 @@ def show_figures(run: Run, summary: Summary) -> None:
         [*varying, *(["largest batch"] if searched else []), *figures, ""],
         (
             [
-                *(row.cell.axes[axis] for axis in varying),
+                *(row.cell.axes.get(axis, "") for axis in varying),
                 *([_largest(row)] if searched else []),
                 *_figures(row),
             ]
@@ -321,9 +321,8 @@ def _figures(row: Row) -> list[str]:
 
 
 def _varying(axes: Sequence[dict[str, str]]) -> list[str]:
-    """The axes on which cells differ; the method always."""
+    """The axes on which cells differ, be it that some have none; the method always."""
+    every = dict.fromkeys(axis for cell in axes for axis in cell)
     return [
-        axis
-        for axis in next(iter(axes), {})
-        if axis == "attention" or len({cell[axis] for cell in axes}) > 1
+        axis for axis in every if axis == "attention" or len({cell.get(axis) for cell in axes}) > 1
     ]

@@ -23,7 +23,7 @@ from ditbench.records import Cell, Choice
 _REST = Choice("sdpa", (("backend", "auto"),))
 
 
-# Initial latents, and then each condition, of some samples.
+# Initial latents, then each condition, and last the numbers of some samples, which stay on the CPU.
 Inputs = tuple[torch.Tensor, ...]
 
 
@@ -73,13 +73,17 @@ class Bench:
         return sum(s.native == "softmax" and s.name not in taken for s in self.denoiser.sites())
 
     def inputs(self, indices: Sequence[int]) -> Inputs:
-        """Initial latents and conditions of these samples, on the device in the cell's dtype."""
+        """Initial latents and conditions of these samples, on the device in the cell's dtype.
+
+        The numbers come along for the noise of the steps, so that samples may be put in another order.
+        """
         process, seed = self.denoiser.spec, self.cell.sampling.seed
         drawn = (sampling.noise(process, seed, indices), *process.conditions(seed, indices))
         dtype = dtype_of(self.cell)
-        return tuple(
+        on_device = (
             one.to(self.device, dtype if one.is_floating_point() else one.dtype) for one in drawn
         )
+        return (*on_device, torch.tensor(list(indices)))
 
     def sample(
         self,
@@ -93,15 +97,19 @@ class Bench:
             self.denoiser.at_step(step)
             on_step(step)
 
+        latents, *conditions, indices = inputs
+        process, protocol = self.denoiser.spec, self.cell.sampling
         with torch.inference_mode():
             return sampling.sample(
                 self.denoiser,
-                self.denoiser.spec,
-                inputs[0],
-                inputs[1:],
-                sampler=self.cell.sampling.sampler,
+                process,
+                latents,
+                tuple(conditions),
+                sampler=protocol.sampler,
                 steps=steps or self.cell.steps,
-                guidance_scale=self.cell.sampling.guidance_scale,
+                guidance_scale=protocol.guidance_scale,
+                guidance_channels=protocol.guidance_channels,
+                noises=sampling.step_noise(process, protocol.seed, indices.tolist()),
                 on_step=at,
             )
 

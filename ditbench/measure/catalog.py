@@ -142,7 +142,7 @@ def _inspect(cell: Cell, device: str) -> Inspection:
     reasons = [
         *_missing(device),
         *_reasons("unavailable", method.unavailable),
-        *sampling.unsuited(spec, cell.sampling.sampler),
+        *sampling.unsuited(spec, cell.sampling.sampler, cell.sampling.guidance_channels),
         *spec.unguided(cell.sampling.guidance_scale),
         *(() if found.taken else found.reasons),
     ]

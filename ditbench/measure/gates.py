@@ -232,7 +232,7 @@ def _check_kernels(bench: Bench, evidence: Evidence) -> None:
     inputs = bench.inputs(range(bench.cell.batch_size))
     if bench.cell.rows > bench.cell.batch_size:
         inputs = tuple(torch.cat([one, one]) for one in inputs)
-    latents, *conditions = inputs
+    latents, *conditions, _ = inputs
     times = torch.full((len(latents),), 500, device=bench.device)
     with torch.inference_mode():
         eager = bench.denoiser(latents, times, *conditions)
@@ -257,7 +257,7 @@ def _kernels_beside(bench: Bench) -> tuple[str, ...]:
     """
     if not bench.method.kernels:
         return ()
-    latents, *conditions = bench.inputs(range(1))
+    latents, *conditions, _ = bench.inputs(range(1))
     times = torch.full((1,), 500, device=bench.device)
     bench.denoiser.install(bench.everywhere("identity"))
     with torch.inference_mode():

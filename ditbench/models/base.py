@@ -54,6 +54,25 @@ class Model(ABC):
         return False
 
     @property
+    def canvas_sizes(self) -> tuple[int, int, int] | None:
+        """Channels, height and width of latents as an autoencoder of pictures takes them; of a video None."""
+        sizes = self.latent
+        return (sizes[0], sizes[1], sizes[2]) if len(sizes) == 3 else None
+
+    def canvas(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents (n, *latent) as that autoencoder takes them, (n, *canvas_sizes)."""
+        return latents
+
+    @property
+    def learned_variance(self) -> bool:
+        """Whether the network predicts a variance too, as Nichol & Dhariwal's (arXiv 2102.09672) does.
+
+        Its output has twice the channels of the latents then: first the prediction, then v in [-1, 1] between
+        the least and the greatest variance that a step may have.
+        """
+        return False
+
+    @property
     @abstractmethod
     def latent(self) -> tuple[int, ...]:
         """Sizes of one picture's latents, as the network takes them."""
@@ -136,10 +155,14 @@ def drawn(seed: int, indices: Sequence[int], shape: Sequence[int], stream: int =
     seeds are spread over those by an odd constant (2^32 over the golden ratio): a shift would leave even
     seeds alike.
     """
+    own = generators(seed, indices, stream)
+    return torch.stack([torch.randn(tuple(shape), generator=one) for one in own])
+
+
+def generators(seed: int, indices: Sequence[int], stream: int) -> list[torch.Generator]:
+    """One for each sample, on the CPU, as `drawn` has them."""
     seeds = [(seed * 0x9E3779B1 + stream * 0x85EBCA6B + index) % 2**32 for index in indices]
-    return torch.stack(
-        [torch.randn(tuple(shape), generator=torch.Generator().manual_seed(one)) for one in seeds]
-    )
+    return [torch.Generator().manual_seed(one) for one in seeds]
 
 
 def open_every_third(linear: torch.nn.Linear) -> None:

@@ -34,7 +34,7 @@ class DiT(Labelled):
     """A transformer over patches of a latent, told class and time.
 
     size, channels: of the latent. out_channels: twice the channels where the network also learns a
-    variance, which our samplers do not use.
+    variance, which only the sampler ddpm uses.
     """
 
     name: ClassVar[str] = "dit"
@@ -67,6 +67,11 @@ class DiT(Labelled):
     def tokens(self) -> int:
         """Tokens per image."""
         return self.grid[0] * self.grid[1]
+
+    @property
+    def learned_variance(self) -> bool:
+        """Told by twice the channels."""
+        return self.out_channels == 2 * self.channels
 
     def problems(self) -> list[str]:
         """What makes this architecture impossible, each as a clause; empty means it can be built."""

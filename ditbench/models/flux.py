@@ -79,6 +79,16 @@ class Flux(Joint):
         """Tokens, channels: packed, as the pipeline packs latents once before the first step."""
         return self.size**2, self.channels
 
+    @property
+    def canvas_sizes(self) -> tuple[int, int, int] | None:
+        """A token holds squares of 2 x 2, where its channels can be shared out among four."""
+        return None if self.channels % 4 else (self.channels // 4, 2 * self.size, 2 * self.size)
+
+    def canvas(self, latents: torch.Tensor) -> torch.Tensor:
+        """Unpacked: channel by channel, each token's square of four is put where it belongs."""
+        squares = latents.view(-1, self.size, self.size, self.channels // 4, 2, 2)
+        return squares.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+
     def problems(self) -> list[str]:
         """A width that does not divide, a head too narrow to be rotated, more double blocks than blocks."""
         told = shared_out(self.hidden, self.heads)

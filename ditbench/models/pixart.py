@@ -57,6 +57,11 @@ class PixArt(Masked):
         """Channels, height, width."""
         return self.channels, self.size, self.size
 
+    @property
+    def learned_variance(self) -> bool:
+        """It was trained as DiT was."""
+        return True
+
     def problems(self) -> list[str]:
         """Widths and sizes that do not divide."""
         return [*shared_out(self.hidden, self.heads), *cut(self.size, self.patch)]

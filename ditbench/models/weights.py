@@ -19,8 +19,10 @@ from ditbench.models.base import Model, made, presets
 from ditbench.records import Choice
 
 _RANDOM_SEED = 0
-_FILE = "diffusion_pytorch_model.safetensors"
-_WANTED = ["transformer/*", "*.json"]
+FILE = "diffusion_pytorch_model.safetensors"
+# Of a pipeline's repository: what denoises, what decodes, and which noise it was trained on.
+_WANTED = ["transformer/*", "vae/*.json", f"vae/{FILE}", "scheduler/*.json", "*.json"]
+_AUTOENCODER = ["config.json", FILE, "vae/config.json", f"vae/{FILE}"]
 _HUB_ERRORS = (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError)
 _HUB_TIMEOUT_S = 10.0
 
@@ -118,9 +120,9 @@ def transformer_folder(folder: Path) -> Path:
 
 
 def _file(folder: Path) -> Path:
-    path = folder / _FILE
+    path = folder / FILE
     if not path.is_file():
-        raise UsageError(f"{folder}: no {_FILE} here (pickled weights are never opened)")
+        raise UsageError(f"{folder}: no {FILE} here (pickled weights are never opened)")
     return path
 
 
@@ -137,10 +139,19 @@ def _repository(model: str, weights: str) -> tuple[str, str | None]:
     return repository, revision or None
 
 
+def autoencoder(named: str) -> Path:
+    """The folder of `hub:owner/name[@revision]`, an autoencoder's own or a pipeline's. Raises UsageError."""
+    repository, _, revision = named.removeprefix("hub:").partition("@")
+    return _downloaded(repository, revision or None, _AUTOENCODER)
+
+
 def _from_hub(model: str, weights: str) -> Path:
-    repository, revision = _repository(model, weights)
+    return _downloaded(*_repository(model, weights), _WANTED)
+
+
+def _downloaded(repository: str, revision: str | None, wanted: list[str]) -> Path:
     try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=_WANTED))
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=wanted))
     except _HUB_ERRORS as error:
         raise UsageError(_cannot_be_had(repository, error)) from error
 
@@ -187,9 +198,9 @@ def _random(spec: Model, dtype: torch.dtype, device: torch.device) -> Any:  # no
     return torch.nn.Module.to(network, dtype).requires_grad_(requires_grad=False)
 
 
-def _check_config(folder: Path, spec: Model) -> None:
-    """The folder's own config must agree with the model that the suite names."""
-    path = folder / "config.json"
+def configuration(folder: Path, name: str = "config.json") -> dict[str, Any]:
+    """What a part of a pipeline says of itself. Raises UsageError where it says nothing."""
+    path = folder / name
     try:
         config: dict[str, Any] = json.loads(path.read_text())
         if not isinstance(config, dict):
@@ -198,6 +209,12 @@ def _check_config(folder: Path, spec: Model) -> None:
         raise UsageError(
             f"{path}: no configuration in the hub's layout ({one_line(str(error))})"
         ) from error
+    return config
+
+
+def _check_config(folder: Path, spec: Model) -> None:
+    """The folder's own config must agree with the model that the suite names."""
+    path, config = folder / "config.json", configuration(folder)
     wanted: dict[str, Any] = json.loads(json.dumps(spec.config()))  # as a file would say it
     wrong = [f"{k} is {config.get(k)}, not {v}" for k, v in wanted.items() if config.get(k) != v]
     if wrong:

@@ -324,10 +324,15 @@ def _sampling(run: Run) -> str:
         return ""
     return (
         f"Sampler {each(lambda c: c.sampling.sampler)}; steps {each(lambda c: str(c.steps))}; guidance scale "
-        f"{each(lambda c: f'{c.sampling.guidance_scale:g}')} (above 1 every forward has twice the rows); "
+        f"{each(lambda c: f'{c.sampling.guidance_scale:g}')} (above 1 every forward has twice the rows) on "
+        f"{each(lambda c: _channels(c.sampling.guidance_channels))}; "
         f"dtype {each(lambda c: c.sampling.dtype)}; seed {each(lambda c: str(c.sampling.seed))}; "
         f"weights {each(lambda c: c.weights)}."
     )
+
+
+def _channels(first: int) -> str:
+    return f"the first {first} channels" if first else "all channels"
 
 
 def gates(run: Run, names: words.Names, limit: int) -> Table:

@@ -32,6 +32,7 @@ _AXES: Mapping[str, Callable[[str], str]] = {
     "steps": lambda value: f"{value} step{'' if value == '1' else 's'}",
     "compile": lambda value: "compiled" if value == "on" else "eager",
     "guidance_scale": lambda value: f"guidance {value}",
+    "guidance_channels": lambda value: f"guided on {value} channel{'' if value == '1' else 's'}",
     "tokens": lambda value: f"{int(value):,} tokens",
     "heads": lambda value: f"{value} heads",
     "cache": lambda value: f"{value} cache",
@@ -146,11 +147,9 @@ class Names:
     @classmethod
     def of(cls, cells: Iterable[Cell]) -> Names:
         """Names for these cells."""
-        seen: dict[str, set[str]] = {}
-        for cell in cells:
-            for name, value in cell.axes.items():
-                seen.setdefault(name, set()).add(value)
-        return cls(frozenset(name for name, values in seen.items() if len(values) > 1))
+        axes = [cell.axes for cell in cells]
+        every = {name for one in axes for name in one}
+        return cls(frozenset(name for name in every if len({one.get(name) for one in axes}) > 1))
 
     def cell(self, cell: Cell) -> str:
         """The whole cell: method first, then the other axes that vary."""

@@ -16,6 +16,7 @@ from ditbench.suite.cursor import At
 from ditbench.suite.kinds import (
     Axis,
     Batch,
+    Channels,
     Key,
     Keys,
     Made,
@@ -90,10 +91,14 @@ def _sampling(catalog: Catalog) -> Keys:
     keys: Keys = {
         "sampler": Key(Axis(Word(catalog.samplers, "sampler")), "the rule of a step"),
         "guidance_scale": Key(Axis(Number(1)), "above 1 every forward has twice the rows"),
+        "guidance_channels": Key(
+            Axis(Channels()), "guidance acts on all, or on so many of the first (DiT's own code: 3)"
+        ),
         "dtype": Key(Axis(Word(catalog.dtypes, "dtype")), "of weights and activations"),
         "seed": Key(Axis(Whole(0)), "noise and label of sample i follow from the seed and i"),
     }
-    return with_defaults(keys, Sampling())
+    told = with_defaults(keys, Sampling())
+    return {**told, "guidance_channels": replace(told["guidance_channels"], default="all")}
 
 
 def read(root: At, given: Mapping[str, At], catalog: Catalog) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ditbench.suite.blocks import SELECTION
 from ditbench.suite.cursor import At
 from ditbench.suite.kinds import (
     Batch,
+    Channels,
     Key,
     Keys,
     Made,
@@ -87,6 +88,7 @@ def conditions(catalog: Catalog, *, of_op: bool = False) -> Keys:
         "steps": Key(Whole(1), "of the sampler"),
         "sampler": Key(Word(catalog.samplers, "sampler"), "the rule of a step"),
         "guidance_scale": Key(Number(1), "exactly this one"),
+        "guidance_channels": Key(Channels(), "all, or so many of the first"),
         "dtype": Key(Word(catalog.dtypes, "dtype"), "of weights and activations"),
         "seed": Key(Whole(0), "exactly this one"),
     }

@@ -153,13 +153,21 @@ class At:
 
     def batch(self) -> int | None:
         """A number of samples, or `max`: as many as fit."""
+        return self._counted("max", LARGEST)
+
+    def channels(self) -> int | None:
+        """A number of channels, or `all`, which is 0."""
+        return self._counted("all", 0)
+
+    def _counted(self, word: str, stands_for: int) -> int | None:
+        """A whole number from 1, or the one word that stands for another."""
         value = self.node.value if isinstance(self.node, Leaf) else None
         if not isinstance(value, str):
             return self.integer(1)
-        if value == "max":
-            return LARGEST
-        hint = did_you_mean(value[:60], ("max",))
-        self.wrong(f"must be a whole number >= 1 or max, not {_shown(self.node)}{hint}")
+        if value == word:
+            return stands_for
+        hint = did_you_mean(value[:60], (word,))
+        self.wrong(f"must be a whole number >= 1 or {word}, not {_shown(self.node)}{hint}")
         return None
 
     def number(self, least: float | None = None, above: float | None = None) -> float | None:

@@ -16,6 +16,7 @@ from ditbench.suite.judges import DataSet, Extractors
 from ditbench.suite.kinds import (
     Key,
     Keys,
+    Made,
     Number,
     Schema,
     Several,
@@ -27,6 +28,7 @@ from ditbench.suite.kinds import (
     table,
     with_defaults,
 )
+from ditbench.suite.weights import VAE, vae
 
 _DEFAULT = ("latency", "macs", "latent_drift")
 _LEAST_SAMPLES = 2
@@ -94,6 +96,10 @@ QUALITY: Keys = {
         "what pictures are compared with: softmax's own, or real ones",
     ),
     "micro_batch": Key(Whole(1), "pictures in one forward, whatever the batch that is timed"),
+    "vae": Key(
+        Made(vae, VAE),
+        "makes pictures of latents: own (beside the weights), none, hub:owner/name, or a folder",
+    ),
 }
 
 

@@ -110,6 +110,19 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Channels:
+    """A number of channels, or `all`."""
+
+    def read(self, at: At) -> int | None:
+        """At least 1; 0 for `all`."""
+        return at.channels()
+
+    def schema(self) -> Schema:
+        """Either."""
+        return {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "all"}]}
+
+
+@dataclass(frozen=True)
 class Number:
     """A number, whole or not. above: a bound that is itself too small."""
 

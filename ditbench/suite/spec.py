@@ -44,6 +44,7 @@ def _meets(cell: Cell, axis: str, value: Scalar) -> bool:
         "steps": (cell.steps,),
         "sampler": (cell.sampling.sampler,),
         "guidance_scale": (cell.sampling.guidance_scale,),
+        "guidance_channels": (cell.sampling.guidance_channels,),
         "dtype": (cell.sampling.dtype,),
         "seed": (cell.sampling.seed,),
         "guidance": (cell.sampling.guidance_scale > 1,),

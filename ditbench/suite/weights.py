@@ -23,6 +23,31 @@ WEIGHTS = {
     ],
 }
 
+_AUTOENCODER = re.compile(r"hub:[\w.-]+/[\w.-]+(@[\w./-]+)?")
+# Where the autoencoder comes from that makes pictures of latents.
+VAE = {
+    "title": "an autoencoder",
+    "anyOf": [
+        {"enum": ["own", "none"]},
+        {"type": "string", "pattern": rf"^\s*{_AUTOENCODER.pattern}\s*$"},
+        {"type": "string", "pattern": r"^\s*(?!hub:)\S(.*\S)?\s*$"},
+    ],
+}
+
+
+def vae(at: At) -> str | None:
+    """`own`, `none`, `hub:owner/name`, with `@revision` or without, or an existing folder."""
+    word = at.text()
+    if word is None or word in {"own", "none"} or _AUTOENCODER.fullmatch(word):
+        return word
+    if word.startswith("hub:"):
+        at.wrong(f"{word[:60]!r} is not hub:owner/name or hub:owner/name@revision")
+        return None
+    if _is_folder(word):
+        return word
+    at.wrong(f"no folder {word[:60]!r}{_way_out(word, ('own', 'none', 'hub'))}")
+    return None
+
 
 def weights(at: At, models: Iterable[Choice], catalog: Catalog) -> str | None:
     """`random`, `embedded`, `hub`, `hub:owner/name@revision` or an existing folder, for all these models."""
@@ -50,13 +75,13 @@ def _unreachable(word: str, wanted: list[Model]) -> str:
         )
     if word.startswith("hub:"):
         return "" if _HUB.fullmatch(word) else f"{word[:60]!r} is not hub:owner/name@revision"
-    return "" if _is_folder(word) else f"no folder {word[:60]!r}{_way_out(word)}"
+    return "" if _is_folder(word) else f"no folder {word[:60]!r}{_way_out(word, _WORDS)}"
 
 
-def _way_out(word: str) -> str:
+def _way_out(word: str, known: tuple[str, ...]) -> str:
     if "/" in word or word.startswith((".", "~")):
         return f" (looked for from {Path.cwd()}, where ditbench was started)"
-    return did_you_mean(word[:60], _WORDS) or ": random, embedded, hub, or an existing folder"
+    return did_you_mean(word[:60], known) or f": {', '.join(known)}, or an existing folder"
 
 
 def _is_folder(word: str) -> bool:

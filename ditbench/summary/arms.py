@@ -14,6 +14,8 @@ from ditbench.records import Record
 from ditbench.summary.evidence import Evidence
 
 _COMPARED = frozenset({"attention", "blocks"})
+# What an axis is that a cell does not name, because it is the usual.
+_USUAL = {"guidance_channels": "all"}
 # Further apart than readings of one steady machine are. A processor's frequency also follows the work.
 _KELVINS = 10.0
 _CLOCKS = {
@@ -32,10 +34,11 @@ def differences(one: Evidence, other: Evidence) -> tuple[str, ...]:
 
 
 def _axes(one: Evidence, other: Evidence) -> Iterable[str]:
-    theirs = other.cell.axes
-    for name, mine in one.cell.axes.items():
-        if name not in _COMPARED and mine != theirs.get(name, "none"):
-            yield _told(name.replace("_", " "), mine, theirs.get(name, "none"))
+    mine, theirs = one.cell.axes, other.cell.axes
+    for name in mine | theirs:
+        usual = _USUAL.get(name, "none")
+        if name not in _COMPARED and mine.get(name, usual) != theirs.get(name, usual):
+            yield _told(name.replace("_", " "), mine.get(name, usual), theirs.get(name, usual))
 
 
 def _counts(one: Evidence, other: Evidence) -> Iterable[str]:

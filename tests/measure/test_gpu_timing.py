@@ -72,7 +72,7 @@ def _by_hand(cell: Cell) -> float:
     """diffusers' own attention, CUDA events around a plain loop, median of ten."""
     bench = set_up(cell, "cuda")
     network, spec = bench.denoiser.network, bench.denoiser.spec
-    latents, labels = bench.inputs(range(cell.batch_size))
+    latents, labels, _ = bench.inputs(range(cell.batch_size))
     labels = torch.cat([labels, torch.full_like(labels, spec.classes)])
     seconds = []
     for _ in range(13):

@@ -166,7 +166,7 @@ def test_only_what_floats_takes_the_dtype_of_a_cell():
     from ditbench.measure.bench import set_up
 
     half = dataclasses.replace(cell("pixart"), sampling=Sampling(dtype="bfloat16"))
-    latents, words, mask = set_up(half, "cpu").inputs(range(2))
+    latents, words, mask, _ = set_up(half, "cpu").inputs(range(2))
     assert (latents.dtype, words.dtype, mask.dtype) == (torch.bfloat16, torch.bfloat16, torch.long)
 
 

@@ -210,7 +210,7 @@ def test_a_sampler_that_cannot_follow_a_model_is_refused_with_the_one_that_can()
         told == "sampler ddim cannot follow a model that predicts flow: write sampler: flow-euler"
     )
     (told,) = sampling.unsuited(SMALL["dit"], "flow-euler")
-    assert told.endswith("write sampler: ddim or dpmsolver++")
+    assert told.endswith("write sampler: ddim or ddpm or dpmsolver++")
 
 
 @pytest.mark.parametrize("name", [name for name, spec in SMALL.items() if spec.name != "dit"])
