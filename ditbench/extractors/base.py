@@ -165,7 +165,8 @@ def check(images: NDArray[Any], name: str) -> None:
 def batches(images: Pictures, most: int, device: torch.device | str) -> Iterator[torch.Tensor]:
     """At most so many at once, uint8 (n, height, width, channels) on the device."""
     for start in range(0, len(images), most):
-        yield torch.from_numpy(np.ascontiguousarray(images[start : start + most])).to(device)
+        # A copy: pictures of a file that is mapped into memory cannot be written to, which torch dislikes.
+        yield torch.from_numpy(np.array(images[start : start + most])).to(device)
 
 
 def rgb(pictures: torch.Tensor) -> torch.Tensor:
