@@ -24,10 +24,16 @@ class Timeouts:
     time: float = 1800.0
     quality: float = 1800.0
     fit: float = 1800.0
+    sample: float = 1800.0
 
     def of(self, stage: Stage) -> float:
         """The limit of a stage; a plan has none of its own."""
-        own = {Stage.TIME: self.time, Stage.QUALITY: self.quality, Stage.FIT: self.fit}
+        own = {
+            Stage.TIME: self.time,
+            Stage.SAMPLE: self.sample,
+            Stage.QUALITY: self.quality,
+            Stage.FIT: self.fit,
+        }
         return own.get(stage, self.gate)
 
 
@@ -62,7 +68,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Quality:
-    """How many pictures, against what, and the fixed number of them in one forward.
+    """How many pictures, against what, the fixed number of them in one forward, and how many in a file.
 
     extractors: the networks that see them, none for the one that suits them. dataset: the real pictures, or
     their statistics; empty for those that an extractor ships with.
@@ -76,15 +82,26 @@ class Quality:
     extractors: tuple[Choice, ...] = ()
     dataset: str = ""
     vae: str = "own"
+    shard: int = 256
+
+    @property
+    def shards(self) -> tuple[tuple[int, int], ...]:
+        """First index and the one after the last, of each shard.
+
+        A shard begins where a micro-batch does, so that no cut changes what is computed together.
+        """
+        size = -(-self.shard // self.micro_batch) * self.micro_batch
+        return tuple((at, min(at + size, self.samples)) for at in range(0, self.samples, size))
 
 
 @dataclass(frozen=True)
 class Job:
     """One process's work on one cell.
 
-    device: "cpu", or the UUID of a GPU or MIG slice, to which the worker pins itself. reference: the
-    softmax cell whose pictures those of this cell are judged against (stage quality only). pictures: the
-    run's folder of generated pictures, one `<quality key>.npz` each.
+    device: "cpu", or the UUID of a GPU or MIG slice, to which the worker pins itself. replicate: which
+    process of those that are timed, or which shard of the pictures. reference: the softmax cell whose
+    pictures those of this cell will be judged against. pictures: the run's folder of generated pictures, a
+    folder `<quality key>` of shards each.
     """
 
     cell: Cell

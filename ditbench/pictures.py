@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+# The rule of `quantise`, for keys: pictures rounded by another are other pictures.
+QUANTISER = "cut clip(127.5 x + 128, 0, 255)"
+
+
 def quantise(latents: NDArray[np.float32]) -> NDArray[np.uint8]:
     """uint8 pictures (n, height, width, channels) from values in [-1, 1] (n, channels, height, width).
 
@@ -35,6 +39,7 @@ def grid(images: NDArray[np.uint8], columns: int, gap: int = 2) -> NDArray[np.ui
     return sheet
 
 
-def save(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write one picture (height, width, 1 or 3 channels) as PNG."""
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path, optimize=True)
+def save(path: Path, image: NDArray[np.uint8], *, small: bool = True) -> None:
+    """Write one picture (height, width, 1 or 3 channels) as PNG. small: at the price of time."""
+    one = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    one.save(path, "PNG", optimize=small)

@@ -273,7 +273,8 @@ def estimate(plan: Plan, latency: Mapping[str, float], machine: Machine) -> Esti
         * _BYTES_PER_VALUE
         * plan.suite.quality.samples
     )
-    lines = len(given) * (plan.suite.timing.processes + 1) + 2 * len(asked) + len(pictured)
+    lines = len(given) * (plan.suite.timing.processes + 1) + 2 * len(asked)
+    lines += len(pictured) * (len(plan.suite.quality.shards) + 1)
     lines += len(plan.counted)
     known = sum(entry.cell.key in latency for entry in runnable) / len(runnable)
     return Estimate(
@@ -332,10 +333,11 @@ def _search_s(entry: Entry, latency: Mapping[str, float], machine: Machine) -> f
 
 
 def _pictures_s(suite: Suite, entry: Entry, machine: Machine) -> float:
+    """Every shard in a process of its own, and one more that judges."""
     batches = -(-suite.quality.samples // suite.quality.micro_batch)
     rows = suite.quality.micro_batch / entry.cell.batch_size
     one = entry.inspection.macs * entry.cell.steps / machine.rate
-    return one * batches * rows + machine.overhead
+    return one * batches * rows + machine.overhead * (len(suite.quality.shards) + 1)
 
 
 def _has_pictures(suite: Suite) -> bool:

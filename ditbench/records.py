@@ -62,8 +62,14 @@ class Stage(StrEnum):
     GATE = "gate"
     TIME = "time"
     FIT = "fit"
+    SAMPLE = "sample"
     QUALITY = "quality"
     COUNT = "count"  # from shapes alone: no network ran
+
+    @property
+    def of_pictures(self) -> bool:
+        """Whether it makes or judges pictures, which cells share that differ in batch or compilation only."""
+        return self in {Stage.SAMPLE, Stage.QUALITY}
 
 
 @dataclass(frozen=True)
@@ -258,7 +264,7 @@ class Record:
     @property
     def key(self) -> str:
         """The cell's key, or its quality key where the record is about pictures."""
-        return self.cell.quality_key if self.stage is Stage.QUALITY else self.cell.key
+        return self.cell.quality_key if self.stage.of_pictures else self.cell.key
 
 
 def digest(value: object) -> str:

@@ -206,6 +206,8 @@ FACTS = {
     "expected_calls": COUNT,
     "replicates_skipped": COUNT,
     "constant_share": NUMBER,
+    "pictures": LINE,
+    "loop_s": FINITE,
     "samples": COUNT,
     "micro_batch": COUNT,
     "weights": LINE,
@@ -257,7 +259,7 @@ RECORD = {
 }
 _EFFORT = _optional(
     timing=_optional(processes=COUNT.fits),
-    quality=_optional(samples=COUNT.fits),
+    quality=_optional(samples=COUNT.fits, shard=POSITIVE.fits),
     metrics=TEXTS.fits,
     quick=TEXTS.fits,
 )

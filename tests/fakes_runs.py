@@ -156,7 +156,7 @@ def quality(of: Cell, drift: float, **facts) -> Record:
             "samples": 48,
             "micro_batch": 16,
             "extractor": {"name": "fashion_cnn", "sha256": "ab" * 32},
-            "pictures": f"images/{of.quality_key}.npz",
+            "pictures": f"images/{of.quality_key}",
             "paired": {f"{FD}@dataset": near, f"{FD}@softmax": far},
             "knob_digest": of.quality_key,
             "constant_share": 0.0,
@@ -279,7 +279,7 @@ def good_records(batches: tuple[int, ...] = (1, 4), **slower: float) -> tuple[Re
 def fake_run(*records: Record, **parts) -> Run:
     """A run of those records; of all METHODS at batch 1 and 4 and of one failure of each kind if none."""
     records = records or (*good_records(), *failures())
-    cells = {one.cell.key: one.cell for one in records if one.stage is not Stage.QUALITY}
+    cells = {one.cell.key: one.cell for one in records if not one.stage.of_pictures}
     plain = {
         "id": "20261121-100000-1f2e",
         "folder": Path("results/fashion/20261121-100000-1f2e"),

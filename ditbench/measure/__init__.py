@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ditbench.jobs import Findings, Job
-from ditbench.measure import fit, gates, op_gates, op_timing, quality, timing
+from ditbench.measure import fit, gates, op_gates, op_timing, quality, shots, timing
 from ditbench.records import Stage
 
 _STAGES = {
     Stage.GATE: gates.run,
     Stage.TIME: timing.run,
     Stage.FIT: fit.run,
+    Stage.SAMPLE: shots.run,
     Stage.QUALITY: quality.run,
 }
 # Of an attention core by itself.

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import base64
 import io
-import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from ditbench import pictures
+from ditbench.errors import StoreError
 from ditbench.records import Status
 from ditbench.report import words
 from ditbench.store import Run
+from ditbench.store.pictures import Shards
 from ditbench.summary import Row, Summary
 
 REFERENCE = "softmax"
@@ -99,11 +99,13 @@ def galleries(
     for title, rows in together.items():
         read[title] = []
         for row in rows.values():
-            made = _read(run.folder, row)
+            try:
+                made = _read(run.folder, row)
+            except StoreError as error:
+                problems.append(str(error).replace(f"{run.folder}/", ""))
+                continue
             if made is not None:
                 read[title].append(made)
-            elif problem := _lost(run.folder, row):
-                problems.append(problem)
     kept = [(title, found) for title, found in read.items() if found]
     share = budget // max(1, len(kept))
     return tuple(_gallery(title, found, names, share) for title, found in kept), tuple(problems)
@@ -112,54 +114,23 @@ def galleries(
 _ASIDE = {"attention", "blocks", "batch_size", "compile"}
 
 
-def _path(folder: Path, row: Row) -> Path:
-    return folder / "images" / f"{row.cell.quality_key}.npz"
-
-
 def _read(folder: Path, row: Row) -> _Made | None:
-    """uint8 pictures (n, height, width, channels) with their classes, or None where there are none."""
-    try:
-        with np.load(_path(folder, row), allow_pickle=False) as file:
-            images: Images = file["images"]
-            classes = _classes(file)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    """The first pictures with their classes; None where there are none. Raises StoreError.
+
+    A cell whose pictures nobody made, or somebody removed on purpose, has nothing wrong with it.
+    """
+    place = folder / "images" / row.cell.quality_key
+    earlier = place.with_name(f"{place.name}.npz")
+    if not (place.is_dir() or earlier.exists()):
         return None
-    fit = (
-        images.ndim == 4 and images.dtype == np.uint8 and len(images) and images.shape[-1] in {1, 3}
-    )
-    if not fit:
+    shards = Shards.open(place)
+    if not shards.shape:
         return None
+    if shards.shape[-1] not in {1, 3}:
+        raise StoreError(f"{place}: pictures of {shards.shape[-1]} channels cannot be shown")
     most = _COUNTS[0]
-    return _Made(row, images[:most].copy(), classes[:most])  # a view would keep all others alive
-
-
-def _classes(file: Mapping[str, NDArray[Any]]) -> tuple[tuple[int, str], ...]:
-    """Number and name of each picture's class; nothing where the file does not tell of every one."""
-    if not {"labels", "classes"} <= set(file):
-        return ()
-    labels, names = file["labels"], file["classes"]
-    if (labels.dtype.kind, names.dtype.kind) != ("i", "U"):
-        return ()
-    if {labels.shape, names.shape} != {(len(file["images"]),)}:
-        return ()
-    return tuple(zip(labels.tolist(), names.tolist(), strict=True))
-
-
-def _lost(folder: Path, row: Row) -> str:
-    """What to tell of a file that was not read, if it is there."""
-    path = _path(folder, row)
-    if not path.exists() or _is_empty(path):
-        return ""
-    return f"images/{path.name}: cannot be read as pictures (uint8, n x height x width x 1 or 3)"
-
-
-def _is_empty(path: Path) -> bool:
-    """Latents that are no pictures leave an empty array: nothing is wrong then."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return bool(file["images"].size == 0)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return False
+    labels, names = (told[:most].tolist() for told in (shards.labels, shards.classes))
+    return _Made(row, shards.images(0, most), tuple(zip(labels, names, strict=True)))
 
 
 def _gallery(title: str, found: list[_Made], names: words.Names, budget: int) -> Gallery:

@@ -30,6 +30,8 @@ _STYLES = {Status.OK: "green", None: "cyan"}
 # Widths of the columns beside the cell's name, and the space between columns.
 _STATE, _LATENCY, _DONE, _GAP = 20, 9, 5, 2
 _LEAST_NAME = 16
+# Stages of which a cell has several jobs: processes and shards.
+_COUNTED = frozenset({Stage.TIME, Stage.SAMPLE})
 # The share of one core that drawing may take from what is measured, and seconds between two drawings.
 _DRAWING, _INTERVAL_S = 0.01, 0.25
 
@@ -68,11 +70,11 @@ def display_of(jobs: Iterable[Job], console: Console | None = None) -> Display:
 
 @dataclass
 class _Row:
-    """One cell, so far. replicates: ended and planned. phase: of the worker that is at it."""
+    """One cell, so far. planned, ended: its processes and shards. phase: of the worker that is at it."""
 
     name: str
-    planned: int
-    replicates: int = 0
+    planned: Counter[Stage]
+    ended: Counter[Stage] = field(default_factory=Counter)
     phase: str = ""
     status: Status | None = None
     latencies: list[float] = field(default_factory=list)
@@ -82,7 +84,7 @@ class _Row:
         """Take in one record; a failure stays, a success only says so until the next."""
         self.latencies += record.metrics.get("latency", ())
         self.found = self.found or _found_batch(record)
-        self.replicates += record.stage is Stage.TIME
+        self.ended[record.stage] += record.stage in _COUNTED
         if self.status in {None, Status.OK}:
             self.status = record.status
         self.phase = ""
@@ -99,8 +101,12 @@ class _Row:
 
     @property
     def counted(self) -> str:
-        """Replicates done, of those planned."""
-        return f"{self.replicates}/{self.planned}" if self.planned else ""
+        """Processes and shards done, of those planned."""
+        return _of(self.ended.total(), self.planned.total())
+
+    def counted_in(self, stage: Stage) -> str:
+        """Those of one stage; empty where it has no such parts."""
+        return _of(self.ended[stage], self.planned[stage])
 
 
 @dataclass
@@ -117,8 +123,10 @@ class _Board:
         jobs = tuple(jobs)
         cells = {job.cell.key: job.cell for job in jobs}
         names = short_names(cells)
-        timed = Counter(job.cell.key for job in jobs if job.stage is Stage.TIME)
-        rows = {key: _Row(names[key], timed[key]) for key in cells}
+        planned: dict[str, Counter[Stage]] = {key: Counter() for key in cells}
+        for job in jobs:
+            planned[job.cell.key][job.stage] += job.stage in _COUNTED
+        rows = {key: _Row(names[key], planned[key]) for key in cells}
         return cls(rows, {cell.quality_key: key for key, cell in reversed(cells.items())})
 
     def row(self, job: Job | Record, key: str) -> _Row:
@@ -289,7 +297,7 @@ class PlainLines:
         if not isinstance(event, Ended):
             return
         record = event.record
-        what = record.stage if record.stage is not Stage.TIME else f"time {row.counted}"
+        what = f"{record.stage} {row.counted_in(record.stage)}".strip()
         told = record.metrics.keys() & {"latency", LARGEST_BATCH}
         latency = f"  {row.latency}" if told else ""
         reason = f": {record.reason}" if record.reason else ""
@@ -303,6 +311,10 @@ class PlainLines:
 def _found_batch(record: Record) -> str:
     """What a search came to; empty of any other record."""
     return "".join(f"max {value:.0f}" for value in record.metrics.get(LARGEST_BATCH, ()))
+
+
+def _of(done: int, planned: int) -> str:
+    return f"{done}/{planned}" if planned else ""
 
 
 def one_line(text: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ditbench.jobs import Findings, Job
-from ditbench.records import Record, Stage, Status
+from ditbench.records import Cell, Record, Stage, Status
 from ditbench.run.events import Progress
 from ditbench.run.order import key_of
 from ditbench.run.server import Answer
@@ -24,6 +24,9 @@ class Ledger:
     ended: dict[Identity, Record] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)  # keys of cells of which a replicate failed
     pictures: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
+    spoilt: dict[str, Record] = field(
+        default_factory=dict
+    )  # by quality key, the first shard that failed
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Ledger:
@@ -40,6 +43,8 @@ class Ledger:
         self.ended[record.key, record.stage, record.replicate] = record
         if record.stage is Stage.TIME and record.status is not Status.OK:
             self.broken.add(record.key)
+        if record.stage is Stage.SAMPLE and record.status is not Status.OK:
+            self.spoilt.setdefault(record.key, record)
         if record.stage is Stage.GATE:
             self.pictures[record.cell.quality_key].append(record)
 
@@ -50,40 +55,65 @@ class Ledger:
     def still_wanted(self, jobs: Sequence[Job], running: Iterable[Job] = ()) -> list[Job]:
         """Without those that nothing could come of any more, whatever comes of those that run."""
         untried = {job.cell.quality_key for job in (*jobs, *running) if job.stage is Stage.GATE}
-        return [
-            job
-            for job in jobs
-            if not self._pointless(job) or (job.stage is Stage.QUALITY and key_of(job) in untried)
-        ]
+        return [job for job in jobs if not self._pointless(job, untried)]
 
     def refusal(self, job: Job) -> Answer | None:
         """Why pictures cannot be judged, as an answer, or None where they can."""
-        if job.stage is not Stage.QUALITY or job.reference is None:
+        if job.stage is not Stage.QUALITY:
+            return None
+        if lost := self.spoilt.get(key_of(job)):
+            return _refused(lost, f"its pictures were not all made: shard {_told(lost)}", {})
+        if job.reference is None or (failed := self._unjudging(job.reference)) is None:
             return None
         key = job.reference.quality_key
-        pictures = self.ended.get((key, Stage.QUALITY, 0))
-        failed = pictures or self._failed_gate(key)
-        if failed is None or failed.status is Status.OK:
-            return None
-        reason = f"no softmax pictures to judge by: {failed.reason}"
-        return Answer(
-            Findings(failed.status, reason, facts={"unjudged": key}),
-            datetime.now(UTC).isoformat(timespec="seconds"),
-            0.0,
+        return _refused(
+            failed, f"no softmax pictures to judge by: {failed.reason}", {"unjudged": key}
         )
 
-    def _pointless(self, job: Job) -> bool:
+    def _pointless(self, job: Job, untried: set[str]) -> bool:
+        """untried: quality keys of cells whose gate may still be passed."""
         if job.stage in {Stage.TIME, Stage.FIT}:
             gate = self.ended.get((job.cell.key, Stage.GATE, 0))
             failed = gate is not None and gate.status is not Status.OK
             return failed or job.cell.key in self.broken
-        return job.stage is Stage.QUALITY and self._failed_gate(key_of(job)) is not None
+        if not job.stage.of_pictures or key_of(job) in untried:
+            return False
+        return self._failed_gate(key_of(job)) is not None or (
+            job.stage is Stage.SAMPLE and self._wasted(job)
+        )
+
+    def _wasted(self, job: Job) -> bool:
+        """Whether a shard would be judged by nobody: another of its own failed, or softmax's pictures did."""
+        if key_of(job) in self.spoilt:
+            return True
+        return job.reference is not None and self._unjudging(job.reference) is not None
+
+    def _unjudging(self, reference: Cell) -> Record | None:
+        """What failed of the pictures that others are judged by, where something did."""
+        key = reference.quality_key
+        judged = self.ended.get((key, Stage.QUALITY, 0))
+        if judged is not None:
+            return judged if judged.status is not Status.OK else None
+        return self.spoilt.get(key) or self._failed_gate(key)
 
     def _failed_gate(self, quality_key: str) -> Record | None:
         """A failed gate, where no cell that shares these pictures passed its own."""
         gates = self.pictures.get(quality_key, [])
         failed = all(gate.status is not Status.OK for gate in gates)
         return gates[0] if gates and failed else None
+
+
+def _refused(failed: Record, reason: str, facts: dict[str, str]) -> Answer:
+    """An answer that nobody had to work for."""
+    return Answer(
+        Findings(failed.status, reason, facts=facts),
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        0.0,
+    )
+
+
+def _told(lost: Record) -> str:
+    return f"{lost.replicate}: {lost.reason}"
 
 
 @dataclass

@@ -19,7 +19,7 @@ def jobs_of(
     pictures: Path,
     memory_limit: int | None = None,
 ) -> tuple[Job, ...]:
-    """Every job of a run: a gate per cell, its replicates or its search, one set of pictures per quality key.
+    """Every job of a run: a gate per cell, its replicates or its search; per quality key shards and a judge.
 
     cells: those that may run. device: "cpu" or a UUID. pictures: the folder for generated pictures.
     memory_limit: bytes for each trial of a largest batch, where the suite names no limit.
@@ -44,16 +44,20 @@ def jobs_of(
         rounds = range(suite.timing.processes)
         jobs += [job(cell, Stage.TIME, replicate) for replicate in rounds for cell in given]
     if Stage.QUALITY in stages and suite.quality.samples > 0:
-        jobs += [job(cell, Stage.QUALITY, 0, judge) for cell, judge in _pictured(given, suite)]
+        for cell, judge in _pictured(given, suite):
+            shards = range(len(suite.quality.shards))
+            jobs += [job(cell, Stage.SAMPLE, number, judge) for number in shards]
+            jobs.append(job(cell, Stage.QUALITY, 0, judge))
     return tuple(jobs)
 
 
 def in_order(jobs: Iterable[Job], first: Collection[str] = ()) -> tuple[Job, ...]:
     """Gates; rounds of replicates over all cells, every other round backwards; searches; pictures.
 
-    So no method always follows the same one, nor always meets a warmer machine. Reference pictures
-    come before those that are judged against them. first: methods that begin the first round, for a run
-    that may not come to its end.
+    So no method always follows the same one, nor always meets a warmer machine. Pictures come method by
+    method, the shards in order and then their judge, so that a run that is cut off has judged what it made;
+    softmax's come before those that are judged against them. first: methods that begin the first round, for
+    a run that may not come to its end.
     """
     jobs = tuple(jobs)
     timed = [job for job in jobs if job.stage is Stage.TIME]
@@ -67,16 +71,28 @@ def in_order(jobs: Iterable[Job], first: Collection[str] = ()) -> tuple[Job, ...
         *(job for job in jobs if job.stage is Stage.GATE),
         *(job for one in rounds for job in one),
         *(job for job in jobs if job.stage is Stage.FIT),
-        *sorted(
-            (job for job in jobs if job.stage is Stage.QUALITY),
-            key=lambda job: job.reference is not None,
+        *_by_method(job for job in jobs if job.stage.of_pictures),
+    )
+
+
+def _by_method(jobs: Iterable[Job]) -> list[Job]:
+    """Softmax's first; of each method the shards, and then their judge."""
+    jobs = tuple(jobs)
+    first = {key_of(job): place for place, job in reversed(tuple(enumerate(jobs)))}
+    return sorted(
+        jobs,
+        key=lambda job: (
+            job.reference is not None,
+            first[key_of(job)],
+            job.stage is Stage.QUALITY,
+            job.replicate,
         ),
     )
 
 
 def key_of(job: Job) -> str:
     """The key that the job's record will have."""
-    return job.cell.quality_key if job.stage is Stage.QUALITY else job.cell.key
+    return job.cell.quality_key if job.stage.of_pictures else job.cell.key
 
 
 def reference_of(cell: Cell) -> Cell:

@@ -1,7 +1,8 @@
 """The jobs that wait: which one a device may take next, and which the time does not suffice for.
 
-A cell is timed after its gate, and pictures are made after those that judge them. Cells that stand in one
-ratio are timed on one device, because two cards of one model differ by per cents.
+A cell is timed after its gate. Pictures are made after it too, by as many devices as there are, and judged
+when all of them are there and softmax's have been. Cells that stand in one ratio are timed on one device,
+because two cards of one model differ by per cents.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from ditbench.jobs import Job
 from ditbench.records import Cell, Choice, Record, Stage, Status
 from ditbench.run.ledger import Ledger, Pace
+from ditbench.run.order import key_of
 
 Need = tuple[Stage, str]
 
@@ -114,13 +116,22 @@ class Waiting:
 
     def _usual(self, job: Job) -> float:
         """Seconds that the job may take, by the same cell's last replicate or by others of its stage."""
-        before = self.ledger.ended.get((job.cell.key, job.stage, job.replicate - 1))
+        before = self.ledger.ended.get((key_of(job), job.stage, job.replicate - 1))
         return before.seconds if before else self.pace.usual(job.stage)
 
     def _leave(self, job: Job) -> None:
-        """What does not fit takes all of its stage along, and a gate everything."""
-        self.left += [one for one in self.jobs if job.stage in {Stage.GATE, one.stage}]
-        self.jobs = [one for one in self.jobs if job.stage not in {Stage.GATE, one.stage}]
+        """What does not fit takes all of its stage along, a gate everything; and so do those that wait."""
+        kept: list[Job] = []
+        unknown: set[Need] = (
+            set()
+        )  # what nobody will find out; jobs stand behind those they wait for
+        for one in self.jobs:
+            if job.stage in {Stage.GATE, one.stage} or not unknown.isdisjoint(_needs(one)):
+                self.left.append(one)
+                unknown.update(_decides(one))
+            else:
+                kept.append(one)
+        self.jobs = kept
         self.pace.expect((*self.jobs, *self._running))
 
 
@@ -133,17 +144,20 @@ def _decides(job: Job) -> tuple[Need, ...]:
     """What is known once the job has ended."""
     if job.stage is Stage.GATE:
         return (Stage.GATE, job.cell.key), (Stage.GATE, job.cell.quality_key)
-    return ((Stage.QUALITY, job.cell.quality_key),) if job.stage is Stage.QUALITY else ()
+    return ((job.stage, key_of(job)),) if job.stage.of_pictures else ()
 
 
 def _needs(job: Job) -> tuple[Need, ...]:
     """What must be known before the job may start."""
     if job.stage in {Stage.TIME, Stage.FIT}:
         return ((Stage.GATE, job.cell.key),)
-    if job.stage is not Stage.QUALITY:
+    if not job.stage.of_pictures:
         return ()
-    own = (Stage.GATE, job.cell.quality_key)
-    if job.reference is None:
+    own = (Stage.GATE, key_of(job))
+    if job.stage is Stage.SAMPLE:
         return (own,)
+    made = (Stage.SAMPLE, key_of(job))
+    if job.reference is None:
+        return own, made
     judge = job.reference.quality_key
-    return own, (Stage.GATE, judge), (Stage.QUALITY, judge)
+    return own, made, (Stage.GATE, judge), (Stage.QUALITY, judge)

@@ -66,6 +66,7 @@ def baseline_set(run: Run, name: str, root: Path = BASELINES) -> tuple[LeftOut, 
         (record.key, record.stage, record.replicate): record
         for cell in accepted
         for record in of_cell[cell.key]
+        if record.stage is not Stage.SAMPLE  # holds no value that anything could be judged by
     }
     ordered = sorted(records.values(), key=_place)
     lines = [_head(run), *(to_plain(record) for record in ordered)]
@@ -198,7 +199,7 @@ def _head(run: Run) -> dict[str, Any]:
 
 def _run(path: Path, head: dict[str, Any], records: tuple[Record, ...]) -> Run:
     shape.check(head, shape.HEAD)
-    timed = {record.key: record.cell for record in records if record.stage is not Stage.QUALITY}
+    timed = {record.key: record.cell for record in records if not record.stage.of_pictures}
     return Run(
         id=head["run"],
         folder=path.parent,

@@ -57,7 +57,10 @@ def remove(one: Rubbish) -> None:
         if one.path.name == "images":
             with locked(one.path.parent):
                 for picture in one.path.iterdir():
-                    picture.unlink()
+                    if picture.is_dir():
+                        shutil.rmtree(picture)
+                    else:
+                        picture.unlink()
             return
         gone = one.path
         if not one.path.name.startswith("."):

@@ -166,7 +166,9 @@ def _write(head: Run, kept: Iterable[_Kept], runs: Iterable[Run]) -> None:
         (head.folder / part).mkdir(parents=True)
     for one in kept:
         for path in _belongings(one):
-            shutil.copy2(path, head.folder / path.relative_to(one.run.folder))
+            there = head.folder / path.relative_to(one.run.folder)
+            there.parent.mkdir(exist_ok=True)
+            shutil.copy2(path, there)
     for name in (REJECTED, TELEMETRY):  # one run's behind the other's
         parts = [run.folder / name for run in runs if (run.folder / name).exists()]
         if parts:
@@ -180,5 +182,10 @@ def _belongings(one: _Kept) -> Iterable[Path]:
     """The files of a run that are about this record only."""
     record, folder = one.record, one.run.folder
     yield from (folder / "logs").glob(f"{record.key}-{record.stage}-{record.replicate}[-.]*")
-    if record.stage is Stage.QUALITY and (path := folder / "images" / f"{record.key}.npz").exists():
+    name = Path(str(record.facts.get("pictures") or "none")).name
+    path = folder / "images" / record.key / name
+    if record.stage is Stage.SAMPLE and path.is_file():
         yield path
+    earlier = folder / "images" / f"{record.key}.npz"  # as runs kept them before there were shards
+    if record.stage is Stage.QUALITY and earlier.is_file():
+        yield earlier

@@ -39,8 +39,9 @@ _SECONDS = Number(above=0)
 _TIMEOUTS: Keys = {
     "gate": Key(_SECONDS, "seconds for the checks before any stopwatch"),
     "time": Key(_SECONDS, "seconds for one process of timed runs"),
-    "quality": Key(_SECONDS, "seconds for one method's pictures"),
+    "quality": Key(_SECONDS, "seconds for judging one method's pictures"),
     "fit": Key(_SECONDS, "seconds for one trial of a largest batch"),
+    "sample": Key(_SECONDS, "seconds for one shard of a method's pictures"),
 }
 
 
@@ -99,6 +100,9 @@ QUALITY: Keys = {
     "vae": Key(
         Made(vae, VAE),
         "makes pictures of latents: own (beside the weights), none, hub:owner/name, or a folder",
+    ),
+    "shard": Key(
+        Whole(1), "pictures in one file, which a kill may cost; rounded up to whole micro-batches"
     ),
 }
 

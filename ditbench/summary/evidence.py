@@ -83,7 +83,7 @@ class Evidence:
             return "no record: the run ended before its turn, or its lines are lost"
         if self.worst is None:
             return ""
-        if self.worst.stage is Stage.QUALITY:
+        if self.worst.stage.of_pictures:
             return f"pictures: {self.worst.reason}"
         if self.worst.stage is not Stage.TIME:
             return self.worst.reason
@@ -101,9 +101,17 @@ class Evidence:
         missed = f"{timed} of {asked.processes} processes timed" if timed else "not timed"
         parts = (
             missed if timed < asked.processes else "",
-            "no pictures made" if asked.pictures and not self.shared else "",
+            self._unpictured if asked.pictures else "",
         )
         return ", ".join(part for part in parts if part)
+
+    @property
+    def _unpictured(self) -> str:
+        """What of its pictures was not come to."""
+        stages = {one.stage for one in self.shared}
+        if Stage.QUALITY in stages:
+            return ""
+        return "pictures made and not judged" if stages else "no pictures made"
 
     @property
     def recorded(self) -> bool:
@@ -131,8 +139,9 @@ class Evidence:
 
     @cached_property
     def pictures(self) -> Record | None:
-        """The pictures' record where there are pictures."""
-        return next((one for one in self.shared if one.status is Status.OK), None)
+        """What the judge of its pictures found, where there are any."""
+        judged = (one for one in self.shared if one.stage is Stage.QUALITY)
+        return next((one for one in judged if one.status is Status.OK), None)
 
     @property
     def facts(self) -> Mapping[str, Any]:

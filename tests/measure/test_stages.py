@@ -15,12 +15,13 @@ from cells import TINY, cell, model
 from ditbench import stopping
 from ditbench.errors import UnfitError
 from ditbench.jobs import Job, Quality, Timing
-from ditbench.measure import kernels, measure, quality, timing
+from ditbench.measure import kernels, measure, quality, shots, timing
 from ditbench.measure.bench import Bench, set_up
 from ditbench.measure.catalog import catalog, inspect, macs_per_second
 from ditbench.measure.cost import cost
 from ditbench.models.dit import DiT
 from ditbench.records import LARGEST, Choice, Sampling, Stage, Status
+from ditbench.store.pictures import Shards, folder_of
 
 
 def job(what, stage, tmp_path, **fields):
@@ -137,10 +138,17 @@ def test_phases_are_told_in_order(tmp_path):
     assert said[-1] == "timing 3"
 
 
+def pictured(what, tmp_path, reference=None, **fields):
+    """Pictures made in one shard, and then judged."""
+    made = shots.run(job(what, Stage.SAMPLE, tmp_path, **fields), quiet)
+    assert made.status is Status.OK
+    return quality.run(job(what, Stage.QUALITY, tmp_path, reference=reference, **fields), quiet)
+
+
 def softmax_and(other, tmp_path):
     reference = cell("softmax")
-    quality.run(job(reference, Stage.QUALITY, tmp_path), quiet)
-    return quality.run(job(other, Stage.QUALITY, tmp_path, reference=reference), quiet)
+    pictured(reference, tmp_path)
+    return pictured(other, tmp_path, reference)
 
 
 def test_an_exact_method_drifts_by_rounding_and_identity_by_a_lot(tmp_path):
@@ -158,25 +166,27 @@ def test_pictures_do_not_depend_on_the_batch_that_is_timed(tmp_path):
 
 
 def test_without_a_reference_nothing_is_compared_with_softmax(tmp_path):
-    found = quality.run(job(cell("identity"), Stage.QUALITY, tmp_path), quiet)
+    found = pictured(cell("identity"), tmp_path)
     assert "latent_drift" not in found.metrics
     assert "psnr" not in found.metrics
 
 
 def test_pictures_are_kept_and_read_back(tmp_path):
     what = cell("softmax")
-    quality.run(job(what, Stage.QUALITY, tmp_path), quiet)
-    kept = quality.open_kept(quality.kept(tmp_path, what))
-    assert kept.images.shape == (5, 8, 8, 1)
-    assert kept.images.dtype == np.uint8
+    found = shots.run(job(what, Stage.SAMPLE, tmp_path), quiet)
+    kept = Shards.open(folder_of(tmp_path, what))
+    assert kept.images().shape == (5, 8, 8, 1)
+    assert kept.images().dtype == np.uint8
+    assert found.facts["image_key"] == kept.key
+    assert found.facts["pictures"] == f"images/{what.quality_key}/000000-000005.npz"
     assert len(set(kept.labels.tolist())) == 5  # of ten classes, none twice before each came once
     assert kept.classes.tolist() == [f"class {label}" for label in kept.labels.tolist()]
-    assert not list(tmp_path.glob("*.tmp"))
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
 def test_latents_that_are_no_pictures_have_drift_but_no_psnr(tmp_path):
     spec = dataclasses.replace(TINY, channels=4, out_channels=4)
-    found = quality.run(job(cell("softmax", spec=spec), Stage.QUALITY, tmp_path), quiet)
+    found = pictured(cell("softmax", spec=spec), tmp_path)
     assert set(found.metrics) == {"latent_drift"}
     assert found.facts["pictures"] == ""
 
@@ -186,8 +196,8 @@ def test_pictures_of_the_right_kind_get_a_frechet_distance_under_its_own_name(tm
         hidden=16, depth=1, heads=1, patch=8, size=32, channels=1, out_channels=1, classes=10
     )
     reference, other = cell("softmax", spec=spec), cell("identity", spec=spec)
-    quality.run(job(reference, Stage.QUALITY, tmp_path), quiet)
-    found = quality.run(job(other, Stage.QUALITY, tmp_path, reference=reference), quiet)
+    pictured(reference, tmp_path)
+    found = pictured(other, tmp_path, reference)
     names = {"fd_fashion_cnn_5@dataset", "fd_fashion_cnn_5@softmax"}
     assert names <= set(found.metrics)
     assert not any("fid" in name for name in found.metrics)
@@ -195,11 +205,11 @@ def test_pictures_of_the_right_kind_get_a_frechet_distance_under_its_own_name(tm
 
 
 def test_mistake_27_a_run_that_ends_in_nan_is_its_own_kind(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        quality.Bench, "sample", lambda _s, inputs, *_a, **_k: inputs[0] * torch.nan
-    )
-    found = quality.run(job(cell("softmax"), Stage.QUALITY, tmp_path), quiet)
-    assert (found.status, found.reason) == (Status.NOT_FINITE, "the latents are not finite")
+    monkeypatch.setattr(shots.Bench, "sample", lambda _s, inputs, *_a, **_k: inputs[0] * torch.nan)
+    found = shots.run(job(cell("softmax"), Stage.SAMPLE, tmp_path), quiet)
+    told = "the latents are not finite: of pictures 0, 1, 2 and 2 more"
+    assert (found.status, found.reason) == (Status.NOT_FINITE, told)
+    assert not list(tmp_path.rglob("*.npz"))
 
 
 def test_half_of_the_blocks_costs_half_of_the_difference():

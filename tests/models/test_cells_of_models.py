@@ -11,10 +11,11 @@ from small_models import SMALL
 
 from ditbench.attention.base import Site
 from ditbench.jobs import Job, Quality, Timing
-from ditbench.measure import catalog, cost, gates, quality, timing
+from ditbench.measure import catalog, cost, gates, quality, shots, timing
 from ditbench.models.dit import FASHION, DiT
 from ditbench.models.pixart import PixArt
 from ditbench.records import Cell, Choice, Sampling, Stage, Status
+from ditbench.store.pictures import Shards
 from ditbench.summary import summarise
 
 OTHERS = [name for name in SMALL if name != "dit"]
@@ -138,14 +139,17 @@ def test_a_cell_of_another_model_is_timed_and_judged_and_says_what_cannot_be(tmp
     timed = timing.run(job(what, Stage.TIME, tmp_path), lambda _phase: None)
     assert timed.status is Status.OK
     assert len(timed.metrics["latency"]) == 2
+    shots.run(job(what, Stage.SAMPLE, tmp_path), lambda _phase: None)
     made = quality.run(
         job(what, Stage.QUALITY, tmp_path, ("latent_drift", "psnr")), lambda _phase: None
     )
     assert made.metrics == {"latent_drift": (0.0, 0.0)}
     told = "psnr not measured: the latents of flux are no pictures, and no decoder is loaded"
     assert made.facts["unpictured"] == told
-    kept = quality.open_kept(tmp_path / f"{what.quality_key}.npz")
-    assert kept.latents.shape == (2, *SMALL["flux"].latent)
+    kept = Shards.open(tmp_path / what.quality_key)
+    assert kept.shape == ()
+    assert kept.images().size == 0
+    assert kept.latents().shape == (2, *SMALL["flux"].latent)
     assert len(kept.labels) == len(kept.classes) == 0
 
 

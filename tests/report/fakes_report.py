@@ -10,7 +10,7 @@ import numpy as np
 from ditbench.compare import Comparison, Finding, Verdict
 from ditbench.environment import Environment
 from ditbench.records import Cell, Choice, Record, Sampling, Stage, Status
-from ditbench.store import Run
+from ditbench.store import Run, pictures
 from ditbench.summary import Answered, ClaimResult, Estimate, Row, Summary
 
 FD = "fd_fashion_cnn_1000"
@@ -90,7 +90,7 @@ def row(method=METHODS[0], **axes) -> Row:
         module_ceiling=1.75,
         exact=exact,
         kernels=("math",) if name == "softmax" else ("flash",),
-        pictures=f"images/{of.quality_key}.npz",
+        pictures=f"images/{of.quality_key}",
         doubts=("speed-up within noise of the measured bound",) if name == "linear" else (),
     )
 
@@ -255,13 +255,30 @@ def run(folder: Path, of: Summary | None = None, **parts) -> Run:
     return Run(**(plain | parts))
 
 
+def keep(of: Run, cell: Cell, images: np.ndarray, *, shard: int = 16, **more: object) -> None:
+    """Pictures of a cell where a run has them, in shards; their latents are zeros. more: see `paint`."""
+    folder = pictures.folder_of(of.folder / "images", cell)
+    identity = pictures.identity(cell, "5f2c", 8, "pixels")
+    told = (
+        np.asarray(more.get("labels", ()), np.int64),
+        np.asarray(more.get("classes", ()), np.str_),
+    )
+    for start in range(0, len(images), shard):
+        part = slice(start, start + shard)
+        made = pictures.Made(
+            np.zeros((len(images[part]), 1), np.float32),
+            images[part],
+            *(values[part] for values in told),
+        )
+        stop = start + len(images[part])
+        pictures.keep(pictures.file_of(folder, start, stop), made, identity)
+
+
 def paint(of: Run, methods: Summary, side: int = 32, count: int = 24, **more: object) -> None:
     """Pictures for every row with a result: a blurred blob a seed, moved a little by each method.
 
-    more: what else the files hold, as `labels` and `classes`.
+    more: what is told of them, as `labels` and `classes`.
     """
-    folder = of.folder / "images"
-    folder.mkdir(parents=True, exist_ok=True)
     axis = np.arange(side)
     for one in methods.rows:
         if one.status is Status.OK:
@@ -270,4 +287,4 @@ def paint(of: Run, methods: Summary, side: int = 32, count: int = 24, **more: ob
             near = (axis[None, :, None] - at[:, 0, None, None]) ** 2
             near = near + (axis[None, None, :] - at[:, 1, None, None]) ** 2
             images = (255 * np.exp(-near / side)).astype(np.uint8)[..., None]
-            np.savez(folder / f"{one.cell.quality_key}.npz", images=images, **more)
+            keep(of, one.cell, images, **more)

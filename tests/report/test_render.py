@@ -150,20 +150,17 @@ def test_a_spoilt_picture_file_is_named_and_hides_nothing_else(tmp_path):
     summary = few()
     run = fakes.run(tmp_path / "run", summary)
     fakes.paint(run, summary)
-    spoilt = f"images/{summary.rows[1].cell.quality_key}.npz"
+    spoilt = f"images/{summary.rows[1].cell.quality_key}/000000-000016.npz"
     (run.folder / spoilt).write_bytes(b"not an archive")
     text = text_of(render(run, summary, fakes.NOTHING, tmp_path))
-    assert f"{spoilt}: cannot be read" in text
+    assert f"{spoilt}: is torn, or no shard of pictures" in text
     assert "the reference method" in text
 
 
 def test_pictures_that_are_not_shown_are_not_kept_in_memory(tmp_path):
     run, summary = fakes.run(tmp_path), fakes.summary()
     row = summary.rows[0]
-    folder = run.folder / "images"
-    folder.mkdir(parents=True, exist_ok=True)
-    many = fakes.np.zeros((500, 8, 8, 1), dtype="uint8")
-    fakes.np.savez(folder / f"{row.cell.quality_key}.npz", images=many)
+    fakes.keep(run, row.cell, fakes.np.zeros((500, 8, 8, 1), dtype="uint8"), shard=256)
     read = pictures._read(run.folder, row)
     assert read.images.base is None
     assert len(read.images) < 500
@@ -172,11 +169,9 @@ def test_pictures_that_are_not_shown_are_not_kept_in_memory(tmp_path):
 def test_large_pictures_keep_the_page_small(tmp_path):
     summary = few(*fakes.METHODS)
     run = fakes.run(tmp_path / "run", summary)
-    folder = run.folder / "images"
-    folder.mkdir(parents=True)
     noise = fakes.np.random.default_rng(0).integers(0, 256, (24, 96, 96, 3), dtype=fakes.np.uint8)
     for row in summary.rows:
-        fakes.np.savez(folder / f"{row.cell.quality_key}.npz", images=noise)
+        fakes.keep(run, row.cell, noise)
     assert render(run, summary, fakes.NOTHING, tmp_path).stat().st_size < 3_000_000
 
 

@@ -83,15 +83,15 @@ def test_the_table_has_one_row_a_cell_with_its_state_latency_and_replicates():
     crash = Findings(Status.CRASHED, "segmentation fault (SIGSEGV)")
     server = FakeServer({("sdpa", Stage.GATE): crash})
     text = text_of(shown((cell("softmax"), cell("sdpa")), screen, server), screen)
-    assert "5/5 jobs" in text
+    assert "6/6 jobs" in text
     softmax, sdpa = (
         next(line for line in text.splitlines() if name in line) for name in ("softmax", "sdpa")
     )
     assert "ok" in softmax
     assert "500 ms" in softmax
-    assert "2/2" in softmax
+    assert "3/3" in softmax  # processes and shards
     assert "crashed" in sdpa
-    assert "0/2" in sdpa
+    assert "0/3" in sdpa
     assert "last failure: sdpa: crashed, segmentation fault (SIGSEGV)" in text
 
 
@@ -202,11 +202,12 @@ def test_lines_say_progress_cell_stage_status_latency_and_reason():
     )
     shown((cell("softmax"), cell("sdpa")), screen, server)
     assert screen.file.getvalue().splitlines() == [
-        "1/8 jobs, 14 s left  softmax  gate  ok  500 ms",
-        "2/5 jobs, 6 s left  sdpa  gate  failed gate: error 0.3 in block [0]",
-        "3/5 jobs, 4 s left  softmax  time 1/2  ok  500 ms",
-        "4/5 jobs, 2 s left  softmax  time 2/2  ok  500 ms",
-        "5/5 jobs  softmax  quality  ok  500 ms",
+        "1/10 jobs, 18 s left  softmax  gate  ok  500 ms",
+        "2/6 jobs, 8 s left  sdpa  gate  failed gate: error 0.3 in block [0]",
+        "3/6 jobs, 6 s left  softmax  time 1/2  ok  500 ms",
+        "4/6 jobs, 4 s left  softmax  time 2/2  ok  500 ms",
+        "5/6 jobs, 2 s left  softmax  sample 1/1  ok  500 ms",
+        "6/6 jobs  softmax  quality  ok  500 ms",
     ]
 
 
@@ -226,7 +227,7 @@ def test_a_line_in_a_log_is_one_line_without_control_codes():
     server = FakeServer({("softmax", Stage.GATE): Findings(Status.FAILED_GATE, hostile)})
     shown((cell("softmax"), cell("sdpa")), screen, server)
     text = screen.file.getvalue()
-    assert len(text.splitlines()) == text.count("\n") == 5
+    assert len(text.splitlines()) == text.count("\n") == 6
     assert all(sign.isprintable() or sign == "\n" for sign in text)
     assert f"{LONG}  second line" in text
 
@@ -264,9 +265,9 @@ def test_a_thousand_cells_are_a_line_a_job():
     cells = tuple(cell("softmax", batch_size=size) for size in range(1, 1001))
     shown(cells, screen)
     lines = screen.file.getvalue().splitlines()
-    assert len(lines) == 3 * len(cells) + 1  # a gate and two processes each, one set of pictures
-    assert lines[0].startswith("1/3001 jobs")
-    assert lines[-1].startswith("3001/3001 jobs")
+    assert len(lines) == 3 * len(cells) + 2  # a gate and two processes each, a shard and its judge
+    assert lines[0].startswith("1/3002 jobs")
+    assert lines[-1].startswith("3002/3002 jobs")
 
 
 def test_a_search_shows_its_trial_while_it_runs_and_what_it_found_at_its_end():

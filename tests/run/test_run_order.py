@@ -64,7 +64,8 @@ def test_a_missing_softmax_is_added_for_its_pictures_only():
         (cell("sdpa", blocks=(0, 1), compile=True),), metrics=("psnr", "latency"), quality=PICTURES
     )
     extra = [job for job in jobs if job.cell.attention.name == "softmax"]
-    assert [(job.stage, job.cell) for job in extra] == [(Stage.QUALITY, cell("softmax"))]
+    assert {job.cell for job in extra} == {cell("softmax")}
+    assert [job.stage for job in extra] == [Stage.SAMPLE, Stage.QUALITY]
 
 
 def test_distances_to_a_data_set_need_no_softmax():
@@ -98,9 +99,37 @@ def test_gates_come_first_and_pictures_last_with_softmaxs_before_the_others():
         "time sdpa 1 0",
         "time softmax 1 0",
         "time sdpa 8 0",
+        "sample softmax 1 0",
         "quality softmax 1 0",
+        "sample sdpa 1 0",
         "quality sdpa 1 0",
     ]
+
+
+def test_a_method_s_pictures_are_shards_of_whole_micro_batches_and_then_their_judge():
+    pictures = Quality(samples=20, micro_batch=4, shard=6)
+    jobs = [job for job in made(metrics=("psnr",), quality=pictures) if job.stage.of_pictures]
+    assert told(in_order(reversed(jobs))) == [
+        *(f"sample softmax 1 {number}" for number in range(3)),
+        "quality softmax 1 0",
+        *(f"sample sdpa 1 {number}" for number in range(3)),
+        "quality sdpa 1 0",
+    ]
+    assert pictures.shards == ((0, 8), (8, 16), (16, 20))
+
+
+@pytest.mark.parametrize(
+    ("pictures", "shards"),
+    [
+        (Quality(samples=0), ()),
+        (Quality(samples=1), ((0, 1),)),
+        (Quality(samples=256), ((0, 256),)),
+        (Quality(samples=257), ((0, 256), (256, 257))),
+        (Quality(samples=5, micro_batch=4, shard=1), ((0, 4), (4, 5))),
+    ],
+)
+def test_shards_cover_all_pictures_once(pictures, shards):
+    assert pictures.shards == shards
 
 
 def test_a_cell_of_max_is_gated_and_searched_and_neither_timed_nor_pictured():
@@ -125,6 +154,7 @@ def test_searches_come_after_times_and_before_pictures():
     assert told(in_order(reversed(jobs)))[2:] == [
         "time softmax 1 0",
         "fit softmax 0 0",
+        "sample softmax 1 0",
         "quality softmax 1 0",
     ]
 

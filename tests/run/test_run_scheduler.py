@@ -26,10 +26,10 @@ SUITE = suite(metrics=("latency", "psnr"), timing=Timing(processes=2), quality=Q
 CRASH = Findings(Status.CRASHED, "segmentation fault (SIGSEGV)")
 
 
-def executed(server, cells=CELLS, done=(), tell=lambda _event: None):
+def executed(server, cells=CELLS, done=(), tell=lambda _event: None, suite=SUITE):
     records = []
     session = Session(Path("logs"), "env", "code", tuple(done))
-    execute(jobs_of(cells, SUITE, "cpu", Path("images")), server, session, records.append, tell)
+    execute(jobs_of(cells, suite, "cpu", Path("images")), server, session, records.append, tell)
     return records
 
 
@@ -41,7 +41,7 @@ def test_every_job_becomes_one_record_in_the_order_run():
     server = FakeServer()
     records = executed(server)
     assert [entry[:3] for entry in statuses(records)] == server.ran
-    assert len(records) == 8
+    assert len(records) == 10
 
 
 def test_who_watches_sees_every_job_that_ran_before_its_record_is_made():
@@ -54,7 +54,8 @@ def test_who_watches_sees_every_job_that_ran_before_its_record_is_made():
     session = Session(Path("logs"), "env", "code", watch=Thermometer())
     server = FakeServer({("softmax", Stage.QUALITY): CRASH})
     execute(jobs_of(CELLS, SUITE, "cpu", Path("images")), server, session, records.append)
-    assert [r.facts.get("hot") for r in records] == [False] * 2 + [True] * 4 + [False, None]
+    heats = [r.facts.get("hot") for r in records]
+    assert heats == [False] * 2 + [True] * 4 + [False] * 2 + [None]
 
 
 def test_a_record_says_when_where_and_with_which_code():
@@ -111,7 +112,43 @@ def test_pictures_are_refused_too_where_softmax_failed_its_gate():
     assert last.reason == "no softmax pictures to judge by: vacuous"
 
 
-@pytest.mark.parametrize("cut", range(9))
+def test_a_judge_waits_for_every_shard_and_is_refused_where_one_failed():
+    many = replace(SUITE, quality=Quality(samples=12, micro_batch=2, shard=4))
+
+    class SecondShard(FakeServer):
+        def run_job(self, job, log, hear):
+            answer = super().run_job(job, log, hear)
+            lost = (job.stage, job.replicate, job.cell.attention.name) == (Stage.SAMPLE, 1, "sdpa")
+            return replace(answer, findings=CRASH) if lost else answer
+
+    records = executed(server := SecondShard(), suite=many)
+    pictures = [entry[:3] for entry in statuses(records) if entry[1].of_pictures]
+    assert pictures == [
+        *(("softmax", Stage.SAMPLE, number) for number in range(3)),
+        ("softmax", Stage.QUALITY, 0),
+        ("sdpa", Stage.SAMPLE, 0),
+        ("sdpa", Stage.SAMPLE, 1),
+        ("sdpa", Stage.QUALITY, 0),
+    ]
+    told = "its pictures were not all made: shard 1: segmentation fault (SIGSEGV)"
+    assert (records[-1].status, records[-1].reason) == (Status.CRASHED, told)
+    assert ("sdpa", Stage.QUALITY, 0) not in server.ran
+    assert executed(again := FakeServer(), done=records, suite=many) == []
+    assert again.ran == []
+
+
+def test_no_pictures_are_made_that_nobody_could_judge():
+    server = FakeServer({("softmax", Stage.SAMPLE): CRASH})
+    records = executed(server)
+    assert [entry for entry in server.ran if entry[1].of_pictures] == [("softmax", Stage.SAMPLE, 0)]
+    told = "its pictures were not all made: shard 0: segmentation fault (SIGSEGV)"
+    assert [r.reason for r in records[-2:]] == [
+        told,
+        f"no softmax pictures to judge by: {told}",
+    ]
+
+
+@pytest.mark.parametrize("cut", range(11))
 def test_a_resumed_run_does_exactly_the_rest(cut):
     whole = executed(FakeServer())
     rest = executed(FakeServer(), done=whole[:cut])
@@ -134,11 +171,11 @@ def test_mistake_35_a_resumed_run_does_not_care_where_a_cell_stands():
 def test_events_tell_starts_phases_ends_and_the_time_left():
     events = []
     executed(FakeServer(seconds=3.0), tell=events.append)
-    assert [type(event) for event in events] == [Started, Phase, Ended] * 8
+    assert [type(event) for event in events] == [Started, Phase, Ended] * 10
     assert events[0].progress.eta_s is None
-    assert (events[2].progress.done, events[2].progress.total) == (1, 8)
-    assert events[2].progress.eta_s == 21.0
-    assert (events[-1].progress.done, events[-1].progress.eta_s) == (8, 0.0)
+    assert (events[2].progress.done, events[2].progress.total) == (1, 10)
+    assert events[2].progress.eta_s == 27.0
+    assert (events[-1].progress.done, events[-1].progress.eta_s) == (10, 0.0)
 
 
 def test_jobs_that_drop_out_are_no_longer_waited_for():
@@ -146,7 +183,7 @@ def test_jobs_that_drop_out_are_no_longer_waited_for():
     server = FakeServer({("sdpa", Stage.GATE): CRASH})
     executed(server, tell=events.append)
     ends = [event.progress.total for event in events if isinstance(event, Ended)]
-    assert ends == [8, 5, 5, 5, 5]
+    assert ends == [10, 6, 6, 6, 6, 6]
 
 
 def test_an_interrupt_keeps_what_has_ended_and_exits_with_130():

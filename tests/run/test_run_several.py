@@ -84,7 +84,7 @@ def test_two_devices_work_at_the_same_time_and_each_job_is_done_once():
     records, left = executed(server)
     assert server.most == 2
     assert left == 0
-    assert len(records) == len({(r.key, r.stage, r.replicate) for r in records}) == 9 * 4 + 3
+    assert len(records) == len({(r.key, r.stage, r.replicate) for r in records}) == 9 * 4 + 6
     assert {r.facts["gpu_uuid"] for r in records} == set(PAIR)
 
 
@@ -144,7 +144,7 @@ def test_two_running_jobs_are_shown_and_the_time_left_is_shared():
     )
     assert max(running) == 2
     first = next(event for event in events if isinstance(event, Ended))
-    assert first.progress.eta_s == (len(CELLS) * 4 + 3 - 1) * 2.0 / 2
+    assert first.progress.eta_s == (len(CELLS) * 4 + 6 - 1) * 2.0 / 2
 
 
 def test_what_cannot_be_written_stops_the_other_devices_too():
@@ -258,20 +258,41 @@ def stages(records):
 
 
 def test_all_jobs_run_where_the_time_suffices(within):
-    records, left = within(30.0)
-    assert (len(records), left) == (15, 0)
+    records, left = within(36.0)
+    assert (len(records), left) == (18, 0)
 
 
 def test_a_round_is_timed_whole_or_not_at_all(within):
     records, left = within(6 + 6 + 5)
     timed = [r for r in records if r.stage is Stage.TIME]
     assert [r.replicate for r in timed] == [0, 0, 0]
-    assert left == 6 + 1
+    assert left == 6 + 4
 
 
 def test_what_is_left_of_the_time_goes_to_pictures(within):
     records, _ = within(6 + 6 + 5)
-    assert stages(records)[-2:] == ["quality softmax 0", "quality sdpa 0"]
+    assert stages(records)[-2:] == ["sample softmax 0", "quality softmax 0"]
+
+
+def test_shards_that_the_time_does_not_suffice_for_leave_their_judges_too(within):
+    records, left = within(6 + 18 + 3)
+    assert stages(records)[-1] == "sample softmax 0"
+    assert left == 5  # softmax's judge did not fit either; nobody waits for ever
+
+
+def test_several_devices_share_the_shards_and_the_judge_comes_after_the_last():
+    many = suite(metrics=("psnr",), quality=Quality(samples=64, micro_batch=4, shard=8))
+    whole, _ = executed(Busy(), cells=CELLS[:2], suite=many)
+    gates = [r for r in whole if r.stage is Stage.GATE]
+    server = Busy(together=2)
+    records, left = executed(server, cells=CELLS[:2], suite=many, done=gates)
+    assert left == 0
+    assert server.most == 2
+    assert {job.stage for job in server.ran[:2]} == {Stage.SAMPLE}
+    assert server.ran[0].device != server.ran[1].device
+    for name in ("softmax", "sdpa"):
+        stages = [r.stage for r in records if r.cell.attention.name == name]
+        assert stages == [Stage.SAMPLE] * 8 + [Stage.QUALITY]
 
 
 def test_the_methods_that_others_are_held_against_are_timed_first(within):
@@ -283,7 +304,7 @@ def test_the_methods_that_others_are_held_against_are_timed_first(within):
 def test_without_time_for_all_gates_nothing_is_timed_that_has_none(within):
     records, left = within(4.5)
     assert stages(records) == ["gate softmax 0", "gate sdpa 0"]
-    assert left == 13
+    assert left == 16
 
 
 def test_a_run_that_stopped_goes_on_to_the_same_records(within):
@@ -305,4 +326,4 @@ def test_a_round_that_was_cut_off_is_weighed_by_what_is_left_of_it(within):
     ]
     rest, left = within(4.5, done=done[:-2])
     assert stages(rest) == ["time sdpa 1", "time softmax 1"]
-    assert left == 6
+    assert left == 9

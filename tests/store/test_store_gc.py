@@ -24,7 +24,9 @@ def written(results, days, *, finish=True, suite="fashion"):
     with RunWriter.create(results, fake_run(*RECORDS, suite=suite)) as writer:
         for one in RECORDS:
             writer.append(one)
-        (writer.images / "a.npz").write_bytes(bytes(1000))
+        shard = writer.images / "0123abcd" / "000000-000016.npz"
+        shard.parent.mkdir()
+        shard.write_bytes(bytes(1000))
         if finish:
             writer.finish()
     path = writer.folder / "run.json"

@@ -26,15 +26,20 @@ def written(results, *records, finish=True, logs=True, **parts):
             name = f"{one.key}-{one.stage}-{one.replicate}.log"
             if logs:
                 (writer.logs / name).write_text(f"{writer.run.id} {name}")
-            if one.stage is Stage.QUALITY:
-                (writer.images / f"{one.key}.npz").write_text(writer.run.id)
+            if one.stage is Stage.SAMPLE:
+                path = writer.images / one.key / "000000-000048.npz"
+                path.parent.mkdir()
+                path.write_text(writer.run.id)
         if finish:
             writer.finish()
     return writer.folder
 
 
 def one_of(of, seconds=0.1):
-    return (gate(of), *timed(of, (seconds,), (seconds,)), quality(of, 0.1))
+    shard = record(
+        of, Stage.SAMPLE, facts={"pictures": f"images/{of.quality_key}/000000-000048.npz"}
+    )
+    return (gate(of), *timed(of, (seconds,), (seconds,)), shard, quality(of, 0.1))
 
 
 def test_a_merged_run_has_every_record_with_its_log_its_pictures_and_its_origin(tmp_path):
@@ -43,12 +48,12 @@ def test_a_merged_run_has_every_record_with_its_log_its_pictures_and_its_origin(
     run = read(made.folder)
     assert run.records == (*one_of(SOFT), *one_of(SDPA))
     assert run.planned == (SOFT, SDPA)
-    assert (run.finished, run.written, run.problems, run.command) == (True, 8, (), COMMAND)
+    assert (run.finished, run.written, run.problems, run.command) == (True, 10, (), COMMAND)
     assert [origin["run"] for origin in run.origins] == [first.name, second.name]
     assert [origin["cells"] for origin in run.origins] == [[SOFT.key], [SDPA.key]]
-    assert [origin["records"] for origin in run.origins] == [4, 4]
+    assert [origin["records"] for origin in run.origins] == [5, 5]
     for folder in (first, second):
-        for path in (*(folder / "logs").iterdir(), *(folder / "images").iterdir()):
+        for path in (*(folder / "logs").iterdir(), *(folder / "images").glob("*/*.npz")):
             copy = made.folder / path.relative_to(folder)
             assert copy.read_bytes() == path.read_bytes()
     assert find(tmp_path, "latest") == made.folder
@@ -80,7 +85,7 @@ def test_a_second_record_of_a_replicate_is_named_and_the_first_kept_with_its_log
 def test_bit_identical_records_stand_once_and_need_no_word(tmp_path):
     folders = [written(tmp_path, *one_of(SOFT)) for _ in range(2)]
     made = merge(folders, tmp_path, COMMAND)
-    assert (made.records, made.left_out) == (4, ())
+    assert (made.records, made.left_out) == (5, ())
 
 
 def test_what_the_plan_refused_twice_is_the_same_though_it_was_said_at_another_time(tmp_path):
@@ -168,7 +173,7 @@ def test_a_merged_run_can_be_merged_again(tmp_path):
     first, second, third = (written(tmp_path, *one_of(of)) for of in cells)
     made = merge([first, second], tmp_path, COMMAND)
     again = read(merge([made.folder, third], tmp_path, COMMAND).folder)
-    assert len(again.records) == 12
+    assert len(again.records) == 15
     assert [one["run"] for one in again.origins[0]["origins"]] == [first.name, second.name]
 
 
@@ -177,7 +182,7 @@ def test_the_verb_names_the_folder_and_what_was_left_out(tmp_path, capsys):
     assert cli.main(["merge", first.name, second.name, "--out", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     made = find(tmp_path, "latest")
-    assert lines[-1] == f"{made}: 4 records of 2 runs"
+    assert lines[-1] == f"{made}: 5 records of 2 runs"
     assert sum(line.startswith(f"left out: run {second.name}: time record") for line in lines) == 2
     head = json.loads((made / "run.json").read_text())
     assert head["command"] == f"ditbench merge {first.name} {second.name}"

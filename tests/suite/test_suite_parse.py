@@ -83,7 +83,7 @@ def test_the_parts_without_axes_are_read():
     assert read.blocks == ("all", "5", "0-3", "0,1,5", "first-half")
     assert read.compiles == (False, True)
     assert read.samplings == tuple(Sampling(guidance_scale=g, seed=7) for g in (1.0, 2.0))
-    assert (read.timing.warmup, read.timing.timeout_s) == (0, Timeouts(60.0, 60.0, 60.0, 60.0))
+    assert (read.timing.warmup, read.timing.timeout_s) == (0, Timeouts(*[60.0] * 5))
     assert read.quality.reference == ("softmax",)
     assert read.exact == {"softmax", "sdpa"}
     assert dict(read.gate) == {"latency": 0.02}

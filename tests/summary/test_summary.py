@@ -200,7 +200,7 @@ def test_pictures_are_shared_by_all_batch_sizes_and_by_compiled_cells():
     records = (gate(of), gate(large), gate(compiled), quality(of, 0.3))
     drifts = {row(one, *records).estimates["latent_drift"].value for one in (of, large, compiled)}
     assert len(drifts) == 1
-    assert row(large, *records).pictures == f"images/{of.quality_key}.npz"
+    assert row(large, *records).pictures == f"images/{of.quality_key}"
 
 
 def test_mistake_13_every_figure_of_pictures_has_its_count_and_its_interval():
