@@ -20,6 +20,7 @@ from ditbench.extractors.base import Opened
 from ditbench.extractors.fashion_cnn import FashionFeatures
 from ditbench.jobs import Findings, Job
 from ditbench.metrics import stage_of
+from ditbench.models.decoding import undecoded
 from ditbench.records import Cell, Stage, Status
 from ditbench.store.disk import RESUME
 from ditbench.store.pictures import Shards, folder_of
@@ -90,10 +91,8 @@ def _unpictured(job: Job, shards: Shards) -> str:
     asked = [n for n in job.metrics if stage_of(n) is Stage.QUALITY and n != "latent_drift"]
     if shards.shape or not asked:
         return ""
-    return (
-        f"{', '.join(asked)} not measured: the latents of {job.cell.model.name} are no pictures, and no "
-        "decoder is loaded"
-    )
+    why = undecoded(job.cell, job.quality.vae) or "nothing decoded them"
+    return f"{', '.join(asked)} not measured: the latents of {job.cell.model.name} are no pictures: {why}"
 
 
 def _reference(job: Job, ours: Seen, extractor: Opened | None) -> Seen | None:

@@ -19,6 +19,7 @@ from ditbench import pictures
 from ditbench.jobs import Findings, Job
 from ditbench.measure.bench import Bench, set_up
 from ditbench.models import weights
+from ditbench.models.decoding import Decoder, decoder_of
 from ditbench.records import Status
 from ditbench.store import pictures as store
 
@@ -31,21 +32,28 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
     """Make the pictures of one shard and keep them; latents that are not finite are kept by nobody."""
     say("loading")
     bench = set_up(job.cell, job.device)
+    decoder = decoder_of(job.cell, job.quality.vae, bench.device)
     start, stop = job.quality.shards[job.replicate]
-    loop = _Loop(bench, job.quality.micro_batch, say)
-    latents = loop.latents(start, stop, job.quality.samples)
-    if told := _not_finite(latents, start):
-        return Findings(Status.NOT_FINITE, told)
-    images = _pictures(bench, latents)
+    loop = _Loop(bench, job.quality.micro_batch)
+    parts = []
+    for first in range(start, stop, loop.micro_batch):
+        say(f"pictures {first} of {job.quality.samples}")
+        ended = loop.latents(first)[: stop - first]
+        shown = _shown(bench, decoder, ended)
+        if told := _not_finite(ended, first, "latents") or _not_finite(shown, first, "pictures"):
+            return Findings(Status.NOT_FINITE, told)
+        parts.append((ended.numpy(), pictures.quantise(shown.numpy())))
+    latents, images = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     say("writing")
-    decoder = _PIXELS if bench.denoiser.spec.pixels else _NOTHING
-    of = store.identity(job.cell, bench.weights, job.quality.micro_batch, decoder)
+    of = store.identity(
+        job.cell, bench.weights, loop.micro_batch, _said(decoder, pixels=bench.denoiser.spec.pixels)
+    )
     path = store.file_of(store.folder_of(job.pictures, job.cell), start, stop)
     store.keep(path, store.Made(latents, images, *_classes(bench, range(start, stop))), of)
     facts: dict[str, Any] = {
         "image_key": store.key_of(of),
         "samples": stop - start,
-        "micro_batch": job.quality.micro_batch,
+        "micro_batch": loop.micro_batch,
         "pictures": f"images/{path.parent.name}/{path.name}",
         "weights": bench.weights,
         "loop_s": loop.seconds,
@@ -55,44 +63,44 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
 
 @dataclass
 class _Loop:
-    """The denoising of micro-batches. seconds: what they took, and nothing else."""
+    """The denoising of micro-batches. seconds: what it took, and nothing else."""
 
     bench: Bench
     micro_batch: int
-    say: Callable[[str], None]
     seconds: float = 0.0
 
-    def latents(self, start: int, stop: int, count: int) -> NDArray[np.float32]:
-        """Final latents of samples `start` to `stop` - 1 of `count`; rows beyond them are thrown away."""
-        parts = []
-        for first in range(start, stop, self.micro_batch):
-            self.say(f"pictures {first} of {count}")
-            self.bench.denoiser.install(self.bench.layers)
-            inputs = self.bench.inputs(range(first, first + self.micro_batch))
-            begin = time.monotonic()
-            made = self.bench.sample(inputs)[: stop - first].float().cpu()
-            self.seconds += time.monotonic() - begin
-            parts.append(made)
-        return torch.cat(parts).numpy()
+    def latents(self, first: int) -> torch.Tensor:
+        """Final latents of a whole micro-batch, float32 on the CPU: a picture beyond the last pads it."""
+        self.bench.denoiser.install(self.bench.layers)
+        inputs = self.bench.inputs(range(first, first + self.micro_batch))
+        begin = time.monotonic()
+        made = self.bench.sample(inputs).float().cpu()
+        self.seconds += time.monotonic() - begin
+        return made
 
 
-def _not_finite(latents: NDArray[np.float32], start: int) -> str:
-    """Which pictures are lost, or nothing."""
-    lost = [
-        start + int(at)
-        for at in np.flatnonzero(~np.isfinite(latents).reshape(len(latents), -1).all(1))
-    ]
+def _shown(bench: Bench, decoder: Decoder | None, latents: torch.Tensor) -> torch.Tensor:
+    """Pictures (n, channels, height, width) in [-1, 1], float32 on the CPU; empty where nothing makes any."""
+    if bench.denoiser.spec.pixels:
+        return latents
+    if decoder is None:
+        return torch.zeros(0, 0, 0, 0)
+    return decoder.decode(latents).cpu()
+
+
+def _said(decoder: Decoder | None, *, pixels: bool) -> str:
+    if decoder is None:
+        return _PIXELS if pixels else _NOTHING
+    return decoder.identity
+
+
+def _not_finite(made: torch.Tensor, first: int, what: str) -> str:
+    """Which of some pictures are lost, or nothing."""
+    lost = [first + at for at, one in enumerate(made) if not bool(torch.isfinite(one).all())]
     if not lost:
         return ""
     more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
-    return f"the latents are not finite: of pictures {', '.join(map(str, lost[:_NAMED]))}{more}"
-
-
-def _pictures(bench: Bench, latents: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Pictures where the latents are pixels (one or three channels); no decoder is loaded for others."""
-    if not bench.denoiser.spec.pixels:
-        return np.zeros((0, 0, 0, 0), np.uint8)
-    return pictures.quantise(latents)
+    return f"the {what} are not finite: of pictures {', '.join(map(str, lost[:_NAMED]))}{more}"
 
 
 def _classes(bench: Bench, indices: range) -> tuple[NDArray[np.int64], NDArray[np.str_]]:

@@ -207,7 +207,7 @@ def test_pictures_of_the_right_kind_get_a_frechet_distance_under_its_own_name(tm
 def test_mistake_27_a_run_that_ends_in_nan_is_its_own_kind(tmp_path, monkeypatch):
     monkeypatch.setattr(shots.Bench, "sample", lambda _s, inputs, *_a, **_k: inputs[0] * torch.nan)
     found = shots.run(job(cell("softmax"), Stage.SAMPLE, tmp_path), quiet)
-    told = "the latents are not finite: of pictures 0, 1, 2 and 2 more"
+    told = "the latents are not finite: of pictures 0, 1, 2 and 1 more"
     assert (found.status, found.reason) == (Status.NOT_FINITE, told)
     assert not list(tmp_path.rglob("*.npz"))
 

@@ -144,8 +144,10 @@ def test_a_cell_of_another_model_is_timed_and_judged_and_says_what_cannot_be(tmp
         job(what, Stage.QUALITY, tmp_path, ("latent_drift", "psnr")), lambda _phase: None
     )
     assert made.metrics == {"latent_drift": (0.0, 0.0)}
-    told = "psnr not measured: the latents of flux are no pictures, and no decoder is loaded"
-    assert made.facts["unpictured"] == told
+    assert made.facts["unpictured"] == (
+        "psnr not measured: the latents of flux are no pictures: random weights have no autoencoder beside "
+        "them (quality.vae may name one)"
+    )
     kept = Shards.open(tmp_path / what.quality_key)
     assert kept.shape == ()
     assert kept.images().size == 0
