@@ -18,13 +18,13 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
 from ditbench.models.base import drawn, generators
+from ditbench.posterior import TRAIN_STEPS, posterior, spaced
 
-_TRAIN_STEPS = 1000
 FLOW = "flow-euler"
 DDPM = "ddpm"
 SAMPLERS = ("ddim", DDPM, "dpmsolver++", FLOW)
 # Tells the noise of a sample's steps from what else is drawn for it.
-_STEPS = 3
+STEP_STREAM = 3
 
 
 class Process(Protocol):
@@ -64,7 +64,7 @@ def scheduler(
 ) -> DDIMScheduler | DPMSolverMultistepScheduler:
     """A fresh scheduler with its timesteps set. DDIM: arXiv 2010.02502; DPM-Solver++: 2211.01095."""
     common = {
-        "num_train_timesteps": _TRAIN_STEPS,
+        "num_train_timesteps": TRAIN_STEPS,
         "beta_start": 1e-4,
         "beta_end": 0.02,
         "beta_schedule": process.betas,
@@ -87,7 +87,7 @@ def trailing(steps: int) -> list[int]:
 
     Exact: diffusers adds up floats, and for 61 steps (and 61 other numbers up to 1000) makes one too many.
     """
-    return [round(Fraction(_TRAIN_STEPS * left, steps)) - 1 for left in range(steps, 0, -1)]
+    return [round(Fraction(TRAIN_STEPS * left, steps)) - 1 for left in range(steps, 0, -1)]
 
 
 def noise(process: Process, seed: int, indices: Sequence[int]) -> torch.Tensor:
@@ -100,7 +100,7 @@ def step_noise(process: Process, seed: int, indices: Sequence[int]) -> Callable[
 
     One generator a sample, kept from step to step, so that a picture depends on no other and on no shard.
     """
-    own = generators(seed, indices, _STEPS)
+    own = generators(seed, indices, STEP_STREAM)
 
     def drawn_next() -> torch.Tensor:
         made = torch.empty(len(own), *process.latent)
@@ -205,7 +205,7 @@ def _flow(process: Process, steps: int) -> _Way:
     def straight(output: torch.Tensor, step: int, state: torch.Tensor) -> torch.Tensor:
         return state + (left[step + 1] - left[step]) * output
 
-    return _Way([_TRAIN_STEPS * s for s in left[:-1]], straight)
+    return _Way([TRAIN_STEPS * s for s in left[:-1]], straight)
 
 
 def _diffusion(process: Process, sampler: str, steps: int) -> _Way:
@@ -237,45 +237,6 @@ def _parts(
     if process.prediction == "v_prediction":
         return signal * state - noise * output, signal * output + noise * state
     return (state - noise * output) / signal, output
-
-
-def spaced(steps: int) -> list[int]:
-    """So many timesteps from 999 down to 0, both included, evenly spaced and rounded; one alone is 999.
-
-    The spacing of guided diffusion (arXiv 2105.05233, appendix) and of DiT's 250 steps; exact, as above.
-    """
-    gaps = max(1, steps - 1)
-    return [
-        round(Fraction((_TRAIN_STEPS - 1) * left, gaps)) for left in range(gaps, gaps - steps, -1)
-    ]
-
-
-@dataclass(frozen=True)
-class Posterior:
-    """Of q(x_then | x_now, clean), which is normal (Ho et al., 2020, arXiv 2006.11239, equations 6 and 7).
-
-    Its mean is of_clean * clean + of_state * x_now; least: its variance; most: beta, what the step adds.
-    """
-
-    of_clean: float
-    of_state: float
-    least: float
-    most: float
-
-
-def posterior(now: float, then: float) -> Posterior:
-    """now, then: what is left of the data's variance before the step and after it, now < then <= 1.
-
-    beta = 1 - now / then is that of the chain which visits these timesteps alone (Nichol & Dhariwal, 2021,
-    arXiv 2102.09672, section 4).
-    """
-    beta = 1 - now / then
-    return Posterior(
-        of_clean=math.sqrt(then) * beta / (1 - now),
-        of_state=math.sqrt(now / then) * (1 - then) / (1 - now),
-        least=beta * (1 - then) / (1 - now),
-        most=beta,
-    )
 
 
 def remaining(process: Process, times: Sequence[float]) -> list[float]:
@@ -320,7 +281,7 @@ def _beside(noise: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 
 def unsuited(process: Process, sampler: str, guidance_channels: int = 0) -> list[str]:
-    """Why a sampler cannot solve what this model predicts, or guidance not act on so many channels."""
+    """Why a sampler cannot solve what this model predicts, or guidance cannot act on so many channels."""
     told = []
     if (process.prediction == "flow") != (sampler == FLOW):
         others = [name for name in SAMPLERS if name != FLOW]

@@ -99,6 +99,11 @@ class Bench:
 
         latents, *conditions, indices = inputs
         process, protocol = self.denoiser.spec, self.cell.sampling
+        noises = (
+            sampling.step_noise(process, protocol.seed, indices.tolist())
+            if protocol.sampler == sampling.DDPM
+            else None
+        )
         with torch.inference_mode():
             return sampling.sample(
                 self.denoiser,
@@ -109,7 +114,7 @@ class Bench:
                 steps=steps or self.cell.steps,
                 guidance_scale=protocol.guidance_scale,
                 guidance_channels=protocol.guidance_channels,
-                noises=sampling.step_noise(process, protocol.seed, indices.tolist()),
+                noises=noises,
                 on_step=at,
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from ditbench.errors import UsageError, one_line
 from ditbench.models.base import Model, made, presets
+from ditbench.posterior import TRAIN_STEPS
 from ditbench.records import Choice
 
 _RANDOM_SEED = 0
@@ -25,6 +27,16 @@ _WANTED = ["transformer/*", "vae/*.json", f"vae/{FILE}", "scheduler/*.json", "*.
 _AUTOENCODER = ["config.json", FILE, "vae/config.json", f"vae/{FILE}"]
 _HUB_ERRORS = (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError)
 _HUB_TIMEOUT_S = 10.0
+_SCHEDULE = "scheduler_config.json"
+# What diffusers' schedulers take where their configuration does not say; of the betas also what ours are.
+_BETAS = ("beta_start", "beta_end")
+_USUAL_SCHEDULE: Mapping[str, Any] = {
+    "num_train_timesteps": TRAIN_STEPS,
+    "prediction_type": "epsilon",
+    "beta_schedule": "linear",
+    "beta_start": 1e-4,
+    "beta_end": 0.02,
+}
 
 
 @dataclass(frozen=True)
@@ -45,8 +57,10 @@ def load(model: Choice, weights: str, dtype: torch.dtype, device: torch.device) 
     spec = made(model.name, dict(model.settings))
     if weights == "random":
         return Loaded(_random(spec, dtype, device), spec, f"random, seed {_RANDOM_SEED}")
-    folder = transformer_folder(locate(model.name, weights))
+    whole = locate(model.name, weights)
+    folder = transformer_folder(whole)
     _check_config(folder, spec)
+    _check_schedule(whole, spec)
     path = _file(folder)
     try:
         network, told = spec.network.from_pretrained(
@@ -81,8 +95,10 @@ def check(model: Choice, weights: str) -> list[str]:
         if not _cached(model.name, weights):
             return []  # there to be had; read when it has come
     spec = made(model.name, dict(model.settings))
-    folder = transformer_folder(locate(model.name, weights))
+    whole = locate(model.name, weights)
+    folder = transformer_folder(whole)
     _check_config(folder, spec)
+    _check_schedule(whole, spec)
     _check_header(_file(folder), spec)
     return []
 
@@ -219,6 +235,42 @@ def _check_config(folder: Path, spec: Model) -> None:
     wrong = [f"{k} is {config.get(k)}, not {v}" for k, v in wanted.items() if config.get(k) != v]
     if wrong:
         raise UsageError(f"{path}: another architecture than the suite's model: {'; '.join(wrong)}")
+
+
+def _check_schedule(folder: Path, spec: Model) -> None:
+    """The noise that a pipeline says its network was trained on must be what the samplers will undo.
+
+    A folder without a scheduler says nothing; a key that it leaves out has diffusers' default.
+    """
+    path = folder / "scheduler" / _SCHEDULE
+    if not path.exists():
+        return
+    config = configuration(path.parent, _SCHEDULE)
+    if config.get("trained_betas") is not None:
+        raise UsageError(f"{path}: trained_betas: the samplers know schedules by name only")
+    told, ours = _schedule(config), _wanted_schedule(spec)
+    wrong = [
+        f"{name} is {told[name]}, not {ours[name]}" for name in ours if told[name] != ours[name]
+    ]
+    if wrong:
+        raise UsageError(
+            f"{path}: another noise schedule than the suite's model: {'; '.join(wrong)}"
+        )
+
+
+def _schedule(config: Mapping[str, Any]) -> dict[str, Any]:
+    kind = str(config.get("_class_name", ""))
+    flows = kind.startswith("FlowMatch") or config.get("prediction_type") == "flow_prediction"
+    told = {name: config.get(name, usual) for name, usual in _USUAL_SCHEDULE.items()}
+    return told | {"prediction_type": "flow"} if flows else told
+
+
+def _wanted_schedule(spec: Model) -> dict[str, Any]:
+    """Of a flow only the number of steps: it has no betas."""
+    ours = {"num_train_timesteps": TRAIN_STEPS, "prediction_type": spec.prediction}
+    if spec.prediction == "flow":
+        return ours
+    return ours | {"beta_schedule": spec.betas, **{name: _USUAL_SCHEDULE[name] for name in _BETAS}}
 
 
 def _check_header(path: Path, spec: Model) -> None:

@@ -212,6 +212,49 @@ def test_weights_name_their_classes_as_the_hubs_pipelines_do(folder):
     assert weights.class_names("fashion-dit", "embedded")[9] == "ankle boot"
 
 
+def scheduled(folder, **config):
+    (folder / "scheduler").mkdir(exist_ok=True)
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(config))
+
+
+def test_the_schedule_that_a_pipeline_was_trained_on_is_held_against_the_models(folder):
+    from diffusers import DDIMScheduler, DDPMScheduler
+
+    for scheduler in (DDIMScheduler(), DDPMScheduler(variance_type="learned_range")):
+        scheduler.save_pretrained(folder / "scheduler")
+        assert check(folder) == []
+    scheduled(folder)
+    assert check(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"beta_schedule": "squaredcos_cap_v2"}, "beta_schedule is squaredcos_cap_v2, not linear"),
+        ({"prediction_type": "v_prediction"}, "prediction_type is v_prediction, not epsilon"),
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "prediction_type is flow, not epsil"),
+        ({"num_train_timesteps": 4000}, "num_train_timesteps is 4000, not 1000"),
+        ({"beta_start": 0.00085, "beta_end": 0.012}, "beta_start is 0.00085, not 0.0001; beta_end"),
+        ({"trained_betas": [0.1]}, "trained_betas: the samplers know schedules by name only"),
+    ],
+)
+def test_another_noise_schedule_is_refused_with_both_values(folder, config, told):
+    scheduled(folder, **config)
+    for refused in (check, load):
+        with pytest.raises(UsageError) as caught:
+            refused(str(folder))
+        assert told in str(caught.value)
+        assert str(folder / "scheduler") in str(caught.value)
+        assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_schedule_that_cannot_be_read_is_one_line(folder):
+    scheduled(folder)
+    (folder / "scheduler" / "scheduler_config.json").write_text("[")
+    with pytest.raises(UsageError, match=r"scheduler_config.json: no configuration in the hub"):
+        check(folder)
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"id2label": 3}', '{"id2label": {"x": "y"}}'])
 def test_classes_that_are_not_told_have_no_name(folder, text):
     (folder / "model_index.json").write_text(text)
