@@ -40,7 +40,7 @@ def pipeline(spec: DiT = SPEC) -> DiTPipeline:
 
 
 def saved(folder: Path, spec: DiT = SPEC) -> Path:
-    """The folder, as `save_pretrained` leaves it, with the names of classes as the hub's repository has them."""
+    """The folder, as `save_pretrained` leaves it, and the names of classes as the hub has them."""
     pipeline(spec).save_pretrained(folder)
     index = folder / "model_index.json"
     index.write_text(json.dumps(json.loads(index.read_text()) | {"id2label": NAMES}))

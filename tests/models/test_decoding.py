@@ -172,7 +172,7 @@ def test_a_broken_autoencoder_is_refused_in_one_line(tmp_path, damage, told):
 
 
 def test_a_packed_latent_is_unpacked_as_its_pipeline_does():
-    """Flux: sixteen channels of 8 x 8 travel as sixteen tokens of sixty-four numbers, by channel, row, column."""
+    """Flux: 16 channels of 8 x 8 travel as 16 tokens of 64 numbers, by channel, row and column."""
     spec = Flux(size=4, channels=64)
     packed = sampling.noise(spec, 0, range(2))
     whole = spec.canvas(packed)
