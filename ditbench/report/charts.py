@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ditbench import units
-from ditbench.report import cores, marks, points, words
-from ditbench.report.points import Bar, Scaling
+from ditbench.report import cores, counts, marks, points, words
+from ditbench.report.judged import Peers
+from ditbench.report.points import Bar, Point, Scaling, Trade
 from ditbench.report.ranking import MEMORY, Group
+from ditbench.report.scatter import scatter
 from ditbench.summary import Estimate, Summary
 
 _MEBI = 2**20
@@ -67,21 +69,62 @@ def _curves(settings: Sequence[cores.Setting], names: words.Names) -> tuple[Figu
 
 
 def _quality(group: Group, names: words.Names) -> Figure | None:
-    found = points.quality(group, names)
-    if not found:
+    trade = points.quality(group, names)
+    if trade is None:
         return None
     limit = points.bound(group)
-    best = ", ".join(p.label for p in sorted(found, key=lambda p: p.x) if p.front)
+    best = ", ".join(p.label for p in sorted(trade.points, key=lambda p: p.x) if p.front)
     note = f" The dashed line is {_bound_said(limit)}." if limit else ""
+    without = f" {words.plural(trade.hidden, 'method')} without it." if trade.hidden else ""
     return Figure(
         name="speed-against-quality",
         title="Speed against quality",
         caption=(
-            f"{group.title}. Right is faster, down is closer to softmax's pictures; the filled marks on the "
-            f"line are the Pareto front, which no other method beats in both.{note}"
+            f"{group.title}. Right is faster, down is {_DOWN[trade.metric == 'latent_drift']}; lines through "
+            "a mark are 95 % intervals. The filled marks on the line are the Pareto front, which no other "
+            f"method beats in both; where intervals overlap the order is open.{note}{without}"
         ),
-        alternative=f"Scatter of speed-up and latent drift; on the Pareto front: {best}.",
-        spec=marks.scatter(found, limit.value if limit else None),
+        alternative=(
+            f"Speed-up and {words.named(trade.metric)}. {_points_said(trade.points)}. Pareto front: {best}."
+        ),
+        spec=scatter(trade, limit.value if limit else None, _axis_title(trade)),
+    )
+
+
+_DOWN = {True: "closer to softmax's pictures", False: "better"}
+
+
+def _axis_title(trade: Trade) -> str:
+    title = (
+        "latent drift from softmax" if trade.metric == "latent_drift" else words.named(trade.metric)
+    )
+    axis = {"sqrt": "square-root", "log": "logarithmic"}.get(trade.scale)
+    return f"{title} ({axis} axis)" if axis else title
+
+
+def _points_said(found: Iterable[Point]) -> str:
+    return "; ".join(f"{p.label}: {p.said}" for p in found)
+
+
+def by_count(found: Sequence[Peers]) -> tuple[Figure, ...]:
+    """Distance against the number of pictures, one chart for each protocol that tells it."""
+    drawn = [(peers, curve) for peers in found if (curve := counts.curve(peers))]
+    return tuple(
+        Figure(
+            name=counts.chart_of(peers),
+            title=f"{words.short(curve.name)} against the number of pictures",
+            caption=(
+                f"{peers.title}. {words.named(curve.name)}, over the first pictures of each method. Fewer "
+                "pictures bias it upwards, methods and softmax alike: only values of an equal number of "
+                "pictures may be compared, and a value without its number says nothing. Both axes are "
+                f"logarithmic.{_hidden(curve.scaling.hidden)}"
+            ),
+            alternative="; ".join(
+                f"{p.label} with {p.x:.0f} pictures: {p.said}" for p in curve.scaling.points
+            ),
+            spec=marks.lines(curve.scaling, curve.said),
+        )
+        for peers, curve in drawn
     )
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ditbench import units
+from ditbench import scores, units
 from ditbench.compare import Comparison
 from ditbench.records import Record, Stage, Status
 from ditbench.report import condition, words
@@ -282,7 +282,7 @@ def _pictures(records: list[Record]) -> str:
     return (
         f"{samples} per method, the same noise and labels for all, in micro-batches of {micro}, never "
         "timed. Latent drift is the relative L2 distance of the final latents from softmax's, median over "
-        "pictures. PSNR compares each picture with softmax's of the same seed."
+        "pictures. PSNR, SSIM and LPIPS compare each picture with softmax's of the same seed."
     )
 
 
@@ -299,21 +299,30 @@ def _spent(run: Run) -> str:
 
 
 def _frechet(records: list[Record]) -> str:
-    extractors = {
-        (str(r.facts["extractor"]["name"]), str(r.facts["extractor"]["sha256"]))
-        for r in records
-        if "extractor" in r.facts
-    }
-    if not extractors:
+    networks = {named for one in records for named in _networks(one.facts)}
+    if not networks:
         return ""
-    named = "; ".join(f"{name}, sha256 {sha[:16]}" for name, sha in sorted(extractors))
-    return (
-        f"Measured in the features of {named}. It is not FID: FID is the same formula in one certain "
-        "Inception network, and no value here may be compared with one. Extractor, number of pictures and "
-        "reference are part of the name (fd_<extractor>_<pictures>). Fewer pictures make it larger, so "
-        "only the difference to softmax's own distance, over the same seeds, with its paired standard "
-        "error, tells a method's price."
+    named = "; ".join(f"{name}, sha256 {sha[:16]}" for name, sha in sorted(networks))
+    others = sorted(name for name, _ in networks if name != scores.INCEPTION)
+    no_fid = (
+        f" Those of {', '.join(others)} are not FID, which is the same formula in one certain Inception "
+        "network, and may not be compared with one."
+        if others
+        else ""
     )
+    return (
+        f"Measured in the features of {named}.{no_fid} Extractor, number of pictures and reference are part "
+        "of the name (fid_<pictures>, fd_<extractor>_<pictures>). Fewer pictures make it larger, so only the "
+        "difference to softmax's own distance, over the same seeds, with its paired standard error, tells a "
+        "method's price."
+    )
+
+
+def _networks(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name and digest of every network that looked at the pictures; older records name one."""
+    older = facts.get("extractor")
+    found = facts.get("extractors") or ({str(older["name"]): older} if older else {})
+    return [(name, str(of["sha256"])) for name, of in found.items() if "sha256" in of]
 
 
 def _sampling(run: Run) -> str:

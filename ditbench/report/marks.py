@@ -16,72 +16,13 @@ import altair as alt
 from ditbench.report import labels
 from ditbench.report.points import Bar, Point, Reach, Scaling
 
-_WIDTH, _HEIGHT = 640, 360
+WIDTH, HEIGHT = 640, 360
 _ROW = 24
-_INK = "currentColor"
+INK = "currentColor"
 _TONES = ("#3b82c4", "#d1662a", "#2a9d78", "#b8639b", "#9a7d1a", "#7a6fd0", "#c0504d", "#6b8a99")
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 4])
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
-
-
-def scatter(found: Sequence[Point], limit: float | None) -> dict[str, Any]:
-    """Speed-up against drift, with the Pareto front and the bound, if there is one."""
-    reach = [p.x for p in found] + [p.high for p in found] + ([limit] if limit else [])
-    wide = _padded(min(p.low for p in found), max(reach), 0.08)
-    tall = (0.0, max(p.y for p in found) * 1.15 or 1.0)
-    x = alt.X("x:Q", title="speed-up over the fastest exact method (\N{MULTIPLICATION SIGN})")
-    x = x.scale(domain=wide, nice=False, zero=False).axis(tickCount=8)
-    y = alt.Y("y:Q", title="latent drift from softmax (square-root axis)")
-    y = y.scale(type="sqrt", domain=tall, nice=False).axis(tickCount=6)
-    base = alt.Chart(_data(_with_places(found, wide, tall)))
-    shape, colour = _by_family(found)
-    layers = [
-        base.mark_line(interpolate="step-before", color=_INK, opacity=0.45)
-        .transform_filter("datum.front")
-        .encode(x=x, y=y),
-        base.mark_rule(opacity=0.5).encode(x=alt.X("low:Q"), x2="high:Q", y=y, color=colour),
-        base.mark_point(size=90, strokeWidth=2).encode(
-            x=x,
-            y=y,
-            shape=shape,
-            color=colour,
-            fill=alt.condition("datum.front", _colour_of(found), alt.value("transparent")),
-            tooltip=_tooltip("method", "result"),
-        ),
-        base.mark_text(
-            fill=_INK,
-            fontSize=12,
-            dx={"expr": "datum.dx"},
-            dy={"expr": "datum.dy"},
-            align={"expr": "datum.align"},
-            baseline="middle",
-        ).encode(x=x, y=y, text="text:N"),
-    ]
-    if limit:
-        rule = alt.Chart(_data([{"x": limit, "text": "measured bound"}]))
-        layers.append(rule.mark_rule(strokeDash=[5, 4], color=_INK, opacity=0.6).encode(x=x))
-    return _plain(alt.layer(*layers), _WIDTH, _HEIGHT)
-
-
-def _with_places(
-    found: Sequence[Point], wide: tuple[float, float], tall: tuple[float, float]
-) -> list[dict[str, Any]]:
-    """Rows of data with the place of each label; the front chooses first."""
-    ordered = sorted(found, key=lambda p: (not p.front, -p.x))
-    marks = [
-        (
-            (p.x - wide[0]) / (wide[1] - wide[0]) * _WIDTH,
-            _HEIGHT * (1 - math.sqrt(p.y / tall[1])),
-            p.label,
-        )
-        for p in ordered
-    ]
-    rows = []
-    for point, where in zip(ordered, labels.place(marks, (_WIDTH, _HEIGHT)), strict=True):
-        text = {"text": point.label, **asdict(where)} if where else {"text": ""}
-        rows.append(_row(point) | {"dx": 0, "dy": 0, "align": "left"} | text)
-    return rows
 
 
 def reaches(found: Sequence[Reach]) -> dict[str, Any]:
@@ -107,7 +48,7 @@ def reaches(found: Sequence[Reach]) -> dict[str, Any]:
     x = alt.X("x:Q", title="speed-up over the fastest exact method (\N{MULTIPLICATION SIGN})")
     x = x.scale(zero=False, padding=12)
     y = _methods(order)
-    base = alt.Chart(_data(rows))
+    base = alt.Chart(data(rows))
     tall_tick = "M0,-1.6V1.6"
     shape = alt.Shape(
         "kind:N",
@@ -119,7 +60,7 @@ def reaches(found: Sequence[Reach]) -> dict[str, Any]:
     layered = alt.layer(
         # From 1, where nothing is gained: a bar to the left is a loss.
         base.mark_bar(height=10, opacity=0.35).encode(
-            x=alt.X("one:Q"), x2="x:Q", y=y, color=colour, tooltip=_tooltip("method", "result")
+            x=alt.X("one:Q"), x2="x:Q", y=y, color=colour, tooltip=tooltip("method", "result")
         ),
         base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q", y=y, color=colour),
         base.mark_point(size=80, strokeWidth=2, filled=False).encode(
@@ -127,16 +68,16 @@ def reaches(found: Sequence[Reach]) -> dict[str, Any]:
             y=y,
             shape=shape,
             color=colour.legend(orient="top"),
-            tooltip=_tooltip("method", "kind", "result"),
+            tooltip=tooltip("method", "kind", "result"),
         ),
     )
-    return _plain(layered, _WIDTH - 160, _ROW * len(order))
+    return plain(layered, WIDTH - 160, _ROW * len(order))
 
 
 def lines(scaling: Scaling, said: str) -> dict[str, Any]:
     """A curve a method, both axes logarithmic. said: the unit in words."""
     found = scaling.points
-    right = _WIDTH - 180
+    right = WIDTH - 180
     low, high = min(p.low for p in found), max(p.high for p in found)
     tall = (low / 1.15, high * 1.15)
     x = alt.X("x:Q", title=scaling.title).scale(type="log", base=2, nice=False)
@@ -144,14 +85,14 @@ def lines(scaling: Scaling, said: str) -> dict[str, Any]:
     y = alt.Y("y:Q", title=f"{scaling.metric} ({said})").axis(format="~s", tickCount=6)
     y = y.scale(type="log", domain=tall, nice=False)
     families = _lines_by_label(found)
-    base = alt.Chart(_data(_row(p) for p in found))
-    ends = alt.Chart(_data(_ends(found, tall, right + 10)))
-    ring = base.mark_point(size=260, shape="circle", strokeWidth=1.6, color=_INK)
+    base = alt.Chart(data(row(p) for p in found))
+    ends = alt.Chart(data(_ends(found, tall, right + 10)))
+    ring = base.mark_point(size=260, shape="circle", strokeWidth=1.6, color=INK)
     ring = ring.transform_filter("datum.front")
     layered = alt.layer(
         base.mark_line(strokeWidth=1.8).encode(x=x, y=y, strokeDash=families[2], color=families[1]),
         base.mark_point(size=60, strokeWidth=1.8, filled=True).encode(
-            x=x, y=y, shape=families[0], color=families[1], tooltip=_tooltip("method", "result")
+            x=x, y=y, shape=families[0], color=families[1], tooltip=tooltip("method", "result")
         ),
         *([ring.encode(x=x, y=y)] if any(p.front for p in found) else []),
         ends.mark_text(align="left", baseline="middle", fontSize=12).encode(
@@ -161,7 +102,7 @@ def lines(scaling: Scaling, said: str) -> dict[str, Any]:
             color=families[1],
         ),
     )
-    return _plain(layered, right, _HEIGHT)
+    return plain(layered, right, HEIGHT)
 
 
 def _ends(found: Sequence[Point], tall: tuple[float, float], x: float) -> list[dict[str, Any]]:
@@ -171,10 +112,10 @@ def _ends(found: Sequence[Point], tall: tuple[float, float], x: float) -> list[d
         if point.label not in last or point.x > last[point.label].x:
             last[point.label] = point
     span = math.log(tall[1] / tall[0])
-    heights = [_HEIGHT * (1 - math.log(p.y / tall[0]) / span) for p in last.values()]
+    heights = [HEIGHT * (1 - math.log(p.y / tall[0]) / span) for p in last.values()]
     return [
         {"method": label, "y_px": height, "x_px": x}
-        for label, height in zip(last, labels.spread(heights, _HEIGHT), strict=True)
+        for label, height in zip(last, labels.spread(heights, HEIGHT), strict=True)
     ]
 
 
@@ -184,19 +125,19 @@ def bars(found: Sequence[Bar], title: str, unit: float) -> dict[str, Any]:
         {"method": b.label, "x": b.amount / unit, "part": (b.part or 0) / unit, "result": b.said}
         for b in found
     ]
-    room = 1 / (1 - max(labels.width(bar.said) + 10 for bar in found) / (_WIDTH - 160))
+    room = 1 / (1 - max(labels.width(bar.said) + 10 for bar in found) / (WIDTH - 160))
     most = max(bar.amount for bar in found) / unit
     x = alt.X("x:Q", title=title).axis(format="~s", tickCount=5, grid=False)
     x = x.scale(domain=(0, most * room or 1), nice=False)
     y = _methods([bar.label for bar in found])
-    base = alt.Chart(_data(rows)).encode(y=y, tooltip=_tooltip("method", "result"))
+    base = alt.Chart(data(rows)).encode(y=y, tooltip=tooltip("method", "result"))
     layers = [
         base.mark_bar(height=14, color=_TONES[0], opacity=0.45, stroke=_TONES[0]).encode(x=x),
-        base.mark_text(align="left", dx=6, fill=_INK, fontSize=12).encode(x=x, text="result:N"),
+        base.mark_text(align="left", dx=6, fill=INK, fontSize=12).encode(x=x, text="result:N"),
     ]
     if any(bar.part is not None for bar in found):
         layers.insert(1, base.mark_bar(height=14, color=_TONES[0]).encode(x=alt.X("part:Q")))
-    return _plain(alt.layer(*layers), _WIDTH - 160, _ROW * len(rows))
+    return plain(alt.layer(*layers), WIDTH - 160, _ROW * len(rows))
 
 
 def _methods(order: Sequence[str]) -> Any:  # noqa: ANN401 (altair is untyped)
@@ -205,13 +146,14 @@ def _methods(order: Sequence[str]) -> Any:  # noqa: ANN401 (altair is untyped)
     )
 
 
-def _by_family(found: Sequence[Point]) -> tuple[Any, Any]:
+def by_family(found: Sequence[Point]) -> tuple[Any, Any]:
+    """Shape and colour of each point's method."""
     families = sorted({p.family for p in found})
     shape = alt.Shape("family:N", legend=None, scale=_cycled(families, _SHAPES))
     return shape, alt.Color("family:N", legend=None, scale=_cycled(families, _TONES))
 
 
-def _colour_of(found: Sequence[Point]) -> Any:  # noqa: ANN401 (altair is untyped)
+def colour_of(found: Sequence[Point]) -> Any:  # noqa: ANN401 (altair is untyped)
     """The tone of a point's family, for a conditional fill."""
     families = sorted({p.family for p in found})
     return alt.Fill("family:N", legend=None, scale=_cycled(families, _TONES))
@@ -230,35 +172,39 @@ def _cycled(domain: Sequence[str], marks: Sequence[Any]) -> Any:  # noqa: ANN401
     return alt.Scale(domain=list(domain), range=[marks[i % len(marks)] for i in range(len(domain))])
 
 
-def _row(point: Point) -> dict[str, Any]:
+def row(point: Point) -> dict[str, Any]:
+    """A point as a row of data, by the names that a reader sees on hover."""
     plain = asdict(point)
     return {"method": plain.pop("label"), "result": plain.pop("said"), **plain}
 
 
-def _tooltip(*fields: str) -> list[Any]:
+def tooltip(*fields: str) -> list[Any]:
+    """What is told on hover."""
     return [alt.Tooltip(f"{field}:N") for field in fields]
 
 
-def _padded(low: float, high: float, share: float) -> tuple[float, float]:
+def padded(low: float, high: float, share: float) -> tuple[float, float]:
+    """A range with room at either end, as a share of it."""
     room = (high - low or high or 1.0) * share
     return low - room, high + room
 
 
-def _data(rows: Iterable[dict[str, Any]]) -> Any:  # noqa: ANN401 (altair is untyped)
+def data(rows: Iterable[dict[str, Any]]) -> Any:  # noqa: ANN401 (altair is untyped)
+    """Rows of data as Altair takes them."""
     return alt.Data(values=list(rows))
 
 
-def _plain(chart: Any, width: int, height: int) -> dict[str, Any]:  # noqa: ANN401 (altair is untyped)
+def plain(chart: Any, width: int, height: int) -> dict[str, Any]:  # noqa: ANN401 (altair is untyped)
     """A definition of this size in pixels as plain data, in the report's dress."""
     dressed = (
         chart.properties(width=width, height=height)
         .configure(background="transparent", font=_FONT, padding=4)
         .configure_axis(
-            labelColor=_INK,
-            titleColor=_INK,
-            domainColor=_INK,
-            tickColor=_INK,
-            gridColor=_INK,
+            labelColor=INK,
+            titleColor=INK,
+            domainColor=INK,
+            tickColor=INK,
+            gridColor=INK,
             gridOpacity=0.14,
             domainOpacity=0.4,
             tickOpacity=0.4,
@@ -267,7 +213,7 @@ def _plain(chart: Any, width: int, height: int) -> dict[str, Any]:  # noqa: ANN4
             titleFontWeight="normal",
             titlePadding=10,
         )
-        .configure_legend(labelColor=_INK, titleColor=_INK, labelFontSize=12)
+        .configure_legend(labelColor=INK, titleColor=INK, labelFontSize=12)
         .configure_view(stroke=None)
     )
     plain: dict[str, Any] = dressed.to_dict()

@@ -1,48 +1,49 @@
-"""Sample grids: the first pictures of every method, the same seeds in the same places, as data URIs."""
+"""Sample grids: the same seeds in the same columns, a row a method, each picture with its own figures."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from ditbench import pictures
 from ditbench.errors import StoreError
-from ditbench.records import Status
 from ditbench.report import words
-from ditbench.store import Run
-from ditbench.store.pictures import Shards
-from ditbench.summary import Row, Summary
+from ditbench.report.judged import Method, Peers
+from ditbench.report.kept import Class, Kept, Picked, kept
+from ditbench.report.tiles import Tile, tile
 
-REFERENCE = "softmax"
-_SIDE = 64  # pixels; larger pictures are shrunk to it
-_COLUMNS = 8
+_SIDES = (96, 64)  # pixels; larger pictures are shrunk to the first that the page has room for
 _COUNTS = (24, 16, 8, 4)
-_CLASSES = 12  # columns of a table that a page has room for
+_COLUMNS = 12
 _METHODS = 40
-
-Images = NDArray[np.uint8]
+# What is told of each picture, in this order.
+_TOLD = (("latent_drift", "drift"), ("psnr", "PSNR"), ("ssim", "SSIM"), ("lpips", "LPIPS"))
 
 
 @dataclass(frozen=True)
-class Tile:
-    """Some pictures of one method as one. said: what they are. width, height: pixels to show it at."""
+class Head:
+    """Above a column: the number of the picture, and what it is of where that is known."""
 
-    said: str
-    uri: str
-    width: int
-    height: int
+    number: int
+    named: str
+
+
+@dataclass(frozen=True)
+class Band:
+    """Columns that stand side by side: the tiles from start on, one for each head."""
+
+    start: int
+    heads: tuple[Head, ...]
+
+    @property
+    def stop(self) -> int:
+        """Behind its last tile."""
+        return self.start + len(self.heads)
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """One method's pictures: a tile for each class of its gallery, or one with all of them."""
+    """One method's pictures."""
 
     label: str
     detail: str
@@ -51,172 +52,160 @@ class Sheet:
     @property
     def size(self) -> int:
         """Characters that it takes."""
-        return sum(len(tile.uri) for tile in self.tiles)
+        return sum(one.size for one in self.tiles)
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Sheets that may be laid side by side. hidden: methods left out.
-
-    classes: the names of the classes that each sheet shows, in order; none where there are too many, or
-    nobody knows what the pictures are of.
-    """
+    """Sheets whose tiles are of the same seeds, in bands. hidden: methods left out."""
 
     title: str
+    bands: tuple[Band, ...]
     sheets: tuple[Sheet, ...]
     hidden: int
-    classes: tuple[str, ...] = ()
-
-
-# The name of each class with where its pictures are.
-_Places = tuple[tuple[str, tuple[int, ...]], ...]
-
-
-@dataclass(frozen=True)
-class _Made:
-    """One method's pictures as they were read, the first ones. classes: number and name of each, or empty."""
-
-    row: Row
-    images: Images
-    classes: tuple[tuple[int, str], ...]
 
 
 def galleries(
-    run: Run, summary: Summary, names: words.Names, budget: int
+    folder: Path, found: Sequence[Peers], budget: int
 ) -> tuple[tuple[Gallery, ...], tuple[str, ...]]:
     """One gallery a model and protocol, the reference method first; and which files could not be read.
 
-    budget: characters that all of them may take.
+    folder: the run's. budget: characters that all of them may take.
     """
-    together: dict[str, dict[str, Row]] = {}
-    for row in summary.rows:
-        if row.status is Status.OK and not row.cell.finds_batch:  # a sibling stands for it
-            cell = row.cell
-            title = names.said(cell, (names.varying | {"model", "steps"}) - _ASIDE)
-            together.setdefault(title, {}).setdefault(cell.quality_key, row)
-    read: dict[str, list[_Made]] = {}
-    problems = []
-    for title, rows in together.items():
-        read[title] = []
-        for row in rows.values():
+    read, problems = [], []
+    for peers in found:
+        opened = []
+        for method in peers.methods:
             try:
-                made = _read(run.folder, row)
+                pictured = _first(method, kept(folder, method.row.cell))
             except StoreError as error:
-                problems.append(str(error).replace(f"{run.folder}/", ""))
+                problems.append(str(error).replace(f"{folder}/", ""))
                 continue
-            if made is not None:
-                read[title].append(made)
-    kept = [(title, found) for title, found in read.items() if found]
-    share = budget // max(1, len(kept))
-    return tuple(_gallery(title, found, names, share) for title, found in kept), tuple(problems)
+            opened += [pictured] if pictured else []
+        if opened:
+            read.append((peers.title, opened))
+    share = budget // max(1, len(read))
+    return tuple(_gallery(title, opened, share) for title, opened in read), tuple(problems)
 
 
-_ASIDE = {"attention", "blocks", "batch_size", "compile"}
+@dataclass(frozen=True)
+class _Pictured:
+    """A method with its first pictures."""
+
+    method: Method
+    first: Picked
 
 
-def _read(folder: Path, row: Row) -> _Made | None:
-    """The first pictures with their classes; None where there are none. Raises StoreError.
-
-    A cell whose pictures nobody made, or somebody removed on purpose, has nothing wrong with it.
-    """
-    place = folder / "images" / row.cell.quality_key
-    earlier = place.with_name(f"{place.name}.npz")
-    if not (place.is_dir() or earlier.exists()):
+def _first(method: Method, pictures: Kept | None) -> _Pictured | None:
+    if pictures is None:
         return None
-    shards = Shards.open(place)
-    if not shards.shape:
-        return None
-    if shards.shape[-1] not in {1, 3}:
-        raise StoreError(f"{place}: pictures of {shards.shape[-1]} channels cannot be shown")
-    most = _COUNTS[0]
-    labels, names = (told[:most].tolist() for told in (shards.labels, shards.classes))
-    return _Made(row, shards.images(0, most), tuple(zip(labels, names, strict=True)))
+    return _Pictured(method, pictures.pick(range(min(_COUNTS[0], pictures.count))))
 
 
-def _gallery(title: str, found: list[_Made], names: words.Names, budget: int) -> Gallery:
-    """As many pictures a method as fit into the budget; a column for each class where they are few."""
-    found = sorted(found, key=lambda made: made.row.cell.attention.name != REFERENCE)
+def _gallery(title: str, found: Sequence[_Pictured], budget: int) -> Gallery:
+    """As many pictures a method as fit into the budget, and as large."""
     shown = found[:_METHODS]
-    most = min(len(made.images) for made in shown)
-    tries = [count for count in _COUNTS if count <= most] or [most]
-    for count in tries:
-        places = _places(shown, count)
-        sheets = tuple(_sheet(made, places, count, names) for made in shown)
+    most = min(len(one.first.images) for one in shown)
+    classes = _agreed(shown, most)
+    counts = [count for count in _COUNTS if count <= most] or [most]
+    large = max(shown[0].first.images.shape[1:3]) > _SIDES[-1]
+    drawn: dict[tuple[str, int, int], Tile] = {}
+    for side, count in _tries(counts, large=large):
+        order, width = _order(classes, count)
+        sheets = tuple(_sheet(one, order, side, drawn) for one in shown)
         if sum(sheet.size for sheet in sheets) <= budget:
             break
     sheets = _within(sheets, budget)
-    classes = tuple(name for name, _ in places)
-    return Gallery(title, sheets, len(found) - len(sheets), classes)
+    return Gallery(title, _bands(order, classes, width), sheets, len(found) - len(sheets))
 
 
-def _places(shown: Sequence[_Made], count: int) -> _Places:
-    """Where the pictures of each class are among the first ones, as many of each; the classes by number.
+def _tries(counts: Sequence[int], *, large: bool) -> list[tuple[int, int]]:
+    """Large ones as long as there are some to look at, then many, then few."""
+    enough = [count for count in counts if count >= _COUNTS[-2]]
+    tries = [(_SIDES[0], count) for count in enough] if large else []
+    return tries + [(_SIDES[-1], count) for count in counts]
 
-    Empty where there are too many, or the methods have not all drawn the same.
-    """
-    drawn = {made.classes[:count] for made in shown}
+
+def _agreed(shown: Sequence[_Pictured], most: int) -> tuple[Class, ...]:
+    """The classes of the first pictures, where all methods have drawn the same."""
+    drawn = {one.first.classes[:most] for one in shown}
     classes = drawn.pop()
-    if drawn or not 1 < len(set(classes)) <= _CLASSES:
-        return ()
-    found = {one: tuple(n for n, other in enumerate(classes) if other == one) for one in classes}
-    each = min(map(len, found.values()))
-    return tuple((one[1], found[one][:each]) for one in sorted(found))
+    return () if drawn else classes
+
+
+def _order(classes: Sequence[Class], count: int) -> tuple[tuple[int, ...], int]:
+    """Which pictures stand in which order, and how many side by side.
+
+    Where there are few classes, one of each, then the next of each; else as they were drawn.
+    """
+    drawn = classes[:count]
+    kinds = sorted(set(drawn))
+    if not 1 < len(kinds) <= _COLUMNS:
+        return tuple(range(count)), min(count, _COLUMNS)
+    places = [[n for n, other in enumerate(drawn) if other == one] for one in kinds]
+    rounds = min(map(len, places))
+    order = tuple(of[number] for number in range(rounds) for of in places)
+    return order, len(kinds) * (_COLUMNS // len(kinds))
+
+
+def _bands(order: Sequence[int], classes: Sequence[Class], width: int) -> tuple[Band, ...]:
+    heads = [Head(number, classes[number][1] if classes else "") for number in order]
+    return tuple(
+        Band(start, tuple(heads[start : start + width])) for start in range(0, len(heads), width)
+    )
 
 
 def _within(sheets: Iterable[Sheet], budget: int) -> tuple[Sheet, ...]:
-    kept: list[Sheet] = []
+    found: list[Sheet] = []
     for sheet in sheets:
         budget -= sheet.size
         if budget < 0:
             break
-        kept.append(sheet)
-    return tuple(kept)
+        found.append(sheet)
+    return tuple(found)
 
 
-def _sheet(made: _Made, places: _Places, count: int, names: words.Names) -> Sheet:
-    label = names.method(made.row.cell)
-    by_class = tuple(_tile(f"{name} by {label}", made.images[list(at)], 1) for name, at in places)
-    everything = (_tile(f"{count} pictures by {label}", made.images[:count], _COLUMNS),)
-    return Sheet(label, _detail(made.row), by_class or everything)
+def _sheet(
+    one: _Pictured, order: Sequence[int], side: int, drawn: dict[tuple[str, int, int], Tile]
+) -> Sheet:
+    """drawn: pictures that an earlier try made already."""
+    key = one.method.row.cell.quality_key
+    for number in order:
+        if (key, number, side) not in drawn:
+            told = said(one.method, number, one.first.classes)
+            drawn[key, number, side] = tile(one.first.images[number], told, side)
+    tiles = tuple(drawn[key, number, side] for number in order)
+    return Sheet(one.method.label, _detail(one.method), tiles)
 
 
-def _tile(said: str, images: Images, columns: int) -> Tile:
-    sheet = pictures.grid(_shrunk(images), columns)
-    zoom = 2 if images.shape[1] <= _SIDE // 2 else 1
-    return Tile(
-        said=said,
-        uri="data:image/png;base64," + base64.b64encode(_png(sheet)).decode(),
-        width=sheet.shape[1] * zoom,
-        height=sheet.shape[0] * zoom,
+def said(method: Method, number: int, classes: Sequence[Class], at: int | None = None) -> str:
+    """A picture in words: its number, what it is of, who made it and how far it lies from softmax's.
+
+    at: where its class stands among `classes`, if not at its number.
+    """
+    place = number if at is None else at
+    of = f" ({classes[place][1]})" if classes else ""
+    told = "" if method.is_reference else f": {figures(method, number) or 'drift not measured'}"
+    return f"picture {number}{of} by {method.label}{told}"
+
+
+def figures(method: Method, number: int) -> str:
+    """How far one picture lies from softmax's of the same seed, in every figure that was taken."""
+    return ", ".join(
+        f"{title} {words.figure(name, value)}"
+        for name, title in _TOLD
+        if (value := method.of_picture(name, number)) is not None
     )
 
 
-def _shrunk(images: Images) -> Images:
-    """Pictures of at most `_SIDE` pixels, by area, so that no pixel counts more than another."""
-    _, height, width, channels = images.shape
-    if max(height, width) <= _SIDE:
-        return images
-    scale = _SIDE / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = [np.asarray(_image(image).resize(size, Image.Resampling.BOX)) for image in images]
-    return np.stack(small).reshape(len(images), size[1], size[0], channels)
-
-
-def _image(image: Images) -> Image.Image:
-    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-
-
-def _png(image: Images) -> bytes:
-    buffer = io.BytesIO()
-    _image(image).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
-
-
-def _detail(row: Row) -> str:
-    drift, psnr = row.estimates.get("latent_drift"), row.estimates.get("psnr")
-    if row.cell.attention.name == REFERENCE:
+def _detail(method: Method) -> str:
+    if method.is_reference:
         return "the reference method"
-    parts = [f"drift {words.figure('latent_drift', drift.value) if drift else 'not measured'}"]
-    if psnr:
-        parts.append(f"PSNR {words.figure('psnr', psnr.value)}")
+    parts = [
+        f"{title} {words.figure(name, estimate.value)}"
+        for name, title in _TOLD[:2]
+        if (estimate := method.row.estimates.get(name))
+    ]
+    if "latent_drift" not in method.row.estimates:
+        parts.insert(0, "drift not measured")
     return ", ".join(parts)

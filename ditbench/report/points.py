@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ditbench import units
 from ditbench.records import Cell, Status
 from ditbench.report import words
+from ditbench.report.judged import chosen
 from ditbench.report.ranking import MEMORY, Group, core_share, is_bound, latency
 from ditbench.summary import Estimate, Row, Summary
 
@@ -21,7 +23,11 @@ _SIZE_SETTINGS = ("size", "patch")
 
 @dataclass(frozen=True)
 class Point:
-    """One mark. family: the method without settings, which shape and colour follow."""
+    """One mark. family: the method without settings, which shape and colour follow.
+
+    low, high: the interval of what is uncertain, of a curve's height or of a scatter's x; y_low, y_high: of a
+    scatter's y, where there is one.
+    """
 
     label: str
     family: str
@@ -31,6 +37,19 @@ class Point:
     high: float
     said: str
     front: bool = False
+    y_low: float | None = None
+    y_high: float | None = None
+
+
+@dataclass(frozen=True)
+class Trade:
+    """Speed-up against one figure of the pictures. scale, wide: its axis. hidden: methods without it."""
+
+    metric: str
+    points: tuple[Point, ...]
+    scale: Literal["sqrt", "linear", "log"]
+    wide: tuple[float, float]
+    hidden: int
 
 
 @dataclass(frozen=True)
@@ -85,26 +104,62 @@ def _timed(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if "latency" in row.estimates]
 
 
-def quality(group: Group, names: words.Names) -> tuple[Point, ...]:
-    """Speed-up against latent drift, the Pareto front marked; bounds are no methods and stay out."""
-    points = [
-        Point(
-            label=names.method(row.cell),
-            family=row.cell.attention.name,
-            x=row.speedup.value,
-            y=drift.value,
-            low=row.speedup.low,
-            high=row.speedup.high,
-            said=(
-                f"{words.factor(row.speedup.value)} over {row.against}, where {words.limits(row)}; "
-                f"drift {units.digits(drift.value)}"
-            ),
-        )
-        for row in group.rows
-        if row.speedup and not is_bound(row) and (drift := row.estimates.get("latent_drift"))
-    ]
+def quality(group: Group, names: words.Names) -> Trade | None:
+    """Speed-up against what tells most of the pictures; bounds are no methods and stay out."""
+    rows = [row for row in group.rows if row.speedup and not is_bound(row)]
+    name = chosen(rows)
+    found = [_traded(row, name, names) for row in rows if name in row.estimates]
+    points = [one for one in found if one]
+    if not points:
+        return None
     front = _front(points)
-    return tuple(replace(p, front=(p.x, p.y) in front) for p in points)
+    scale, wide = _axis_of(name, points)
+    return Trade(
+        name,
+        tuple(replace(p, front=(p.x, p.y) in front) for p in points),
+        scale,
+        wide,
+        len(rows) - len(points),
+    )
+
+
+def _traded(row: Row, name: str, names: words.Names) -> Point | None:
+    speed, figure = row.speedup, row.estimates[name]
+    if speed is None or not math.isfinite(figure.value):
+        return None
+    unsure = figure.low < figure.high
+    interval = words.interval(figure, lambda value: words.figure(name, value)) if unsure else ""
+    return Point(
+        label=names.method(row.cell),
+        family=row.cell.attention.name,
+        x=speed.value,
+        y=figure.value,
+        low=speed.low,
+        high=speed.high,
+        said=(
+            f"{words.factor(speed.value)} over {row.against}, where {words.limits(row)}; "
+            f"{words.short(name)} {words.figure(name, figure.value)}{interval and f' ({interval})'}"
+        ),
+        y_low=figure.low if unsure else None,
+        y_high=figure.high if unsure else None,
+    )
+
+
+_WIDE = 20.0  # a range of so many times over needs a logarithm
+
+
+def _axis_of(
+    name: str, found: Sequence[Point]
+) -> tuple[Literal["sqrt", "linear", "log"], tuple[float, float]]:
+    """Drift begins at 0, where exact methods lie; a distance to real pictures is 0 for nobody."""
+    low = min(min(p.y, p.y_low if p.y_low is not None else p.y) for p in found)
+    high = max(max(p.y, p.y_high if p.y_high is not None else p.y) for p in found)
+    if name == "latent_drift":
+        return "sqrt", (0.0, high * 1.15 or 1.0)
+    if low > 0 and high / low > _WIDE:
+        return "log", (low / 1.2, high * 1.2)
+    room = 0.08 * (high - low or abs(high) or 1.0)
+    return "linear", (low - room if low < 0 else max(0.0, low - room), high + room)
 
 
 def _front(points: Iterable[Point]) -> set[tuple[float, float]]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
 from ditbench import units
-from ditbench.records import Record, Stage, Status
-from ditbench.report import words
+from ditbench.records import Status
+from ditbench.report import distances, words
+from ditbench.report.judged import Method, Peers, chosen
 from ditbench.report.tables import MISSING, NOT_MEASURED, Column, Table, Value
 from ditbench.store import Run
 from ditbench.summary import Row, Summary, only_counted
@@ -37,11 +36,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Ranking:
-    """One group as a table."""
+    """One group as a table. more: what the speed comes of, where that is a table apart."""
 
     title: str
     table: Table
     note: str
+    more: Table | None = None
 
 
 def groups(summary: Summary, names: words.Names) -> tuple[Group, ...]:
@@ -73,41 +73,33 @@ def latency(row: Row) -> float:
     return found.value if found else float("inf")
 
 
-class Evidence:
-    """What lies behind a row's pictures: its quality record, found by the pictures' key."""
-
-    def __init__(self, run: Run) -> None:
-        self._records = {
-            record.cell.quality_key: record
-            for record in run.records
-            if record.stage is Stage.QUALITY and record.status is Status.OK
-        }
-
-    def of(self, row: Row) -> Record | None:
-        """The record of this row's pictures."""
-        return self._records.get(row.cell.quality_key)
-
-
 def tables(
-    run: Run, summary: Summary, names: words.Names, limit: int
+    run: Run, summary: Summary, names: words.Names, found: Sequence[Peers], limit: int
 ) -> tuple[tuple[Ranking, ...], int]:
-    """Every group's table, up to `limit` rows in all, and how many groups were left out."""
+    """Every group's table, up to `limit` rows in all, and how many groups were left out.
+
+    found: what the judge told of each method's pictures.
+    """
     made: list[Ranking] = []
-    found = groups(summary, names)
-    columns = (
-        _columns_of_counts(names)
-        if only_counted(run)
-        else _columns(summary.rows, Evidence(run), names)
-    )
-    for group in found:
+    together = groups(summary, names)
+    judged = {one.row.cell.quality_key: one for peers in found for one in peers.methods}
+    counted = only_counted(run)
+    columns = _columns_of_counts(names) if counted else _columns(summary.rows, judged, names)
+    more = () if counted else _columns_of_work(summary.rows, names)
+    for group in together:
         if limit <= 0:
             break
-        made.append(_ranking(group, columns, limit))
+        made.append(_ranking(group, columns, more, limit))
         limit -= len(group.rows) + _HEAD
-    return tuple(made), len(found) - len(made)
+    return tuple(made), len(together) - len(made)
 
 
-def _ranking(group: Group, columns: Sequence[tuple[Column, Fill]], limit: int) -> Ranking:
+def _ranking(
+    group: Group,
+    columns: Sequence[tuple[Column, Fill]],
+    more: Sequence[tuple[Column, Fill]],
+    limit: int,
+) -> Ranking:
     rows = tuple(
         (
             Value(str(place) if "latency" in row.estimates else "\N{EN DASH}", order=place),
@@ -121,27 +113,43 @@ def _ranking(group: Group, columns: Sequence[tuple[Column, Fill]], limit: int) -
         if group.silent
         else ""
     )
-    return Ranking(group.title, Table(heads, rows, len(group.rows) - len(rows)), note)
+    hidden = len(group.rows) - len(rows)
+    return Ranking(group.title, Table(heads, rows, hidden), note, _more(group, more, limit))
+
+
+def _more(group: Group, columns: Sequence[tuple[Column, Fill]], limit: int) -> Table | None:
+    """The same rows in the same order, and what their speed comes of."""
+    if not columns or not group.rows:
+        return None
+    rows = tuple(tuple(fill(row) for _, fill in columns) for row in group.rows[:limit])
+    return Table(tuple(column for column, _ in columns), rows, len(group.rows) - len(rows))
 
 
 def _columns(
-    rows: Iterable[Row], evidence: Evidence, names: words.Names
+    rows: Sequence[Row], judged: Mapping[str, Method], names: words.Names
 ) -> list[tuple[Column, Fill]]:
     """Every column with what fills it; one metric never shares a column with another."""
-    rows = tuple(rows)
-    measured = list(dict.fromkeys(name for row in rows for name in row.estimates))
+    measured = {name for row in rows for name in row.estimates}
     return [
         (Column("method"), partial(_method, names)),
         *_speed(),
         *_energy(measured),
-        *_pictures(measured, evidence),
+        *_pictures(rows, judged),
+        (Column("doubts", group="evidence"), _doubts),
+    ]
+
+
+def _columns_of_work(rows: Sequence[Row], names: words.Names) -> list[tuple[Column, Fill]]:
+    """What a speed comes of, and what it rests on."""
+    measured = list(dict.fromkeys(name for row in rows for name in row.estimates))
+    return [
+        (Column("method"), partial(_method, names)),
         *_work(),
         *(
             (_column(name.replace("_", " "), name, "memory"), partial(_estimate, name))
             for name in _chosen(measured, MEMORY)
         ),
         (Column("kernel that ran", group="evidence"), _kernels),
-        (Column("doubts", group="evidence"), _doubts),
     ]
 
 
@@ -193,7 +201,7 @@ def _speed() -> list[tuple[Column, Fill]]:
     ]
 
 
-def _energy(measured: Sequence[str]) -> list[tuple[Column, Fill]]:
+def _energy(measured: Collection[str]) -> list[tuple[Column, Fill]]:
     """Where a GPU told it: a processor never does, and how it was measured says so."""
     if "energy" not in measured:
         return []
@@ -201,21 +209,17 @@ def _energy(measured: Sequence[str]) -> list[tuple[Column, Fill]]:
     return [(column, partial(_estimate, "energy"))]
 
 
-def _pictures(measured: Sequence[str], evidence: Evidence) -> list[tuple[Column, Fill]]:
-    """How near pictures are; of a run that compared none, whether latents were.
-
-    A model without a decoder has no pictures to compare, and columns of nothing push the rest off the page.
-    """
+def _pictures(rows: Sequence[Row], judged: Mapping[str, Method]) -> list[tuple[Column, Fill]]:
+    """How near latents are, and what tells most of the pictures; a table of their own has the rest."""
     drift = _column("latent drift", "latent_drift", "pictures")
     found: list[tuple[Column, Fill]] = [(drift, partial(_estimate, "latent_drift"))]
-    if not any(name == "psnr" or name.startswith("fd_") for name in measured):
+    name = chosen(rows)
+    if name in {"", "latent_drift"}:
         return found
-    psnr = Column("PSNR median", "dB, 5th percentile below", "pictures", numeric=True)
-    found.append((psnr, partial(_psnr, evidence)))
-    for name, title, said in _distances(measured):
-        column = Column(title, said, "pictures", numeric=True)
-        found.append((column, partial(_frechet, name, evidence)))
-    return found
+    title, _, against = words.named(name).partition(" to ")
+    said = " ".join(filter(None, (name.partition("@")[0], f"to {against}")))
+    column = Column(title.partition(" in ")[0], said, "pictures", numeric=True)
+    return [*found, (column, partial(_distance, name, judged))]
 
 
 def _work() -> list[tuple[Column, Fill]]:
@@ -236,18 +240,6 @@ def _chosen(measured: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
 
 def _column(title: str, name: str, group: str) -> Column:
     return Column(title, words.unit(name), group, numeric=True)
-
-
-def _distances(measured: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Metric name, title and unit of each Frechet distance, one of either kind at least."""
-    found = []
-    for against, to in (("dataset", "real pictures"), ("softmax", "softmax's pictures")):
-        names = [n for n in measured if n.startswith("fd_") and n.endswith(f"@{against}")]
-        title = f"Fr\N{LATIN SMALL LETTER E WITH ACUTE}chet to {to}"
-        found += [
-            (name, title, f"distance {name.partition('@')[0]}".strip()) for name in names or [""]
-        ]
-    return found
 
 
 def _method(names: words.Names, row: Row) -> Value:
@@ -342,33 +334,12 @@ def _core_share(row: Row) -> Value:
     return MISSING if share is None else Value(units.percent(share), order=share)
 
 
-def _psnr(evidence: Evidence, row: Row) -> Value:
-    found, record = row.estimates.get("psnr"), evidence.of(row)
-    if found is None:
-        return MISSING
-    values = record.metrics.get("psnr", ()) if record else ()
-    fifth = f"5 %: {words.figure('psnr', _low_tail(values))}" if values else ""
-    text = words.figure("psnr", found.value)
-    return Value(text, "" if fifth.endswith(text) else fifth, found.value)
-
-
-def _low_tail(values: Sequence[float]) -> float:
-    """The 5th percentile, one of the values itself, so that infinite ones do no harm."""
-    return float(np.quantile(values, 0.05, method="inverted_cdf"))
-
-
-def _frechet(name: str, evidence: Evidence, row: Row) -> Value:
+def _distance(name: str, judged: Mapping[str, Method], row: Row) -> Value:
     """A distance, and how much farther than softmax's own pictures, with the paired standard error."""
-    found, record = row.estimates.get(name), evidence.of(row)
+    found, method = row.estimates.get(name), judged.get(row.cell.quality_key)
     if found is None:
         return MISSING
-    paired = record.facts.get("paired", {}).get(name) if record else None
-    detail = ""
-    if paired:
-        change, error = float(paired["change"]), float(paired["error"])
-        sign = "+" if change >= 0 else ""
-        told = f"{sign}{units.digits(change)} \N{PLUS-MINUS SIGN} {units.digits(error, 2)}"
-        detail = f"{told} against softmax"
+    detail = distances.changed(name, method) if method and not method.is_reference else ""
     return Value(words.figure(name, found.value), detail, found.value)
 
 

@@ -10,11 +10,16 @@ _LONG = 28  # characters
 
 @dataclass(frozen=True)
 class Value:
-    """One field of a table. detail: a second, quieter line. order: what sorting goes by, None last."""
+    """One field of a table. detail: quieter lines below it. order: what sorting goes by, None last.
+
+    doubt: why the figure may mean less than it seems. effect: what rows are ordered by at first.
+    """
 
     text: str
     detail: str = ""
     order: float | str | None = None
+    doubt: str = ""
+    effect: float | None = None
 
     @property
     def absent(self) -> bool:

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ditbench.compare import Comparison
-from ditbench.report import cells, conduct, cores, largest, ranking, words
+from ditbench.report import (
+    cells,
+    conduct,
+    cores,
+    counts,
+    distances,
+    judged,
+    largest,
+    moved,
+    protocol,
+    ranking,
+    words,
+)
 from ditbench.report.cells import Absent, Claims
 from ditbench.report.changes import Changes, changes
-from ditbench.report.charts import Figure, figures
+from ditbench.report.charts import Figure, by_count, figures
 from ditbench.report.cores import Crossings
+from ditbench.report.distances import Sheet
 from ditbench.report.headline import Headline, headline
+from ditbench.report.judged import Peers
+from ditbench.report.moved import Moved
 from ditbench.report.pictures import Gallery, galleries
+from ditbench.report.protocol import Card
 from ditbench.report.ranking import Ranking
 from ditbench.report.tables import Table
 from ditbench.store import Run
@@ -33,7 +50,9 @@ class Limits:
     commands: int
     gates: int
     problems: int = 50
+    distances: int = 200
     pictures: int = 600_000
+    moved: int = 250_000
     suite: int = 60_000
 
     @property
@@ -46,8 +65,25 @@ class Limits:
 _FEW = 20
 HTML = Limits(ranking=200, changes_shown=25, changes=300, absent=5000, commands=300, gates=300)
 MARKDOWN = Limits(
-    ranking=150, changes_shown=25, changes=100, absent=2000, commands=0, gates=0, pictures=0
+    ranking=150,
+    changes_shown=25,
+    changes=100,
+    absent=2000,
+    commands=0,
+    gates=0,
+    distances=100,
+    pictures=0,
+    moved=0,
 )
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What was told of the pictures of methods of one protocol. None of it may be held against another's."""
+
+    card: Card
+    sheets: tuple[Sheet, ...]
+    chart: str
 
 
 @dataclass(frozen=True)
@@ -72,7 +108,9 @@ class Page:
     figures: tuple[Figure, ...]
     claims: Claims
     absent: Absent
+    quality: tuple[Quality, ...]
     galleries: tuple[Gallery, ...]
+    moved: tuple[Moved, ...]
     conduct: tuple[tuple[str, str], ...]
     gates: Table
     environment: Table
@@ -85,14 +123,15 @@ class Page:
     @property
     def charts(self) -> tuple[Figure, ...]:
         """The figures that stand in no other section."""
-        elsewhere = {one.chart for one in self.crossings}
+        elsewhere = {one.chart for one in self.crossings} | {one.chart for one in self.quality}
         return tuple(figure for figure in self.figures if figure.name not in elsewhere)
 
 
 def charts(run: Run, summary: Summary) -> tuple[Figure, ...]:
     """Every figure of a page."""
     names = _names(run, summary)
-    return figures(summary, ranking.groups(summary, names), names)
+    curves = by_count(judged.peers(run, summary, names))
+    return (*figures(summary, ranking.groups(summary, names), names), *curves)
 
 
 def page(
@@ -104,11 +143,12 @@ def page(
 ) -> Page:
     """The whole page as text. drawn: its figures, where they are made already."""
     names = _names(run, summary)
+    peers = judged.peers(run, summary, names)
     if any(row.cell.op for row in summary.rows):
         rankings, rankings_hidden = cores.tables(summary, names, limits.ranking)
     else:
-        rankings, rankings_hidden = ranking.tables(run, summary, names, limits.ranking)
-    shown, lost = galleries(run, summary, names, limits.pictures)
+        rankings, rankings_hidden = ranking.tables(run, summary, names, peers, limits.ranking)
+    shown, lost = galleries(run.folder, peers, limits.pictures)
     problems = (*run.problems, *lost)
     return Page(
         suite=run.suite,
@@ -129,7 +169,9 @@ def page(
         figures=charts(run, summary) if drawn is None else drawn,
         claims=cells.claims(summary),
         absent=cells.absent(run, summary, names, limits.absent),
+        quality=_quality(run, peers, limits.distances),
         galleries=shown,
+        moved=moved.moved(run.folder, peers, limits.moved),
         conduct=conduct.sentences(run, summary),
         gates=conduct.gates(run, names, limits.gates),
         environment=conduct.environment(run),
@@ -138,6 +180,17 @@ def page(
         commands=cells.commands(run, summary, names, limits.commands),
         suite_path=run.suite_path,
         suite_text=run.suite_text[: limits.suite],
+    )
+
+
+def _quality(run: Run, found: Sequence[Peers], limit: int) -> tuple[Quality, ...]:
+    """Of every protocol of which anything was asked or told; `limit` rows each."""
+    asked = distances.Asked.of(run)
+    pairs = ((peers, distances.sheets(peers, asked, limit)) for peers in found)
+    return tuple(
+        Quality(protocol.card(peers), sheets, counts.chart_of(peers))
+        for peers, sheets in pairs
+        if sheets
     )
 
 

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from ditbench import units
+from ditbench import scores, units
 from ditbench.metrics import SPEEDUP, known
 from ditbench.records import Cell, Stage
 from ditbench.report.tables import MISSING, Value
@@ -50,6 +50,48 @@ def claimed(claim: ClaimResult, value: float) -> str:
     """A claim's figure, published or ours; a ratio has no unit."""
     is_ratio = claim.against or claim.metric == SPEEDUP
     return factor(value) if is_ratio else figure(claim.metric, value)
+
+
+# What a figure of a whole set of pictures is called, in the network of the FID itself and in any other.
+SCORES = {
+    "frechet": "FID or FD",
+    "sfid": "sFID",
+    "kid": "KID",
+    "precision": "precision",
+    "recall": "recall",
+    "inception_score": "Inception Score",
+}
+_OTHERS = {"frechet": "FD", "kid": "KD", "inception_score": "class score"}
+_CAPITALS = frozenset({"psnr", "ssim", "lpips"})
+_AGAINST = {"dataset": " to real pictures", "softmax": " to softmax's pictures", "": ""}
+
+
+def short(name: str) -> str:
+    """A metric as a column's heading: only what is measured in Inception's features is called FID."""
+    score = scores.parse(name)
+    if score is None:
+        return name.upper() if name in _CAPITALS else name.replace("_", " ")
+    if score.extractor == scores.INCEPTION:
+        return "FID" if score.word == "frechet" else SCORES[score.word]
+    return _OTHERS.get(score.word, SCORES[score.word])
+
+
+def named(name: str) -> str:
+    """A metric in words, with the network and the reference of one of a whole set."""
+    score = scores.parse(name)
+    if score is None:
+        return short(name)
+    network = "" if score.extractor == scores.INCEPTION else f" in {score.extractor} features"
+    return f"{short(name)}{network}{_AGAINST[score.against]}"
+
+
+def differing(change: float, error: float) -> str:
+    """0.2613, 0.058 -> "+0.261 \N{PLUS-MINUS SIGN} 0.058": no more places than the error bears."""
+    sign = "\N{MINUS SIGN}" if change < 0 else "+"
+    if not (math.isfinite(error) and 1e-6 < error < 1e6):
+        return f"{sign}{units.digits(abs(change))} \N{PLUS-MINUS SIGN} {units.digits(error, 2)}"
+    places = max(0, 1 - math.floor(math.log10(error)))
+    return f"{sign}{abs(change):.{places}f} \N{PLUS-MINUS SIGN} {error:.{places}f}"
 
 
 def published(claim: ClaimResult) -> str:

@@ -255,9 +255,9 @@ def run(folder: Path, of: Summary | None = None, **parts) -> Run:
     return Run(**(plain | parts))
 
 
-def keep(of: Run, cell: Cell, images: np.ndarray, *, shard: int = 16, **more: object) -> None:
-    """Pictures of a cell where a run has them, in shards; their latents are zeros. more: see `paint`."""
-    folder = pictures.folder_of(of.folder / "images", cell)
+def keep(run: Path, cell: Cell, images: np.ndarray, *, shard: int = 16, **more: object) -> None:
+    """Pictures of a cell in a run's folder, in shards; their latents are zeros. more: see `paint`."""
+    folder = pictures.folder_of(run / "images", cell)
     identity = pictures.identity(cell, "5f2c", 8, "pixels")
     told = (
         np.asarray(more.get("labels", ()), np.int64),
@@ -287,4 +287,4 @@ def paint(of: Run, methods: Summary, side: int = 32, count: int = 24, **more: ob
             near = (axis[None, :, None] - at[:, 0, None, None]) ** 2
             near = near + (axis[None, None, :] - at[:, 1, None, None]) ** 2
             images = (255 * np.exp(-near / side)).astype(np.uint8)[..., None]
-            keep(of, one.cell, images, **more)
+            keep(of.folder, one.cell, images, **more)

@@ -77,14 +77,14 @@ def test_the_bound_is_called_no_method(tmp_path):
 
 
 def test_mistake_06_every_count_of_work_says_mac_or_flop(tmp_path):
-    table = view(tmp_path).rankings[0].table
+    table = view(tmp_path).rankings[0].more
     assert all(v.text.endswith("MAC") for v in column(table, "per step"))
     assert all(v.detail.endswith("FLOP") for v in column(table, "per image"))
 
 
 def test_mistake_36_work_per_image_is_of_all_steps_and_one_image(tmp_path):
     row = fakes.row(fakes.METHODS[0], batch_size=8, steps=20)
-    table = view(tmp_path, fakes.summary(rows=(row,))).rankings[0].table
+    table = view(tmp_path, fakes.summary(rows=(row,))).rankings[0].more
     per_step = row.estimates["macs"].value
     assert column(table, "per image")[0].order == pytest.approx(per_step * 20 / 8)
 
@@ -97,28 +97,15 @@ def test_mistake_13_every_time_has_its_interval_or_says_why_not(tmp_path):
         assert said in column(table, "latency")[0].detail
 
 
-def test_mistake_23_distances_of_different_counts_have_columns_of_their_own(tmp_path):
-    few, many = rows_of(*fakes.METHODS[:2])
-    few = replace(few, estimates={**few.estimates, "fd_fashion_cnn_500@dataset": fakes.exactly(30)})
-    few.estimates.pop(f"{fakes.FD}@dataset")
-    table = view(tmp_path, fakes.summary(rows=(few, many))).rankings[0].table
-    units = {c.unit for c in table.columns if c.title.endswith("to real pictures")}
-    assert units == {"distance fd_fashion_cnn_500", "distance fd_fashion_cnn_1000"}
-
-
-def test_a_distance_comes_with_its_paired_error(tmp_path):
+def test_the_ranking_shows_the_one_figure_that_tells_most_and_its_paired_error(tmp_path):
     table = view(tmp_path).rankings[0].table
-    assert (
-        "\N{PLUS-MINUS SIGN} 0.40 against softmax"
-        in column(table, "Fr\u00e9chet to real pictures")[0].detail
-    )
-
-
-def test_the_worst_pictures_are_told_beside_the_median(tmp_path):
-    row = fakes.row(fakes.METHODS[4])
-    table = view(tmp_path, fakes.summary(rows=(row,))).rankings[0].table
-    values = sorted(60 - 50 * 0.31 + n / 10 for n in range(-20, 20))
-    assert column(table, "PSNR median")[0].detail == f"5 %: {values[1]:.1f} dB"
+    pictures = [(c.title, c.unit) for c in table.columns if c.group == "pictures"]
+    assert pictures == [
+        ("latent drift", "ratio"),
+        ("FD", "fd_fashion_cnn_1000 to real pictures"),
+    ]
+    details = [value.detail for value in column(table, "FD")]
+    assert "+12.40 \N{PLUS-MINUS SIGN} 0.40: farther" in details
 
 
 def test_mistake_39_changes_stand_by_effect_and_not_by_name(tmp_path):
@@ -334,7 +321,7 @@ def test_charts_draw_only_what_was_measured():
 def test_the_pareto_front_holds_what_nothing_beats_in_both():
     summary = fakes.summary(rows=rows_of())
     names = words.Names.of(row.cell for row in summary.rows)
-    found = points.quality(ranking.groups(summary, names)[0], names)
+    found = points.quality(ranking.groups(summary, names)[0], names).points
     front = {p.label for p in found if p.front}
     assert "nystromformer {rank: 16}" not in front
     assert {"linear", "window {size: 4}", "sdpa", "softmax"} <= front
@@ -354,7 +341,7 @@ def test_how_it_was_measured_tells_counts_and_that_it_is_no_fid(tmp_path):
     assert "20 timed calls" in told["Timing"]
     assert "3e-07" in told["Gates"]
     assert "1e-05 is allowed" in told["Gates"]
-    assert "It is not FID" in told["Fr\u00e9chet distance"]
+    assert "are not FID" in told["Fr\u00e9chet distance"]
     assert "micro-batches of 16" in told["Pictures"]
 
 

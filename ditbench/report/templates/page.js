@@ -41,6 +41,47 @@ for (const button of document.querySelectorAll("th button")) {
   });
 }
 
+// Pictures: the one that is pointed at, or walked to with the arrow keys, stands large beside softmax's.
+const peek = document.getElementById("peek");
+
+function show(field) {
+  const image = field && field.querySelector("img");
+  peek.hidden = !image;
+  if (!image) return;
+  const reference = field.closest("tbody").rows[0].cells[field.cellIndex].querySelector("img");
+  const [theirs, ours] = peek.querySelectorAll("img");
+  theirs.src = reference.src;
+  ours.src = image.src;
+  peek.querySelectorAll("figcaption")[1].textContent = field.parentNode.cells[0].firstChild.textContent;
+  peek.querySelector("p").textContent = image.alt;
+}
+
+const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+
+function walk(event, body) {
+  const step = STEPS[event.key], field = event.target.closest("td");
+  if (event.key === "Escape") peek.hidden = true;
+  if (!step || !field) return;
+  const row = body.rows[field.parentNode.sectionRowIndex + step[0]];
+  const next = row && row.cells[field.cellIndex + step[1]];
+  if (!next || next.tagName !== "TD") return;
+  field.tabIndex = -1;
+  next.tabIndex = 0;
+  next.focus();
+  event.preventDefault();
+}
+
+for (const body of document.querySelectorAll(".samples tbody")) {
+  for (const image of body.querySelectorAll("img")) image.removeAttribute("title");
+  for (const field of body.querySelectorAll("td")) field.tabIndex = -1;
+  body.rows[0].cells[1].tabIndex = 0;
+  body.addEventListener("mouseover", (event) => show(event.target.closest("td")));
+  body.addEventListener("mouseleave", () => show(null));
+  body.addEventListener("focusin", (event) => show(event.target.closest("td")));
+  body.addEventListener("focusout", () => show(null));
+  body.addEventListener("keydown", (event) => walk(event, body));
+}
+
 // Paper cannot be clicked: everything is open while printing.
 let opened = [];
 window.addEventListener("beforeprint", () => {

@@ -1,0 +1,108 @@
+"""Speed against quality: intervals in both directions, the Pareto front, and a label at each mark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import altair as alt
+
+from ditbench.report import labels
+from ditbench.report.marks import (
+    HEIGHT,
+    INK,
+    WIDTH,
+    by_family,
+    colour_of,
+    data,
+    padded,
+    plain,
+    row,
+    tooltip,
+)
+from ditbench.report.points import Point, Trade
+
+_AXES: Mapping[str, Callable[[float], float]] = {
+    "sqrt": math.sqrt,
+    "linear": lambda value: value,
+    "log": math.log,
+}
+
+
+def scatter(trade: Trade, limit: float | None, title: str) -> dict[str, Any]:
+    """Speed-up against the figure of `title`; limit: the measured bound, if there is one."""
+    found = trade.points
+    reach = [p.x for p in found] + [p.high for p in found] + ([limit] if limit else [])
+    wide = padded(min(p.low for p in found), max(reach), 0.08)
+    x = alt.X("x:Q", title="speed-up over the fastest exact method (\N{MULTIPLICATION SIGN})")
+    x = x.scale(domain=wide, nice=False, zero=False).axis(tickCount=8)
+    y = alt.Y("y:Q", title=title).axis(tickCount=6)
+    y = y.scale(type=trade.scale, domain=trade.wide, nice=False)
+    base = alt.Chart(data(_with_places(trade, wide)))
+    shape, colour = by_family(found)
+    layers = [
+        base.mark_line(interpolate="step-before", color=INK, opacity=0.45)
+        .transform_filter("datum.front")
+        .encode(x=x, y=y),
+        base.mark_rule(opacity=0.5).encode(x=alt.X("low:Q"), x2="high:Q", y=y, color=colour),
+        *_upright(base, trade, x, colour),
+        base.mark_point(size=90, strokeWidth=2).encode(
+            x=x,
+            y=y,
+            shape=shape,
+            color=colour,
+            fill=alt.condition("datum.front", colour_of(found), alt.value("transparent")),
+            tooltip=tooltip("method", "result"),
+        ),
+        base.mark_text(
+            fill=INK,
+            fontSize=12,
+            dx={"expr": "datum.dx"},
+            dy={"expr": "datum.dy"},
+            align={"expr": "datum.align"},
+            baseline="middle",
+        ).encode(x=x, y=y, text="text:N"),
+    ]
+    if limit:
+        rule = alt.Chart(data([{"x": limit, "text": "measured bound"}]))
+        layers.append(rule.mark_rule(strokeDash=[5, 4], color=INK, opacity=0.6).encode(x=x))
+    return plain(alt.layer(*layers), WIDTH, HEIGHT)
+
+
+def _upright(base: Any, trade: Trade, x: Any, colour: Any) -> list[Any]:  # noqa: ANN401 (altair is untyped)
+    """The intervals of the pictures' figure, with short bars at their ends, where there are any."""
+    if all(p.y_low is None for p in trade.points):
+        return []
+    sure = base.transform_filter("isValid(datum.y_low)")
+    low, high = alt.Y("y_low:Q"), alt.Y("y_high:Q")
+    ends = [
+        sure.mark_tick(orient="horizontal", size=7, thickness=1.5, opacity=0.7).encode(
+            x=x, y=end, color=colour
+        )
+        for end in (low, high)
+    ]
+    return [sure.mark_rule(opacity=0.5).encode(x=x, y=low, y2="y_high:Q", color=colour), *ends]
+
+
+def _with_places(trade: Trade, wide: tuple[float, float]) -> list[dict[str, Any]]:
+    """Rows of data with the place of each label; the front chooses first."""
+    ordered = sorted(trade.points, key=lambda p: (not p.front, -p.x))
+    marks = [(_across(p, wide), _down(p, trade), p.label) for p in ordered]
+    rows = []
+    for point, where in zip(ordered, labels.place(marks, (WIDTH, HEIGHT)), strict=True):
+        text = {"text": point.label, **asdict(where)} if where else {"text": ""}
+        rows.append(row(point) | {"dx": 0, "dy": 0, "align": "left"} | text)
+    return rows
+
+
+def _across(point: Point, wide: tuple[float, float]) -> float:
+    return (point.x - wide[0]) / (wide[1] - wide[0]) * WIDTH
+
+
+def _down(point: Point, trade: Trade) -> float:
+    """Pixels from the top."""
+    on = _AXES[trade.scale]
+    low, high = map(on, trade.wide)
+    return HEIGHT * (1 - (on(point.y) - low) / (high - low))
