@@ -14,7 +14,17 @@ from typing import Annotated
 import typer
 
 from ditbench import __version__, errors
-from ditbench.cli import doctor, drawing, keeping, offering, profiling, reading, running, starting
+from ditbench.cli import (
+    doctor,
+    drawing,
+    keeping,
+    offering,
+    profiling,
+    reading,
+    running,
+    starting,
+    statistics,
+)
 from ditbench.cli.tree import tree
 from ditbench.run.interrupts import Interrupts, arrived
 
@@ -28,6 +38,7 @@ app = typer.Typer(
 running.add_to(app)
 profiling.add_to(app)
 drawing.add_to(app)
+statistics.add_to(app)
 reading.add_to(app)
 offering.add_to(app)
 starting.add_to(app)

@@ -94,12 +94,17 @@ def finite(features: Features) -> Floats:
 def rank_deficient(given: Moments) -> bool:
     """Whether the covariance is singular: a distance from it is finite, but biased and not to be compared.
 
-    So it is wherever there are no more samples than features, and where features never vary.
+    So it is wherever there are no more samples than features, and where some follow from others. A feature
+    that never varies says nothing, and does no harm, as long as not all are so: ReLUs die.
     """
     width = len(given.mean)
     if 0 < given.count <= width:
         return True
-    values = np.linalg.eigvalsh(given.covariance)
+    # The mean of equal numbers may differ from them in its last bit.
+    alive = np.diag(given.covariance) > np.square(1e-12 * given.mean)
+    if not alive.any():
+        return True
+    values = np.linalg.eigvalsh(given.covariance[np.ix_(alive, alive)])
     return bool(values[0] <= values[-1] * width * np.finfo(np.float64).eps)
 
 

@@ -82,17 +82,19 @@ def test_as_many_samples_as_features_are_one_too_few():
     assert not rank_deficient(moments(RNG.normal(size=(30, 8))))
 
 
-def test_features_that_never_vary_are_flagged_whatever_their_number():
-    still = moments(np.full((500, 4), 3.0))
+def test_features_that_never_vary_are_flagged_where_all_are_so():
+    still = moments(np.full((500, 4), 0.37))
     assert rank_deficient(still)
     assert distance(still, moments(RNG.normal(size=(500, 4)))) > 0
     some = RNG.normal(size=(500, 4))
     some[:, 2] = 1
+    assert not rank_deficient(moments(some))
+    some[:, 2] = some[:, 1]
     assert rank_deficient(moments(some))
 
 
 def test_moments_of_nobody_knows_how_many_are_judged_by_their_covariance():
-    assert rank_deficient(Moments(np.zeros(3), np.diag([1.0, 1.0, 0.0])))
+    assert rank_deficient(Moments(np.zeros(2), np.ones((2, 2))))
     assert not rank_deficient(Moments(np.zeros(3), np.eye(3)))
 
 
