@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from typing import Any
 
 import numpy as np
@@ -47,8 +46,6 @@ def dataset(text: str, split: str) -> Dataset:
         raise UsageError(
             f"{text}: needs the package datasets: pip install datasets, or give a folder of pictures"
         ) from error
-    if os.environ.get("HF_HUB_OFFLINE") == "1":
-        raise UsageError(f"{text}: HF_HUB_OFFLINE=1 is set: unset it, or give a folder of pictures")
     try:
         rows = package.load_dataset(name, split=split)
     except Exception as error:  # it raises errors of five packages, none of them ours to list

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -55,7 +56,7 @@ def reference_of(
     say: told how far it is. Raises UsageError where all pictures are of one colour, or fewer than 2.
     """
     chosen = spread(dataset.count, limit)
-    whose, sums, told = opened.identity, _Sums.of(len(chosen)), time.monotonic()
+    whose, sums, told = opened.identity, _Sums.of(len(chosen)), -math.inf
     for start in range(0, len(chosen), _BATCH):
         images, _ = dataset.take(chosen[start : start + _BATCH])
         sums.add(images, opened.features(images))

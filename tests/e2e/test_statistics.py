@@ -96,7 +96,7 @@ def test_breaking_it_off_leaves_nothing_under_the_targets_name(shell):
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        heard = process.stderr.readline()  # as "ditbench: 4352 of 30000 pictures"
+        heard = process.stderr.readline()  # "ditbench: 256 of 30000 pictures"
         process.send_signal(signal.SIGINT)
         begin = time.monotonic()
         told = process.stderr.read()

@@ -97,7 +97,7 @@ def test_mistake_27_pictures_of_one_colour_have_no_statistics(opened):
     black[3] = pictures(1)
     heard = []
     statistics.reference_of(Held("black", black), opened, say=heard.append)
-    assert heard == ["black: 19 of 20 pictures are of one colour"]
+    assert heard == ["20 of 20 pictures", "black: 19 of 20 pictures are of one colour"]
 
 
 def test_a_file_of_pictures_by_the_extractors_name(tmp_path, opened):
