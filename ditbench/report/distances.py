@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ditbench import scores, units
-from ditbench.metrics import known
+from ditbench.metrics import known, word_of
 from ditbench.report import words
 from ditbench.report.judged import Method, Peers, telling
 from ditbench.report.tables import NOT_MEASURED, Column, Table, Value
@@ -113,11 +114,11 @@ def _of_sets(peers: Peers, asked: Asked, against: str) -> _Columns:
             for name, score in found.items()
             if score.word == word and (score.against or "dataset") == against
         ]
-        columns += [_column(name, word) for name in sorted(names, key=telling)]
+        columns += [_column(name, word, against) for name in sorted(names, key=telling)]
         wanted = word in asked.words and against in asked.references
         alone = word == "inception_score" and against == "softmax"
         if not names and wanted and not alone:
-            columns.append(_waiting(words.SCORES[word], word))
+            columns.append(_waiting(words.SCORES[word], word, against))
     # A figure that was asked and not taken stands behind those by which rows are ordered.
     return sorted(columns, key=lambda pair: pair[0].unit == NOT_MEASURED)
 
@@ -139,22 +140,43 @@ def _key(one: Method) -> Value:
     return Value(found or "not recorded", order=found or None)
 
 
-def _column(name: str, word: str) -> tuple[Column, Fill]:
+def _column(name: str, word: str, against: str) -> tuple[Column, Fill]:
     def fill(one: Method) -> Value:
-        return _score(name, one) if name in one.metrics else _missing(one, word)
+        return _score(name, one) if name in one.metrics else _missing(one, word, against)
 
     return Column(words.short(name), name.partition("@")[0], numeric=True), fill
 
 
-def _waiting(title: str, word: str) -> tuple[Column, Fill]:
-    return Column(title, NOT_MEASURED, numeric=True), lambda one: _missing(one, word)
+def _waiting(title: str, word: str, against: str = "") -> tuple[Column, Fill]:
+    return Column(title, NOT_MEASURED, numeric=True), lambda one: _missing(one, word, against)
 
 
-def _missing(one: Method, word: str) -> Value:
+def _missing(one: Method, word: str, against: str = "") -> Value:
     """Why there is no figure, as far as the records tell."""
-    told: Mapping[str, Any] = one.facts.get("unmeasured", {})
-    why = told.get(word) or one.facts.get("unpictured", "") or one.refused
+    told = dict.fromkeys(
+        why
+        for clause in one.facts.get("unmeasured", ())
+        if (why := _why(str(clause), word, against))
+    )
+    why = "; ".join(told) or one.facts.get("unpictured", "") or one.refused
     return Value(NOT_MEASURED, str(why or "the records do not tell why"))
+
+
+# "kid against softmax in inception features: why", "psnr, ssim: why", "against dataset: why".
+_CLAUSE = re.compile(
+    r"(?P<words>[\w@, ]*?)\s*(against (?P<against>\w+))?\s*(in (?P<network>\w+) features)?: (?P<why>.*)"
+)
+
+
+def _why(clause: str, word: str, against: str) -> str:
+    """The reason in a clause, if it is about this figure."""
+    match = _CLAUSE.fullmatch(clause)
+    if match is None or against != (match["against"] or against):
+        return ""
+    named = [word_of(name) for name in match["words"].split(", ") if name]
+    if named and word not in named:
+        return ""
+    return f"{match['network']}: {match['why']}" if match["network"] else match["why"]
 
 
 def _score(name: str, one: Method) -> Value:
@@ -197,10 +219,13 @@ def _doubts(name: str, facts: Mapping[str, Any]) -> Iterable[str]:
     if score is None:
         return
     width = int(facts.get("extractors", {}).get(score.extractor, {}).get("dim", 0))
-    if score.word in _FRECHETS and score.count < width:
-        yield f"biased up: {score.count} pictures < {width} features"
+    if score.word in _FRECHETS and score.count <= width:
+        yield f"biased up: {score.count} pictures \N{LESS-THAN OR EQUAL TO} {width} features"
     elif score.word in _FRECHETS and score.count < _FEW:
         yield f"biased up: {score.count} pictures"
+    real = int(facts.get("references", {}).get("dataset", {}).get("count", 0))
+    if score.word in _FRECHETS and score.against == "dataset" and 0 < real <= width:
+        yield f"biased up: {real} real pictures \N{LESS-THAN OR EQUAL TO} {width} features"
     constant = float(facts.get("constant_share", 0.0))
     if constant > 0:
         yield f"{units.percent(constant)} of its pictures are constant"

@@ -11,6 +11,11 @@ from ditbench.report.judged import Method, Peers
 
 NOT_RECORDED = "not recorded"
 _SHORT = 12  # digits of a sha256 that a person compares by eye
+# What stands in the place of a decoder's identity.
+_NO_DECODER = {
+    "pixels": "none: the latents are the pictures",
+    "none": "none: the latents were not decoded",
+}
 _CHANNELS = {0: "all channels", 3: "the first three channels"}
 Facts = Mapping[str, Any]
 
@@ -113,8 +118,8 @@ def _guidance(one: Method) -> str:
 
 
 def _decoder(one: Method) -> str:
-    found = one.facts.get("protocol", {}).get("vae")
-    return "none: the latents are the pictures" if found == "" else str(found or "")
+    found = str(one.facts.get("protocol", {}).get("vae", ""))
+    return _NO_DECODER.get(found, found)
 
 
 _LINES: tuple[tuple[str, Callable[[Method], str]], ...] = (

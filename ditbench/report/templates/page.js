@@ -48,11 +48,11 @@ function show(field) {
   const image = field && field.querySelector("img");
   peek.hidden = !image;
   if (!image) return;
-  const reference = field.closest("tbody").rows[0].cells[field.cellIndex].querySelector("img");
-  const [theirs, ours] = peek.querySelectorAll("img");
-  theirs.src = reference.src;
-  ours.src = image.src;
-  peek.querySelectorAll("figcaption")[1].textContent = field.parentNode.cells[0].firstChild.textContent;
+  const rows = [field.closest("tbody").rows[0], field.parentNode];
+  peek.querySelectorAll("figure").forEach((figure, at) => {
+    figure.querySelector("img").src = rows[at].cells[field.cellIndex].querySelector("img").src;
+    figure.querySelector("figcaption").textContent = rows[at].cells[0].firstChild.textContent;
+  });
   peek.querySelector("p").textContent = image.alt;
 }
 
