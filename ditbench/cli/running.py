@@ -132,7 +132,7 @@ def train(
     ],
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="DIR", help="A folder of IDX files, instead of the file's."),
+        typer.Option("--data", metavar="DIR", help="Where the data are, instead of the file's."),
     ] = None,
     export: Annotated[
         Path | None,
@@ -140,13 +140,23 @@ def train(
             "--export", metavar="DIR", help="Write what ships: float16 weights and a card."
         ),
     ] = None,
+    arm: Annotated[
+        str, typer.Option("--arm", metavar="NAME", help="Train this arm of the file alone.")
+    ] = "",
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="cpu|cuda",
+            help="Where to train; default: a GPU where there is one.",
+        ),
+    ] = "",
     out: Out = RESULTS / "train",
 ) -> int:
-    """Train the model or the feature network that ships; a run that was killed goes on."""
+    """Train what a file says, arm by arm; what was killed goes on."""
     from ditbench.train import command
 
-    command.train(file, data, out, export)
-    return errors.OK
+    return command.train(command.Asked(file, data, out, export, arm, device))
 
 
 def _memory(planned: Plan, device: Device) -> float:

@@ -1,1 +1,1 @@
-"""Training of what ships with the package: the small DiT and the small feature network."""
+"""Training under one roof: arms that differ in network and attention alone, and what ships with us."""

@@ -7,13 +7,15 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import DiTTransformer2DModel
 
-from ditbench import __version__, pictures, sampling
-from ditbench.datasets import idx
-from ditbench.train.dit import Training, sample_grid
+from ditbench import __version__, sampling
+from ditbench.models.seam import Denoiser
+from ditbench.train import data
+from ditbench.train.showing import Showing
+from ditbench.train.spec import Training
 
 _CARD = """# {name}
 
@@ -23,15 +25,15 @@ Zalando SE) padded to 32x32. It is a gauge for attention methods, not a good gen
 | | |
 |---|---|
 | architecture | {architecture} |
-| data | {data}, sha256 of the four files {data_sha256} |
+| data | {data}, sha256 of its pictures and labels {data_sha256} |
 | steps | {steps} of {planned} planned, batch {batch_size}: {images:,} pictures seen |
 | seed | {seed} |
 | weights | exponential moving average, {ema} a step, stored as float16 |
-| float16 against float32 | drift {drift:.2g} (final latents, 8 samples, 20 DDIM steps, guidance 2) |
+| float16 against float32 | drift {drift:.2g} (final latents, 8 samples, {sampling}) |
 | exported | {date}, ditbench {version}, torch {torch} |
 | command | `ditbench train {command} --export {folder}` |
 
-Mean squared error of the predicted velocity, by step (all lines in `metrics.csv`):
+Mean squared error of the predicted velocity, by step (all lines in `steps.csv`):
 
 | step | loss |
 |---|---|
@@ -42,33 +44,38 @@ Mean squared error of the predicted velocity, by step (all lines in `metrics.csv
 def export(training: Training, out: Path, folder: Path, command: str) -> None:
     """Write weights, card, loss curve and a sample grid to `folder`.
 
-    out: where training wrote its moving average and metrics. command: the training file's path.
+    out: where training wrote its last weights and tables, of its one arm. command: the training file's path.
     """
-    full = DiTTransformer2DModel.from_pretrained(out / "ema", low_cpu_mem_usage=False).eval()
+    (arm,) = training.arms
+    network = arm.spec.network
+    full = network.from_pretrained(out / "last", low_cpu_mem_usage=False).eval()
     folder.mkdir(parents=True, exist_ok=True)
     half = torch.nn.Module.to(full, torch.float16)
     half.save_pretrained(folder)
-    full = DiTTransformer2DModel.from_pretrained(out / "ema", low_cpu_mem_usage=False).eval()
-    shipped = DiTTransformer2DModel.from_pretrained(
+    full = network.from_pretrained(out / "last", low_cpu_mem_usage=False).eval()
+    shipped = network.from_pretrained(
         folder, torch_dtype=torch.float32, low_cpu_mem_usage=False
     ).eval()
-    metrics = (out / "metrics.csv").read_text()
-    (folder / "metrics.csv").write_text(metrics)
-    lines = list(csv.DictReader(metrics.splitlines()))
-    pictures.save(folder / "samples.png", sample_grid(training, shipped))
+    steps = (out / "steps.csv").read_text()
+    (folder / "steps.csv").write_text(steps)
+    lines = list(csv.DictReader(steps.splitlines()))
+    real = data.load(training)
+    showing = Showing(training, arm, real, folder, torch.device("cpu"))
+    showing.grid(shipped, folder / "samples.png")
     facts = {
         "name": training.name,
         "parameters": sum(parameter.numel() for parameter in shipped.parameters()),
-        "architecture": str(training.model),
-        "data": "Fashion-MNIST, training split",
-        "data_sha256": idx.digest(Path(training.data).expanduser()),
+        "architecture": str(arm.spec),
+        "data": real.dataset.name,
+        "data_sha256": real.dataset.sha256,
         "steps": int(lines[-1]["step"]),
-        "planned": training.steps,
+        "planned": training.total(real.count),
         "batch_size": training.batch_size,
         "images": int(lines[-1]["images"]),
         "seed": training.seed,
         "ema": training.ema,
         "drift": _drift(training, full, shipped),
+        "sampling": f"{training.sampling.steps} DDIM steps, guidance {training.sampling.guidance_scale:g}",
         "date": datetime.now(UTC).date().isoformat(),
         "version": __version__,
         "torch": torch.__version__,
@@ -101,23 +108,21 @@ def _curve(lines: list[dict[str, str]]) -> list[dict[str, str]]:
     return [*lines[:-1:step], lines[-1]]
 
 
-def _drift(
-    training: Training, full: DiTTransformer2DModel, shipped: DiTTransformer2DModel
-) -> float:
+def _drift(training: Training, full: Any, shipped: Any) -> float:  # noqa: ANN401 (of the model's class)
     """Relative L2 distance of the final latents of eight samples."""
-    process = training.model
+    process = training.process
     ends = []
     for network in (full, shipped):
         with torch.inference_mode():
             ends.append(
                 sampling.sample(
-                    lambda x, t, y, network=network: network(x, t, y, return_dict=False)[0],
+                    Denoiser(network, process),
                     process,
                     sampling.noise(process, 0, range(8)),
                     process.conditions(0, range(8)),
                     sampler="ddim",
-                    steps=20,
-                    guidance_scale=2.0,
+                    steps=training.sampling.steps,
+                    guidance_scale=training.sampling.guidance_scale,
                 )
             )
     return float((ends[1] - ends[0]).norm() / ends[0].norm())
