@@ -148,7 +148,7 @@ def assemble(
 ) -> Plan:
     """The plan of these cells, narrowed to those whose id matches `select`.
 
-    Raises UsageError where nothing would run, or an exclusion takes no cell out.
+    Raises UsageError where that is none of them, or an exclusion takes no cell out.
     """
     by_key = {inspection.key: inspection for inspection in inspections}
     entries = tuple(_entry(suite, cell, by_key[cell.key]) for cell in cells)
@@ -156,10 +156,22 @@ def assemble(
     pattern = _pattern(select)
     with _at_most(_SEARCH_S, select):
         chosen = tuple(entry for entry in entries if pattern.search(entry.cell.id))
-    plan = Plan(suite, chosen, select)
-    if not plan.runnable:
-        raise UsageError(_why_nothing_runs(suite, entries, chosen, select))
-    return plan
+    if not chosen:
+        example = entries[0].cell.id
+        raise UsageError(
+            f"-k {select!r} matches none of the {len(entries)} cells; one of them is: {example}"
+        )
+    return Plan(suite, chosen, select)
+
+
+def check_runs(plan: Plan) -> None:
+    """Raises UsageError where none of the cells can run, with every reason."""
+    if plan.runnable:
+        return
+    reasons = dict.fromkeys(f"{entry.status}: {entry.reason}" for entry in plan.entries)
+    raise UsageError(
+        f"{plan.suite.path}: none of the {len(plan.entries)} cells can run ({'; '.join(reasons)})"
+    )
 
 
 def _entry(suite: Suite, cell: Cell, inspection: Inspection) -> Entry:
@@ -215,16 +227,6 @@ def _at_most(seconds: float, select: str) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _why_nothing_runs(
-    suite: Suite, entries: tuple[Entry, ...], chosen: tuple[Entry, ...], select: str
-) -> str:
-    if not chosen:
-        example = entries[0].cell.id
-        return f"-k {select!r} matches none of the {len(entries)} cells; one of them is: {example}"
-    reasons = dict.fromkeys(f"{entry.status}: {entry.reason}" for entry in chosen)
-    return f"{suite.path}: none of the {len(chosen)} cells can run ({'; '.join(reasons)})"
-
-
 def quick(suite: Suite) -> Suite:
     """The suite with one warm-up, three repeats, one process and no waiting: to see that it works."""
     fewer = dataclasses.replace(
@@ -276,7 +278,7 @@ def estimate(plan: Plan, latency: Mapping[str, float], machine: Machine) -> Esti
     lines = len(given) * (plan.suite.timing.processes + 1) + 2 * len(asked)
     lines += len(pictured) * (len(plan.suite.quality.shards) + 1)
     lines += len(plan.counted)
-    known = sum(entry.cell.key in latency for entry in runnable) / len(runnable)
+    known = sum(entry.cell.key in latency for entry in runnable) / max(1, len(runnable))
     return Estimate(
         seconds,
         size + lines * _BYTES_PER_RECORD,

@@ -70,8 +70,11 @@ def _catalog(server: Server, *named: Iterable[str]) -> Catalog:
     return found
 
 
-def plan_of(choices: Choices, server: Server, device: Device) -> Plan:
-    """The plan of a suite for a device. Raises UsageError and SuiteError where nothing would run."""
+def plan_of(choices: Choices, server: Server, device: Device, *, may_be_idle: bool = False) -> Plan:
+    """The plan of a suite for a device.
+
+    Raises SuiteError, and UsageError where nothing would run, unless it may be idle.
+    """
     from ditbench import plan as planning
     from ditbench.suite import parse
 
@@ -88,7 +91,10 @@ def plan_of(choices: Choices, server: Server, device: Device) -> Plan:
     inspections = server.call(
         "ditbench.measure.catalog:inspect", cells, device.kind, device=device.name
     )
-    return planning.assemble(suite, cells, inspections, choices.select)
+    planned = planning.assemble(suite, cells, inspections, choices.select)
+    if not may_be_idle:
+        planning.check_runs(planned)
+    return planned
 
 
 def _outside(text: str, path: str, overrides: Mapping[str, str], axis: str) -> list[str]:

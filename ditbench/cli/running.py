@@ -103,7 +103,7 @@ def plan(
 
     choices = Choices(suite, select, tuple(set_ or ()), quick, gpu)
     with session_of(choices) as (server, (device, *_)):
-        planned = plan_of(choices, server, device)
+        planned = plan_of(choices, server, device, may_be_idle=True)
         rate = server.call(
             "ditbench.measure.catalog:macs_per_second",
             device.name,
@@ -112,12 +112,15 @@ def plan(
             hear=output.warn,
         )
     if json:
-        return output.as_json(planning.to_json(planned))
+        output.as_json(planning.to_json(planned))
+        planning.check_runs(planned)
+        return errors.OK
     earlier = _records_of_last(out, planned.suite.name)
     overhead = summary.overhead(earlier) or planning.OVERHEAD_S
     machine = planning.Machine(rate, _memory(planned, device), overhead)
     estimate = planning.estimate(planned, _latency_seen(earlier), machine)
     output.show_plan(planned, estimate)
+    planning.check_runs(planned)
     return errors.OK
 
 

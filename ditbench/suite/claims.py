@@ -19,7 +19,16 @@ from ditbench.suite.yaml12 import Leaf
 
 # A value and how near to it is near enough.
 _NEAR = ("value", "tolerance")
-_ABOUT = ("attention", "model", "blocks", "batch_size", "steps", "guidance")
+_ABOUT = (
+    "attention",
+    "model",
+    "blocks",
+    "batch_size",
+    "steps",
+    "guidance",
+    "sampler",
+    "guidance_channels",
+)
 _NAMES = (*NAMES, SPEEDUP)
 _OF_SETS = r"^(s?fid|kid|[fk]d|precision|recall|(inception|class)_score)_\w+(@\w+)?$"
 _METRIC = {

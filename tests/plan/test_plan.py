@@ -95,11 +95,21 @@ def test_a_cell_that_could_not_be_counted_shows_no_count(capsys):
     assert lines[3].split() == ["monarch", "crashed:", "says", "no", "formula"]
 
 
+def test_a_plan_of_nothing_is_shown_with_every_reason_before_it_is_refused(capsys):
+    idle = planned(suite(), reasons=lambda cell: (f"no {cell.attention.name} here",))
+    output.show_plan(idle, planning.estimate(idle, {}, planning.Machine(1e9, 2**34)))
+    told = capsys.readouterr().out
+    assert "0 cells to run, 2 not" in told
+    assert "unsupported: no softmax here" in told
+    assert "about 0" in told
+
+
 def test_mistake_33_a_plan_of_nothing_is_an_error_that_says_why():
+    idle = planned(suite(), reasons=lambda _cell: ("no kernel",))
     with pytest.raises(
         UsageError, match=r"s\.yaml: none of the 2 cells can run \(unsupported: no kernel\)"
     ):
-        planned(suite(), reasons=lambda _cell: ("no kernel",))
+        planning.check_runs(idle)
     with pytest.raises(
         UsageError, match="-k 'nystrom' matches none of the 2 cells; one of them is: model=m"
     ):
