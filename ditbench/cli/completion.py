@@ -41,14 +41,23 @@ def yaml_files(incomplete: str) -> list[str]:
 
 
 def methods(incomplete: str) -> list[str]:
-    """The last name of a list with commas: our files are called as their methods are."""
-    from importlib.metadata import entry_points
-
-    ours = Path(__file__).parents[1] / "attention"
-    names = {path.stem.replace("_", "-") for path in ours.glob("[!_]*.py")} - {"base"}
-    names |= {point.name for point in entry_points(group="ditbench.attention")}
+    """The last name of a list with commas."""
+    names = {name.replace("_", "-") for name in _plugins("attention")}
     listed, comma, last = incomplete.rpartition(",")
     return [f"{listed}{comma}{name}" for name in _beginning(sorted(names), last)]
+
+
+def extractors(incomplete: str) -> list[str]:
+    """Networks that judge pictures."""
+    return _beginning(sorted(_plugins("extractors")), incomplete)
+
+
+def _plugins(folder: str) -> set[str]:
+    """Our files, which are called as their plug-ins are, and the names that other packages tell."""
+    from importlib.metadata import entry_points
+
+    ours = {path.stem for path in (Path(__file__).parents[1] / folder).glob("[!_]*.py")} - {"base"}
+    return ours | {point.name for point in entry_points(group=f"ditbench.{folder}")}
 
 
 def axes(incomplete: str) -> list[str]:

@@ -1,9 +1,9 @@
-"""The verb that says what there is to measure: methods. It does not import torch."""
+"""The verbs that say what there is: methods to measure, extractors to judge by. None imports torch."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -12,16 +12,19 @@ from ditbench.cli import completion, output, preparing
 from ditbench.cli.options import Json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from ditbench.catalog import Method
+    from ditbench.catalog import Catalog, Extractor, Method
 
+_Plugin = TypeVar("_Plugin", bound="Method | Extractor")
 _COLUMNS = ("name", "exact", "settings", "formula", "cost", "paper", "needs", "runs here")
+_OF_EXTRACTORS = ("name", "gives", "settings", "paper", "weights", "opens here")
 
 
 def add_to(app: typer.Typer) -> None:
-    """Register the verb."""
+    """Register the verbs."""
     app.command("methods")(methods)
+    app.command("extractors")(extractors)
 
 
 def methods(
@@ -37,13 +40,7 @@ def methods(
 ) -> int:
     """List the attention methods: settings, formula, cost in multiply-adds a head, paper, what each needs."""
     catalog = preparing.catalog([name])
-    found = catalog.methods
-    if name and name not in found:
-        from ditbench.registry import did_you_mean
-
-        unknown = f"unknown attention method {name!r}{did_you_mean(name, found)}"
-        raise errors.UsageError(catalog.nowhere.get(name, unknown))
-    chosen = [found[name]] if name else list(found.values())
+    chosen = _chosen(catalog, "attention method", catalog.methods, name)
     if json:
         return output.as_json([dataclasses.asdict(method) for method in chosen])
     if name:
@@ -51,6 +48,63 @@ def methods(
     else:
         show_all(chosen)
     return errors.OK
+
+
+def extractors(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="All about this one: its settings, and its page.",
+            autocompletion=completion.extractors,
+        ),
+    ] = "",
+    json: Json = False,
+) -> int:
+    """List the networks that judge pictures: what each gives, and where its weights come from."""
+    catalog = preparing.catalog(extractors=[name])
+    chosen = _chosen(catalog, "extractor", catalog.extractors, name)
+    if json:
+        return output.as_json([dataclasses.asdict(extractor) for extractor in chosen])
+    if not name:
+        cells = [_of_extractor(extractor) for extractor in chosen]
+        output.cards("extractors", _OF_EXTRACTORS, cells)
+        return errors.OK
+    told = dict(zip(_OF_EXTRACTORS, _of_extractor(chosen[0]), strict=True)) | {"settings": ""}
+    output.card(
+        [
+            *((column, text) for column, text in told.items() if text),
+            *([("no classes", chosen[0].headless)] if chosen[0].headless else []),
+            ("defined in", chosen[0].place),
+            *((f"  {one}", text) for one, text in _settings(chosen[0])),
+        ]
+    )
+    output.prose(chosen[0].page)
+    return errors.OK
+
+
+def _chosen(catalog: Catalog, kind: str, found: Mapping[str, _Plugin], name: str) -> list[_Plugin]:
+    """That one, or all. Raises UsageError with the nearest name."""
+    if name and name not in found:
+        from ditbench.registry import did_you_mean
+
+        unknown = f"unknown {kind} {name!r}{did_you_mean(name, found)}"
+        raise errors.UsageError(catalog.nowhere.get(name, unknown))
+    return [found[name]] if name else list(found.values())
+
+
+def _of_extractor(extractor: Extractor) -> list[str]:
+    given = [f"{extractor.dim} features"] if extractor.dim else []
+    given += [f"{extractor.spatial} for sFID"] if extractor.spatial else []
+    given += [] if extractor.headless or extractor.broken else ["classes"]
+    return [
+        extractor.name,
+        "a distance of two pictures" if extractor.pairs else ", ".join(given),
+        _defaults(extractor),
+        extractor.paper,
+        extractor.needs or ("" if extractor.broken else "they ship"),
+        _here(extractor),
+    ]
 
 
 def show_all(methods: Iterable[Method]) -> None:
@@ -73,24 +127,31 @@ def show_one(method: Method) -> None:
 
 
 def _cells(method: Method) -> list[str]:
-    from ditbench.suite.template import written
-
     return [
         method.name,
         method.exactness,
-        ", ".join(f"{one.name}={written(one.default)}" for one in method.settings),
+        _defaults(method),
         method.formula,
         method.cost,
         method.paper,
         method.needs,
-        f"no: {method.broken or '; '.join(method.unavailable)}"
-        if method.broken or method.unavailable
-        else "yes",
+        _here(method),
     ]
 
 
-def _settings(method: Method) -> Iterator[tuple[str, str]]:
+def _here(plugin: Method | Extractor) -> str:
+    why = plugin.broken or "; ".join(plugin.unavailable)
+    return f"no: {why}" if why else "yes"
+
+
+def _defaults(plugin: Method | Extractor) -> str:
     from ditbench.suite.template import written
 
-    for one in method.settings:
+    return ", ".join(f"{one.name}={written(one.default)}" for one in plugin.settings)
+
+
+def _settings(plugin: Method | Extractor) -> Iterator[tuple[str, str]]:
+    from ditbench.suite.template import written
+
+    for one in plugin.settings:
         yield one.name, f"{one.takes}; {written(one.default)} if not given"

@@ -51,17 +51,19 @@ def session_of(choices: Choices) -> Iterator[tuple[Server, tuple[Device, ...]]]:
         yield server, chosen
 
 
-def catalog(methods: Iterable[str] = (), models: Iterable[str] = ()) -> Catalog:
+def catalog(
+    methods: Iterable[str] = (), models: Iterable[str] = (), extractors: Iterable[str] = ()
+) -> Catalog:
     """What a suite may name, asked of a process that imports torch.
 
-    methods, models: names of which those from outside, `module:Class`, are looked up too, also in the working
-    folder.
+    methods, models, extractors: names of which those from outside, `module:Class`, are looked up too, also in
+    the working folder.
     """
     from ditbench.run.server import Server
 
     _find_in(Path.cwd())
     with Server() as server:
-        return _catalog(server, methods, models)
+        return _catalog(server, methods, models, extractors)
 
 
 def _catalog(server: Server, *named: Iterable[str]) -> Catalog:

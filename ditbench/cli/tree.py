@@ -13,7 +13,7 @@ PANELS = {
     "Measure": ("run", "plan", "doctor", "profile", "draw", "train", "stats"),
     "Read": ("show", "report", "compare", "claims", "list"),
     "Keep": ("baseline", "merge", "migrate", "gc"),
-    "Help": ("init", "methods", "models", "schema"),
+    "Help": ("init", "methods", "models", "extractors", "schema"),
 }
 
 

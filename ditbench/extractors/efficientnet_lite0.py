@@ -18,7 +18,6 @@ from torch import nn
 from torch.nn import functional
 
 from ditbench.errors import UsageError
-from ditbench.extractors import resizing
 from ditbench.extractors.base import (
     Extractor,
     Identity,
@@ -30,7 +29,8 @@ from ditbench.extractors.base import (
     rgb,
     sha256_of,
 )
-from ditbench.extractors.torchscript import tensors
+from ditbench.extractors.parts import resizing
+from ditbench.extractors.parts.torchscript import tensors
 from ditbench.registry import setting
 
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"

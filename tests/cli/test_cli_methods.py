@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from ditbench.catalog import Catalog, Method, Setting
+from ditbench.catalog import Catalog, Extractor, Method, Setting
 from ditbench.cli import main, offering, preparing
 
 MONARCH = Method(
@@ -36,10 +36,26 @@ FLASH = Method(
 )
 
 
+INCEPTION = Extractor(
+    "inception",
+    settings=(Setting("resize", "str", "legacy", choices=("legacy", "clean")),),
+    dim=2048,
+    spatial=2023,
+    headless="its file ends before the classes",
+    paper="Szegedy et al. 2016",
+    needs="its weights (pip install x)",
+    unavailable=("no weights (pip install x)",),
+    place="ditbench.extractors.inception:InceptionFeatures",
+    page="The network of FID.",
+)
+PAIRS = Extractor("lpips_alex", pairs=True, headless="it compares pairs", paper="Zhang et al. 2018")
+
+
 @pytest.fixture(autouse=True)
 def known(monkeypatch):
-    found = Catalog({one.name: one for one in (FLASH, MONARCH)}, {})
-    monkeypatch.setattr(preparing, "catalog", lambda _names=(): found)
+    methods = {one.name: one for one in (FLASH, MONARCH)}
+    found = Catalog(methods, {}, {one.name: one for one in (INCEPTION, PAIRS)})
+    monkeypatch.setattr(preparing, "catalog", lambda _names=(), **_others: found)
 
 
 @pytest.fixture(params=[80, 120])
@@ -109,3 +125,31 @@ def test_a_wrong_name_is_told_with_the_right_one(capsys):
     assert main(["methods", "monrch"]) == 2
     told = capsys.readouterr().err
     assert told == "ditbench: unknown attention method 'monrch' (did you mean 'monarch'?)\n"
+
+
+def test_extractors_are_listed_with_what_they_give_and_what_is_missing(capsys):
+    assert main(["extractors"]) == 0
+    _title, head, inception, pairs = read(capsys).splitlines()
+    assert head.split() == ["name", "gives", "settings", "paper", "weights", "opens", "here"]
+    assert "2048 features, 2023 for sFID" in inception
+    assert "classes" not in inception
+    assert inception.endswith("no: no weights (pip install x)")
+    assert "a distance of two pictures" in pairs
+    assert pairs.split()[-3:] == ["they", "ship", "yes"]
+
+
+def test_one_extractor_tells_its_settings_and_its_page_and_json_has_all_of_it(capsys):
+    assert main(["extractors", "inception"]) == 0
+    shown = read(capsys)
+    assert "resize    legacy or clean; legacy if not given" in shown
+    assert "its file ends before the classes" in shown
+    assert shown.endswith("The network of FID.\n")
+    assert main(["extractors", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["dim"] for one in found] == [2048, 0]
+
+
+def test_a_wrong_extractor_is_told_with_the_right_one(capsys):
+    assert main(["extractors", "inseption"]) == 2
+    told = capsys.readouterr().err
+    assert told == "ditbench: unknown extractor 'inseption' (did you mean 'inception'?)\n"

