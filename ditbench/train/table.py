@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ditbench.train.spec import Training
 from ditbench.train.state import AGAIN
 
 _MATCHED = 1.05  # parameters within so much of each other are as many
+_CONDITIONS = ("precision", "checkpointing", "features", "processes", "device", "threads", "steps")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def write(training: Training, folder: Path) -> Path:
         "arms": {row.name: {**row.facts, "epochs": list(row.epochs)} for row in rows},
         "missing": missing,
         "differences": {
-            f"{one.name} and {other.name}": differences(one.facts, other.facts)
+            f"{one.name} and {other.name}": asdict(differences(one.facts, other.facts))
             for one, other in combinations(rows, 2)
         },
     }
@@ -74,33 +75,51 @@ def _row(folder: Path) -> Row | None:
     return Row(facts, epochs) if epochs else None
 
 
-def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """All in which two arms differ, each as a clause; of settings, those that both models have."""
-    told = []
-    kind = one["settings"], other["settings"]
-    same_model = one["model"].partition("[")[0] == other["model"].partition("[")[0]
-    if not same_model:
-        told.append(f"network: {one['model']} against {other['model']}")
-    else:
-        told += [
-            f"{name} {value} against {kind[1][name]}"
-            for name, value in kind[0].items()
-            if kind[1].get(name) != value
+@dataclass(frozen=True)
+class Differences:
+    """All in which two arms differ, each as a clause. chosen: by the file. following: what goes with it."""
+
+    chosen: tuple[str, ...]
+    following: tuple[str, ...]
+
+    @property
+    def told(self) -> str:
+        """Whether the figures of two arms are about one thing, in words."""
+        if not self.following and len(self.chosen) == 1:
+            return f"differ in one thing alone, which the figures are then about: {self.chosen[0]}"
+        goes = f"; with that goes: {'; '.join(self.following)}" if self.following else ""
+        many = len(self.chosen) + len(self.following)
+        told = f"no figure above is about one of these {many} by itself"
+        return f"differ in {'; '.join(self.chosen)}{goes} ({told})"
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Differences:
+    """Of two arms by their facts; the settings of a model are compared with those of the same model."""
+    pair = one["settings"], other["settings"]
+    if pair[0].keys() == pair[1].keys():
+        chosen = [
+            f"{name} {value} against {pair[1][name]}"
+            for name, value in pair[0].items()
+            if pair[1][name] != value
         ]
-    if one["attention"] != other["attention"]:
-        told.append(f"attention: {one['attention']} against {other['attention']}")
-    counts = sorted((one["parameters"], other["parameters"]))
-    ratio = counts[1] / counts[0]
-    if ratio > _MATCHED:
-        more = one if one["parameters"] == counts[1] else other
-        told.append(f"parameters: {more['arm']} has {ratio:.3g} times as many")
+    else:
+        chosen = [f"network: {one['model']} against {other['model']}"]
+    chosen += [
+        f"{fact}: {one[fact]} against {other[fact]}"
+        for fact in ("attention", *_CONDITIONS)
+        if one[fact] != other[fact]
+    ]
+    return Differences(tuple(chosen), tuple(_following(one, other)))
+
+
+def _following(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    more, fewer = sorted((one, other), key=lambda facts: -int(facts["parameters"]))
+    ratio = more["parameters"] / fewer["parameters"]
+    told = [f"{more['arm']} has {ratio:.3g} times the parameters"] if ratio > _MATCHED else []
     for fact, said in (("hears_time", "the time"), ("hears_class", "the class")):
         if one[fact] != other[fact]:
             deaf = other if one[fact] else one
             told.append(f"{deaf['arm']} is never told {said}")
-    for fact in ("precision", "checkpointing", "features", "processes", "device", "steps"):
-        if one[fact] != other[fact]:
-            told.append(f"{fact}: {one[fact]} against {other[fact]}")
     return told
 
 
@@ -182,12 +201,10 @@ def _cell(row: Row, number: int) -> str:
 
 
 def _differences(rows: Sequence[Row]) -> str:
-    told = []
-    for one, other in combinations(rows, 2):
-        found = differences(one.facts, other.facts)
-        fair = "in one thing alone, which the figures are then about" if len(found) == 1 else ""
-        fair = fair or f"in {len(found)} things: no figure above is about one of them by itself"
-        told.append(f"- **{one.name} and {other.name}** differ {fair}: {'; '.join(found)}.")
+    told = [
+        f"- **{one.name} and {other.name}** {differences(one.facts, other.facts).told}."
+        for one, other in combinations(rows, 2)
+    ]
     return "\n".join(told) or "One arm: nothing to compare."
 
 

@@ -46,8 +46,8 @@ DIT = choice(
     prediction="v_prediction", betas="squaredcos_cap_v2",
 )  # fmt: skip
 GQA = choice("gqa-dit", hidden=16, depth=2, heads=4, kv_heads=2, patch=7)
-UNET = choice("unet", hidden=8)
-BLIND = choice("unet", hidden=8, sees_time=False)
+UNET = choice("unet", hidden=16, size=28)
+BLIND = choice("unet", hidden=16, size=28, sees_time=False)
 
 
 def training(data, model=DIT, attention=None, **more):
