@@ -32,7 +32,6 @@ from ditbench.models.seam import Denoiser
 from ditbench.models.unet import UNet
 
 MIB = 2**20
-BATCH = 256
 # Bytes a parameter in float32: itself, its gradient, and AdamW's two moments.
 STATES = 16
 METHOD_NAMES = ("softmax", "sdpa")
@@ -59,29 +58,27 @@ def main() -> int:
     told.add_argument("--batch", type=int, default=16, help="pictures of a measured step")
     told.add_argument("--sides", type=int, nargs="*", default=[14, 20, 28])
     asked = told.parse_args()
-    for line in (*held_at_256(), "", *by_side(asked), "", *by_model(asked)):
+    for line in (*counted(), "", *by_side(asked), "", *by_model(asked)):
         print(line, flush=True)
     return 0
 
 
-def held_at_256() -> Iterator[str]:
-    """By counting and arithmetic alone: what a step of 256 pictures takes at the least, beside the published.
+def counted() -> Iterator[str]:
+    """By counting and arithmetic alone: what a step takes at the least, beside what was published.
 
     Going back through a layer whose weights are written out takes two more of their size: the gradients of
     the weights and of the scores.
     """
-    yield f"counted for a batch of {BATCH}, MiB: held for the way back + gradients of one layer + states"
-    for spec in (UNet(hidden=64), GqaDiT()):
+    yield "counted, MiB: held for the way back + gradients of one layer's weights + states = at the least"
+    for spec, batch in ((UNet(hidden=64), 256), (GqaDiT(), 256), (GqaDiT(), 128)):
         states = STATES * parameters(spec)
-        largest = max(4 * BATCH * site.heads * site.tokens**2 for site in spec.sites())
+        largest = max(4 * batch * site.heads * site.tokens**2 for site in spec.sites())
         for method in METHOD_NAMES:
-            held, back = held_bytes(spec, method, BATCH), 2 * largest * (method == "softmax")
+            held, back = held_bytes(spec, method, batch), 2 * largest * (method == "softmax")
             parts = " + ".join(f"{part / MIB:.0f}" for part in (held, back, states))
-            yield (
-                f"{spec.name:>8} {parameters(spec):>11,} parameters {method:>8}: {parts} = "
-                f"{(held + back + states) / MIB:.0f}"
-            )
-        yield f"{spec.name:>8} published: {PUBLISHED[spec.name]}"
+            total = (held + back + states) / MIB
+            yield f"{spec.name:>7}, batch {batch}, {method:>7}: {parts} = {total:.0f}"
+    yield f"published, batch 256: unet {PUBLISHED['unet']}, gqa-dit {PUBLISHED['gqa-dit']}"
 
 
 def by_side(asked: argparse.Namespace) -> Iterator[str]:

@@ -86,3 +86,30 @@ def test_the_seed_suites_hold_the_numbers_that_need_no_machine(monkeypatch):
     }
     assert bounds["core_ceiling"] == pytest.approx(1.009, abs=5e-4)
     assert bounds["attention_ceiling"] == pytest.approx(1.507, abs=5e-4)
+
+
+def test_fast_dits_own_table_says_37_6_per_cent_less_memory_and_not_60(monkeypatch):
+    """And that 95 per cent faster is what its steps a second say."""
+    claims = read(ROOT / "seeds" / "fast-dit.yaml", monkeypatch).claims
+    memory = [one.value for one in claims if one.metric == "peak_allocated" and not one.against]
+    steps = [one.value / 128 for one in claims if one.metric == "throughput"]
+    assert steps == pytest.approx([0.43, 0.56, 0.84])
+    assert memory == [44_045e6, 40_461e6, 27_485e6]
+    assert f"{1 - memory[-1] / memory[0]:.1%}" == "37.6%"
+    assert f"{steps[-1] / steps[0] - 1:.0%}" == "95%"
+    (told,) = [one for one in claims if one.metric == "peak_allocated" and one.against]
+    assert told.value == 0.40
+    assert "37.6 % less" in told.needs
+
+
+def test_the_seed_of_two_arms_claims_sizes_that_are_counted_and_nothing_that_is_not_comparable(
+    monkeypatch,
+):
+    claims = read(ROOT / "seeds" / "gqa-vs-unet.yaml", monkeypatch).claims
+    counted = [claim.metric for claim in claims if claim.cell]
+    assert (counted.count("parameters"), counted.count("macs")) == (6, 4)
+    assert all(claim.needs for claim in claims if not claim.cell)
+    fids = [claim.value for claim in claims if claim.metric == "fid_100@dataset"]
+    assert fids == [58.57, 62.69, 67.07, 57.19, 121.06, 80.03, 119.22, 116.84]
+    mib = [round(one.value / 2**20, 2) for one in claims if one.metric == "peak_allocated"]
+    assert mib == [2006.99, 8037.32]
