@@ -1,4 +1,4 @@
-"""What written-out attention weights take in training: counted by autograd's own book-keeping, as the docs say."""
+"""What written-out attention weights take in training, by autograd's own books, is what the docs say."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def test_a_layer_of_784_tokens_holds_1_17_gib_of_weights_for_256_pictures(bench)
     middle, first, second = UNet().sites()
     assert first.tokens == second.tokens == 784
     assert 256 * first.heads * first.tokens**2 * 4 / 2**30 == pytest.approx(1.17, abs=0.005)
-    assert 256 * 8 * 49**2 * 4 / 2**20 == pytest.approx(19, abs=0.3)
+    patches = GqaDiT().sites()[0]
+    assert 256 * patches.heads * patches.tokens**2 * 4 / 2**20 == pytest.approx(19, abs=0.3)
     of_all = sum(256 * site.heads * site.tokens**2 * 4 for site in (middle, first, second))
     assert bench.weights_bytes(UNet(), 256) == of_all
 
