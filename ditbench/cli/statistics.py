@@ -12,7 +12,12 @@ from ditbench.cli import output
 from ditbench.cli.options import Gpu, Json
 
 if TYPE_CHECKING:
-    from ditbench.store.statistics import Reference
+    from collections.abc import Sequence
+
+    from ditbench.devices.device import Device
+    from ditbench.run.server import Server
+    from ditbench.store.parts import Part
+    from ditbench.store.statistics import Reference, Wanted
 
 _HOURS = 24.0 * 3600  # 50,000 pictures on a laptop take some; what hangs is ended by who waits
 _stats = typer.Typer(
@@ -65,21 +70,16 @@ def make(
     """Look at real pictures with a network once, and keep mean, covariance and features."""
     from ditbench.cli.preparing import Choices, session_of
     from ditbench.store import statistics
+    from ditbench.store.parts import together
 
     given = (("weights", weights), ("resize", resize))
     settings = tuple((name, value) for name, value in given if value)
     wanted = statistics.Wanted(source, extractor, split, limit or 0, pad or 0, settings)
     _check_target(to)
-    with session_of(Choices(to, gpu=gpu)) as (server, (device, *_)):
-        reference: Reference = server.call(
-            "ditbench.measure.statistics:make",
-            wanted,
-            device.name,
-            device=device.name,
-            alone=device.gpu is not None,
-            timeout_s=_HOURS,
-            hear=output.warn,
-        )
+    with session_of(Choices(to, gpu=gpu)) as (server, devices):
+        reference = together(_looked(server, devices, wanted), output.warn)
+    if Path(source).is_file() and statistics.holds(Path(source)):
+        reference = statistics.completed(statistics.read(Path(source)), reference)
     statistics.save(to, reference)
     for doubt in _doubts(reference):
         output.warn(doubt)
@@ -105,6 +105,33 @@ def show(
     for doubt in _doubts(reference):
         output.warn(doubt)
     return errors.OK
+
+
+def _looked(server: Server, devices: Sequence[Device], wanted: Wanted) -> list[Part]:
+    """Each device looks at one part of the pictures."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def look(number: int) -> Part:
+        device = devices[number]
+        found: Part = server.call(
+            "ditbench.measure.statistics:make",
+            wanted,
+            device.name,
+            number,
+            len(devices),
+            device=device.name,
+            alone=device.gpu is not None,
+            timeout_s=_HOURS,
+            hear=output.warn,
+        )
+        return found
+
+    with ThreadPoolExecutor(len(devices)) as pool:
+        try:
+            return list(pool.map(look, range(len(devices))))
+        except BaseException:  # a part that failed, or Ctrl-C: the others' work is lost with it
+            server.stop()
+            raise
 
 
 def _check_target(to: Path) -> None:

@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from ditbench.extractors.base import EXTRACTORS, Extractor, Features, Opened, ma
 from ditbench.measure.bench import place
 from ditbench.registry import settings_of
 from ditbench.store import statistics
+from ditbench.store.parts import Part, together
 from ditbench.store.statistics import Reference, Wanted
 
 _BATCH = 256
@@ -27,14 +28,13 @@ _TOLD_EVERY_S = 5.0
 Say = Callable[[str], None]
 
 
-def make(wanted: Wanted, device: str) -> Reference:
-    """What `ditbench stats make` writes. device: "cpu", or the UUID of the only GPU that is seen.
+def make(wanted: Wanted, device: str, number: int = 0, of: int = 1) -> Part:
+    """One of so many parts of what `ditbench stats make` writes, in the order of the pictures.
 
-    Raises UsageError where pictures, network or its weights are not as they must be.
+    device: "cpu", or the UUID of the only GPU that is seen. Raises UsageError where pictures, network or its
+    weights are not as they must be, or statistics that lie beside the pictures are of another network.
     """
     extractor = _extractor(wanted)
-    source = Path(wanted.source)
-    given = source if source.is_file() and statistics.holds(source) else None
     pictures = _pictures(wanted)
     if not extractor.suits(pictures.shape):
         told = "x".join(map(str, pictures.shape))
@@ -43,9 +43,10 @@ def make(wanted: Wanted, device: str) -> Reference:
             f"{_hint(extractor, pictures.shape)}"
         )
     opened = extractor.open(place(device))
-    if given:
-        return _completed(statistics.read(given), pictures, opened)
-    return reference_of(pictures, opened, wanted.limit, _say)
+    source = Path(wanted.source)
+    if source.is_file() and statistics.holds(source):
+        statistics.check(statistics.read(source), opened.identity)
+    return part_of(Look(pictures, wanted.limit, number, of), opened, _say)
 
 
 def reference_of(
@@ -55,31 +56,50 @@ def reference_of(
 
     say: told how far it is. Raises UsageError where all pictures are of one colour, or fewer than 2.
     """
-    chosen = spread(dataset.count, limit)
-    whose, sums, told = opened.identity, _Sums.of(len(chosen)), -math.inf
-    for start in range(0, len(chosen), _BATCH):
-        images, _ = dataset.take(chosen[start : start + _BATCH])
-        sums.add(images, opened.features(images))
+    return together([part_of(Look(dataset, limit), opened, say)], say)
+
+
+@dataclass(frozen=True)
+class Look:
+    """Which pictures of a data set: so many spread evenly, all for 0, and of these one of several parts."""
+
+    dataset: Dataset
+    limit: int = 0
+    number: int = 0
+    of: int = 1
+
+    @property
+    def count(self) -> int:
+        """Pictures of all parts."""
+        return min(self.limit or self.dataset.count, self.dataset.count)
+
+    @property
+    def places(self) -> range:
+        """Of this part's pictures among those of all parts."""
+        return range(self.number * self.count // self.of, (self.number + 1) * self.count // self.of)
+
+    @property
+    def identity(self) -> dict[str, str | int]:
+        """Of all parts: some pictures of a set are another set. The first part alone has to read them all."""
+        name, sha256 = self.dataset.name, "" if self.number else self.dataset.sha256
+        if self.count < self.dataset.count:
+            name = f"{self.count} of {name}"
+            sha256 = hashlib.sha256(f"{self.count} of {sha256}".encode()).hexdigest()
+        return {"name": name, "sha256": sha256, "count": self.count}
+
+
+def part_of(look: Look, opened: Opened, say: Say) -> Part:
+    """What a network sees of these pictures. say: told how far it is."""
+    chosen, kept = spread(look.dataset.count, look.count), set(spread(look.count, statistics.KEPT))
+    sums, told = _Sums(Streaming(opened.identity.dim)), -math.inf
+    for start in range(look.places.start, look.places.stop, _BATCH):
+        rows = range(start, min(start + _BATCH, look.places.stop))
+        images, _ = look.dataset.take(chosen[rows.start : rows.stop])
+        sums.add(images, opened.features(images), [row - start for row in rows if row in kept])
         if time.monotonic() - told > _TOLD_EVERY_S:
             told = time.monotonic()
-            say(f"{sums.seen} of {len(chosen)} pictures")
-    if sums.constant == len(chosen):
-        raise UsageError(
-            f"{dataset.name}: each of {len(chosen)} pictures is of one colour: they have no statistics"
-        )
-    if sums.constant:
-        say(f"{dataset.name}: {sums.constant} of {len(chosen)} pictures are of one colour")
-    return Reference(
-        name=dataset.name if len(chosen) == dataset.count else f"{len(chosen)} of {dataset.name}",
-        extractor=whose.name,
-        extractor_sha256=whose.sha256,
-        resize=whose.resize,
-        sha256=_identity(dataset, len(chosen)),
-        count=len(chosen),
-        moments=sums.pool.moments(),
-        spatial=sums.places.moments() if sums.places else None,
-        features=np.concatenate(sums.kept),
-    )
+            say(f"{sums.seen} of {len(look.places)} pictures")
+    return sums.part(look, opened)
 
 
 def spread(count: int, limit: int) -> list[int]:
@@ -90,38 +110,34 @@ def spread(count: int, limit: int) -> list[int]:
 
 @dataclass
 class _Sums:
-    """What is added up while pictures go by. keep: which of them have their features kept."""
+    """What is added up while pictures go by."""
 
-    keep: frozenset[int]
+    pool: Streaming
+    places: Streaming | None = None
     seen: int = 0
     constant: int = 0
-    pool: Streaming = field(default_factory=lambda: Streaming(0))
-    places: Streaming | None = None
     kept: list[NDArray[np.float32]] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, count: int) -> _Sums:
-        return cls(frozenset(spread(count, statistics.KEPT)))
-
-    def add(self, images: NDArray[np.uint8], found: Features) -> None:
-        if not self.seen:
-            self.pool = Streaming(found.pool.shape[1])
-            self.places = None if found.spatial is None else Streaming(found.spatial.shape[1])
+    def add(self, images: NDArray[np.uint8], found: Features, kept: list[int]) -> None:
+        """Take in a batch. kept: the rows of it whose features are kept."""
         self.pool.add(found.pool)
-        if self.places and found.spatial is not None:
+        if found.spatial is not None:
+            self.places = self.places or Streaming(found.spatial.shape[1])
             self.places.add(found.spatial)
         flat = images.reshape(len(images), -1)
         self.constant += int((flat.min(axis=1) == flat.max(axis=1)).sum())
-        here = [row for row in range(len(images)) if self.seen + row in self.keep]
-        self.kept.append(found.pool[here])
+        self.kept.append(found.pool[kept])
         self.seen += len(images)
 
-
-def _completed(given: Reference, pictures: Dataset, opened: Opened) -> Reference:
-    """An ADM batch's own statistics, with the features of the pictures that lie beside them."""
-    statistics.check(given, opened.identity)
-    seen = reference_of(pictures, opened, 0, _say)
-    return replace(given, extractor_sha256=opened.identity.sha256, features=seen.features)
+    def part(self, look: Look, opened: Opened) -> Part:
+        network = opened.identity
+        whose = look.identity | {
+            "extractor": network.name,
+            "extractor_sha256": network.sha256,
+            "resize": network.resize,
+        }
+        features = np.concatenate([np.zeros((0, network.dim), np.float32), *self.kept])
+        return Part(whose, self.seen, self.constant, self.pool, self.places, features)
 
 
 def _extractor(wanted: Wanted) -> Extractor:
@@ -150,13 +166,6 @@ def _hint(extractor: Extractor, shape: tuple[int, int, int]) -> str:
         if size > max(shape[:2]) and extractor.suits((size, size, shape[2])):
             return f": give --pad {size}"
     return ""
-
-
-def _identity(dataset: Dataset, count: int) -> str:
-    """Which pictures: some of a set are another set."""
-    if count == dataset.count:
-        return dataset.sha256
-    return hashlib.sha256(f"{count} of {dataset.sha256}".encode()).hexdigest()
 
 
 def _say(text: str) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -135,6 +135,11 @@ def save(path: Path, reference: Reference) -> None:
         arrays["features"] = reference.features
     with replacing(path, "run the command again") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub reads names as options
+
+
+def completed(batch: Reference, seen: Reference) -> Reference:
+    """An ADM batch's own statistics, with the features of the pictures that lie beside them."""
+    return replace(batch, extractor_sha256=seen.extractor_sha256, features=seen.features)
 
 
 def check(reference: Reference, network: Network) -> None:

@@ -13,7 +13,8 @@ from ditbench.distances import frechet
 from ditbench.errors import UsageError
 from ditbench.extractors.base import Features, made
 from ditbench.measure import statistics
-from ditbench.store.statistics import Wanted
+from ditbench.store.parts import together
+from ditbench.store.statistics import Wanted, completed, read
 
 RNG = np.random.default_rng(6)
 
@@ -75,8 +76,50 @@ def test_the_features_that_are_kept_are_spread_evenly_too(opened, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("parts", [2, 4, 7])
+@pytest.mark.parametrize("limit", [0, 30])
+def test_mistake_26_parts_of_several_processes_amount_to_the_whole(
+    opened, monkeypatch, parts, limit
+):
+    """Also where the bounds of parts and of batches have nothing to do with each other."""
+    monkeypatch.setattr(statistics.statistics, "KEPT", 20)
+    monkeypatch.setattr(statistics, "_BATCH", 8)
+    images = pictures()
+    dataset = Held("random", images, np.arange(50))
+    whole = statistics.reference_of(dataset, opened, limit)
+    shared = together(
+        [
+            statistics.part_of(statistics.Look(dataset, limit, number, parts), opened, print)
+            for number in range(parts)
+        ]
+    )
+    assert shared.identity == whole.identity
+    assert shared.moments.count == (limit or 50)
+    scale = np.abs(whole.moments.covariance).max()
+    # Sums agree to 1e-12 where the features are the same; a network sees another batch within 1e-6.
+    np.testing.assert_allclose(
+        shared.moments.covariance, whole.moments.covariance, atol=1e-5 * scale
+    )
+    np.testing.assert_allclose(shared.features, whole.features, rtol=1e-4, atol=1e-4)
+
+
+def test_more_parts_than_pictures_leave_some_with_none(opened):
+    dataset = Held("random", pictures(3))
+    parts = [
+        statistics.part_of(statistics.Look(dataset, 0, number, 5), opened, print)
+        for number in range(5)
+    ]
+    assert sorted(part.seen for part in parts) == [0, 0, 1, 1, 1]
+    assert together(parts).moments.count == 3
+
+
+def test_one_picture_is_too_few(opened):
+    with pytest.raises(UsageError, match="1 pictures have no covariance: give at least 2"):
+        statistics.reference_of(Held("one", pictures(1)), opened)
+
+
 def test_features_that_keep_their_places_have_statistics_of_their_own():
-    identity = SimpleNamespace(name="net", sha256="", resize="none")
+    identity = SimpleNamespace(name="net", sha256="", resize="none", dim=3)
 
     def features(images):
         flat = images.reshape(len(images), -1).astype(np.float32)
@@ -103,7 +146,7 @@ def test_mistake_27_pictures_of_one_colour_have_no_statistics(opened):
 def test_a_file_of_pictures_by_the_extractors_name(tmp_path, opened):
     images = pictures(12)
     np.savez(tmp_path / "x.npz", images)
-    found = statistics.make(wanted(tmp_path / "x.npz"), "cpu")
+    found = together([statistics.make(wanted(tmp_path / "x.npz"), "cpu")])
     assert (found.name, found.count, found.extractor) == ("x", 12, "fashion_cnn")
     np.testing.assert_allclose(found.features, opened.features(images).pool, rtol=1e-5, atol=1e-5)
 
@@ -111,7 +154,7 @@ def test_a_file_of_pictures_by_the_extractors_name(tmp_path, opened):
 def test_what_a_person_can_get_wrong_is_one_line(tmp_path):
     np.savez(tmp_path / "x.npz", pictures(4, 28))
     good = wanted(tmp_path / "x.npz", pad=32)
-    assert statistics.make(good, "cpu").name == "x at 32"
+    assert statistics.make(good, "cpu").whose["name"] == "x at 32"
     for changed, text in (
         ({"pad": 0}, "pictures of 28x28x1 do not suit extractor fashion_cnn: give --pad 32"),
         ({"extractor": "fashion_cn"}, "did you mean 'fashion_cnn'"),
@@ -139,7 +182,7 @@ def test_an_adm_batch_keeps_its_statistics_and_gains_features_of_its_pictures(
 
     class Network:
         name, pairs, dim = "inception", False, 2048
-        identity = SimpleNamespace(name="inception", sha256="ab", resize="legacy")
+        identity = SimpleNamespace(name="inception", sha256="ab", resize="legacy", dim=2048)
 
         def suits(self, _shape):
             return True
@@ -154,7 +197,7 @@ def test_an_adm_batch_keeps_its_statistics_and_gains_features_of_its_pictures(
             return Features(np.resize(images, (len(images), 2048)).astype(np.float32))
 
     monkeypatch.setattr(statistics, "_extractor", lambda _wanted: Network())
-    found = statistics.make(wanted(path), "cpu")
+    found = completed(read(path), together([statistics.make(wanted(path), "cpu")]))
     np.testing.assert_array_equal(found.moments.mean, mu)
     np.testing.assert_array_equal(found.moments.covariance, sigma)
     assert found.features.shape == (6, 2048)
