@@ -30,7 +30,8 @@ _STEMS = {
     "recall": ("recall", "recall_{}"),
     "inception_score": ("inception_score", "class_score_{}"),
 }
-_ALONE = "inception_score"
+# It looks at no pictures but the method's own.
+ALONE = "inception_score"
 _EXTRACTOR = r"(?P<extractor>[a-z][a-z0-9_]*?)"
 _AGAINST = {"dataset": "real pictures", "softmax": "softmax's pictures"}
 _SAID = {
@@ -86,7 +87,7 @@ def parse(name: str) -> Score | None:
         if match := pattern.fullmatch(name):
             found = match.groupdict()
             count = int(found["count"].removesuffix("k")) * (1000 if "k" in found["count"] else 1)
-            against = "" if word == _ALONE else found.get("against") or "dataset"
+            against = "" if word == ALONE else found.get("against") or "dataset"
             return Score(
                 word, found.get("extractor") or INCEPTION, count, cast("References", against)
             )
@@ -105,7 +106,7 @@ def _pattern(stem: str, *, alone: bool) -> re.Pattern[str]:
 
 
 _PATTERNS = tuple(
-    (word, _pattern(stem, alone=word == _ALONE))
+    (word, _pattern(stem, alone=word == ALONE))
     for word, stems in _STEMS.items()
     for stem in stems
     if stem

@@ -99,6 +99,24 @@ def plan_of(choices: Choices, server: Server, device: Device, *, may_be_idle: bo
     return planned
 
 
+def judged_plan_of(
+    choices: Choices, server: Server, device: Device, *, may_be_idle: bool = False
+) -> Plan:
+    """As `plan_of`, of what will be judged too. Raises SuiteError where a figure cannot be had here.
+
+    A network that is not installed, or a data set that cannot be read, shall not cost a night.
+    """
+    planned = plan_of(choices, server, device, may_be_idle=may_be_idle)
+    suite = planned.suite
+    if suite.quality.samples:
+        lacking: list[str] = server.call(
+            "ditbench.measure.networks:lacking", suite.quality, suite.metrics, planned.runnable
+        )
+        if lacking:
+            raise errors.SuiteError([f"{choices.suite}: {problem}" for problem in lacking])
+    return planned
+
+
 def _outside(text: str, path: str, overrides: Mapping[str, str], axis: str) -> list[str]:
     """What an axis names as `module:Class`, in the suite and beside it."""
     from ditbench.suite import parse

@@ -22,7 +22,7 @@ from ditbench.cli.options import (
     Set,
     SuiteFile,
 )
-from ditbench.cli.preparing import Choices, plan_of, session_of
+from ditbench.cli.preparing import Choices, judged_plan_of, session_of
 
 if TYPE_CHECKING:
     from ditbench.devices.device import Device
@@ -83,7 +83,7 @@ def run(
     choices = Choices(suite, select, tuple(set_ or ()), quick, gpu)
     allowed = Allowance.of(time_budget)
     with session_of(choices) as (server, devices):
-        planned = plan_of(choices, server, devices[0])
+        planned = judged_plan_of(choices, server, devices[0])
         folder = measure(planned, server, devices, out, resume, allowed)
     return _conclude(folder, out, against)
 
@@ -103,7 +103,7 @@ def plan(
 
     choices = Choices(suite, select, tuple(set_ or ()), quick, gpu)
     with session_of(choices) as (server, (device, *_)):
-        planned = plan_of(choices, server, device, may_be_idle=True)
+        planned = judged_plan_of(choices, server, device, may_be_idle=True)
         rate = server.call(
             "ditbench.measure.catalog:macs_per_second",
             device.name,

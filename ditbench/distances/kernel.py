@@ -65,6 +65,28 @@ def paired_change(
     return float(changes[0]), float(np.std(changes[1:], ddof=1))
 
 
+def of_pairs(x: Features, y: Features, resamples: int = 200, seed: int = 0) -> tuple[float, float]:
+    """MMD^2 of features (n, d) whose rows belong together, and its bootstrap standard error.
+
+    Rows of the same noise are not independent, so each one beside its own partner is left out as well
+    (Gretton et al. 2012, lemma 6); equal sets are at exactly 0. The same rows are drawn from both.
+    """
+    if x.shape != y.shape:
+        raise UsageError(f"features {x.shape} and {y.shape} are not of the same samples")
+    _check(x, y, 2)
+    X, Y = finite(x), finite(y)
+    weights = np.vstack([np.ones(len(X)), _draws(len(X), resamples, seed)])
+    found = np.zeros(len(weights))
+    for start in range(0, len(X), _ROWS):
+        rows = slice(start, start + _ROWS)
+        moved = _kernel(X[rows], X) + _kernel(Y[rows], Y)
+        moved -= _kernel(X[rows], Y) + _kernel(Y[rows], X)
+        moved[np.arange(len(moved)), np.arange(start, start + len(moved))] = 0
+        found += np.einsum("rn,nr->r", weights[:, rows], moved @ weights.T)
+    found /= len(X) ** 2 - np.square(weights).sum(axis=1)
+    return float(found[0]), float(np.std(found[1:], ddof=1))
+
+
 def _values(X: Floats, Y: Floats, weights: Floats) -> Floats:
     """MMD^2 (r,) for each of so many weights (r, n) of the rows of X, those of Y counting once.
 

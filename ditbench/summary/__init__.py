@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ditbench.records import Stage, Status
 from ditbench.store import Run, clock_notes
-from ditbench.summary import claims, costs
+from ditbench.summary import arms, claims, costs, pictures
 from ditbench.summary.doubts import Suspect, Twin, doubts, twins
 from ditbench.summary.evidence import DERIVED, Asked, Evidence, gather, only_counted
 from ditbench.summary.rows import (
@@ -129,6 +129,10 @@ def _notes(run: Run, rows: tuple[Row, ...], together: Iterable[Group]) -> Iterab
     if lost:
         yield f"Groups of cells without a speed-up, for want of a timed exact method: {lost}."
     yield from _bounds(rows)
+    cells = [one for group in together for one in group.members]
+    if told := arms.of_models(cells):
+        yield f"Rows of different models differ in more than attention: {told}."
+    yield from pictures.unmeasured(cells)
     yield from costs.dearer(_costs(run, rows))
 
 

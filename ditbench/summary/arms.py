@@ -5,7 +5,7 @@ Kernels are no difference: which one runs is part of a method.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -16,6 +16,8 @@ from ditbench.summary.evidence import Evidence
 _COMPARED = frozenset({"attention", "blocks"})
 # What an axis is that a cell does not name, because it is the usual.
 _USUAL = {"guidance_channels": "all"}
+# Parameters so many times apart are told as a factor too.
+_APART = 1.5
 # Further apart than readings of one steady machine are. A processor's frequency also follows the work.
 _KELVINS = 10.0
 _CLOCKS = {
@@ -49,7 +51,54 @@ def _counts(one: Evidence, other: Evidence) -> Iterable[str]:
     ):
         mine, theirs = one.facts.get(name), other.facts.get(name)
         if mine is not None and theirs is not None and mine != theirs:
-            yield f"{units.count(mine)} {words} against {units.count(theirs)}"
+            yield f"{units.count(mine)} {words} against {units.count(theirs)}{_times(mine, theirs)}"
+
+
+def _times(one: float, other: float) -> str:
+    """How many times apart, where that says more than the two numbers."""
+    if min(one, other) <= 0 or (factor := max(one, other) / min(one, other)) < _APART:
+        return ""
+    return f" ({units.digits(factor)}x)"
+
+
+def of_models(cells: Iterable[Evidence]) -> str:
+    """What the models of one run differ in beside their names; empty for one model, or equal ones.
+
+    No ratio is ever taken of two models, but a reader sees their rows side by side.
+    """
+    by_model: dict[str, list[Evidence]] = {}
+    for one in cells:
+        if not one.cell.op and one.own:
+            by_model.setdefault(one.cell.model.label, []).append(one)
+    told = [
+        f"{name} ({', '.join(f'{model} {said}' for model, said in values.items())}{apart})"
+        for name, (values, apart) in _of_models(by_model).items()
+        if len(set(values.values())) > 1
+    ]
+    return "; ".join(told)
+
+
+def _of_models(by_model: Mapping[str, list[Evidence]]) -> dict[str, tuple[dict[str, str], str]]:
+    """By what is looked at: what each model has, and how far they are apart."""
+    first = {model: members[0] for model, members in by_model.items()}
+    sizes = {model: size for model, one in first.items() if (size := one.facts.get("parameters"))}
+    counts = {model: units.count(size) for model, size in sizes.items()}
+    apart = _times(max(sizes.values(), default=0), min(sizes.values(), default=0))
+    axes = {
+        name: ({m: _values(members, name) for m, members in by_model.items()}, "")
+        for name in ("weights", "dtype", "guidance_scale", "sampler", "steps")
+    }
+    seen = {model: _sees_time(one) for model, one in first.items()}
+    return {"parameters": (counts, apart), "timestep input": (seen, ""), **axes}
+
+
+def _values(members: Iterable[Evidence], axis: str) -> str:
+    return " and ".join(sorted({one.cell.axes[axis] for one in members}))
+
+
+def _sees_time(one: Evidence) -> str:
+    """A network that never sees how noisy its input is solves another task than one that does."""
+    return "none" if dict(one.cell.model.settings).get("sees_time") is False else "seen"
 
 
 _Tell = Callable[[Evidence], Iterable[object]]

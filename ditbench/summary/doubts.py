@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ditbench import machine, units
 from ditbench.metrics import ROUNDING
 from ditbench.records import Cell
-from ditbench.summary import arms
+from ditbench.summary import arms, pictures
 from ditbench.summary.evidence import Evidence
 from ditbench.summary.speed import YARDSTICKS, Group, Speed
 
@@ -172,6 +172,10 @@ def _constant(suspect: Suspect) -> str:
     return f"{units.percent(share)} of its pictures are constant" if share > 0 else ""
 
 
+def _narrow(suspect: Suspect) -> str:
+    return "; ".join(pictures.narrow(suspect.evidence))
+
+
 def _uncounted(suspect: Suspect) -> str:
     names = suspect.evidence.facts.get("uncounted", ())
     return f"multiply-adds of {', '.join(map(str, names))} not counted" if names else ""
@@ -261,6 +265,7 @@ _DOUBTS: tuple[Callable[[Suspect], str], ...] = (
     _inexact,
     _dead_knob,
     _constant,
+    _narrow,
     _unpictured,
     _uncounted,
     _sites,

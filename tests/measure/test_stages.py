@@ -28,8 +28,9 @@ def job(what, stage, tmp_path, **fields):
     base = {
         "timing": Timing(2, 3, 1, warmup_cap_s=0),
         "quality": Quality(samples=5, micro_batch=4),
+        "metrics": ("latency", "frechet"),
     } | fields
-    return Job(what, stage, 0, metrics=("latency",), device="cpu", pictures=tmp_path, **base)
+    return Job(what, stage, 0, device="cpu", pictures=tmp_path, **base)
 
 
 def quiet(_phase):

@@ -57,7 +57,7 @@ def test_mistake_38_every_axis_but_the_compared_ones_is_told(axes, told):
 @pytest.mark.parametrize(
     ("mine", "told"),
     [
-        ({"told": {"parameters": 28_900_000}}, "28.9 M parameters against 2.10 M"),
+        ({"told": {"parameters": 28_900_000}}, "28.9 M parameters against 2.10 M (13.8x)"),
         ({"told": {"weights": "77aa"}}, "weights 77aa against 5f2c"),
         ({"threads": 1}, "threads 1 against 2"),
         ({"replaced": {"environment": "ab12"}}, "environment ab12 against {environment}"),

@@ -223,20 +223,22 @@ def test_mistake_05_operators_that_no_counter_knows_are_listed():
 def test_mistake_38_another_number_of_parameters_is_told():
     of = cell("monarch")
     assert doubts(of, *BASE, *good(of, 0.5, parameters=65_100_000)) == (
-        "differs from softmax also in: 65.1 M parameters against 2.10 M",
+        "differs from softmax also in: 65.1 M parameters against 2.10 M (31.0x)",
     )
 
 
 def test_mistake_38_each_arm_of_a_ratio_is_looked_at_and_what_is_known_not_repeated():
     fused, of = cell("sdpa"), cell("monarch")
     records = (*BASE, *good(fused, 0.6, exact=True), *good(of, 0.5, parameters=65_100_000))
-    assert doubts(of, *records) == ("differs from sdpa also in: 65.1 M parameters against 2.10 M",)
+    assert doubts(of, *records) == (
+        "differs from sdpa also in: 65.1 M parameters against 2.10 M (31.0x)",
+    )
     for one in records:
         if one.cell == cell("identity") and one.stage is Stage.TIME:
             one.facts["threads"] = 1
     assert doubts(of, *records) == (
         (
-            "differs from sdpa also in: 65.1 M parameters against 2.10 M; "
+            "differs from sdpa also in: 65.1 M parameters against 2.10 M (31.0x); "
             "differs from identity also in: threads 2 against 1"
         ),
     )
