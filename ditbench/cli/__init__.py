@@ -22,6 +22,7 @@ from ditbench.cli import (
     profiling,
     reading,
     running,
+    sampling,
     starting,
     statistics,
 )
@@ -36,6 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 running.add_to(app)
+sampling.add_to(app)
 profiling.add_to(app)
 drawing.add_to(app)
 statistics.add_to(app)

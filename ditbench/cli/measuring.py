@@ -18,11 +18,15 @@ from ditbench.cli import output
 
 if TYPE_CHECKING:
     from ditbench.devices.device import Device
+    from ditbench.jobs import Job
     from ditbench.plan import Plan
     from ditbench.records import Record
     from ditbench.run.server import Server
     from ditbench.run.waiting import Budget
     from ditbench.store import Run, RunWriter
+
+
+_ONLY_PICTURES = "pictures were made, and nothing else"
 
 
 @dataclass(frozen=True)
@@ -55,15 +59,16 @@ def measure(
     devices: Sequence[Device],
     out: Path,
     resume: str,
-    allowed: Allowance | None,
+    allowed: Allowance | None = None,
+    *,
+    pictures: bool = False,
 ) -> Path:
-    """Run every job of the plan; the run's folder."""
+    """Run every job of the plan; the run's folder. pictures: only those that make pictures, judging none."""
     from ditbench import environment
     from ditbench.devices import nvml
     from ditbench.devices.device import facts_of
-    from ditbench.run import fit, telemetry
+    from ditbench.run import telemetry
     from ditbench.run.display import display_of
-    from ditbench.run.order import jobs_of
     from ditbench.run.scheduler import Session, execute
 
     device = devices[0]
@@ -74,10 +79,9 @@ def measure(
     with _writer(head, out, resume) as writer:
         done = writer.run.records
         _write_refused(writer, planned, head, done)
-        _write_counted(writer, planned, head, server, device)
-        limit = fit.limit(done) if device.kind == "cpu" else None
-        to_run = () if planned.counts_only else planned.runnable
-        jobs = jobs_of(to_run, planned.suite, device.name, writer.images, limit)
+        if not pictures:
+            _write_counted(writer, planned, head, server, device)
+        jobs = _jobs(planned, writer, device, pictures=pictures)
         watch = telemetry.Telemetry(watches, writer.folder, output.warn)
         session = Session(
             writer.logs,
@@ -91,8 +95,25 @@ def measure(
         with watch, display_of(jobs) as display:
             left = execute(jobs, server, session, writer.append, display)
         why = f"stopped after {allowed.said}" if allowed and left else ""
-        _close(writer, f"{why}: {left} of {len(jobs)} jobs left" if why else "")
+        if pictures and writer.run.finished:
+            return writer.folder
+        why = (
+            _ONLY_PICTURES if pictures else f"{why}: {left} of {len(jobs)} jobs left" if why else ""
+        )
+        _close(writer, why)
     return writer.folder
+
+
+def _jobs(planned: Plan, writer: RunWriter, device: Device, *, pictures: bool) -> tuple[Job, ...]:
+    """What is to be done: everything, or pictures alone."""
+    from ditbench.run import fit
+    from ditbench.run.order import jobs_of, pictures_of
+
+    if pictures:
+        return pictures_of(planned.runnable, planned.suite, device.name, writer.images)
+    limit = fit.limit(writer.run.records) if device.kind == "cpu" else None
+    to_run = () if planned.counts_only else planned.runnable
+    return jobs_of(to_run, planned.suite, device.name, writer.images, limit)
 
 
 def _writer(head: Run, out: Path, resume: str) -> RunWriter:

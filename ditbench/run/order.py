@@ -51,6 +51,26 @@ def jobs_of(
     return tuple(jobs)
 
 
+def pictures_of(
+    cells: Sequence[Cell], suite: Suite, device: str, pictures: Path
+) -> tuple[Job, ...]:
+    """The gates and shards that a run would make pictures with, whether or not a metric looks at them."""
+
+    def job(cell: Cell, stage: Stage, replicate: int = 0) -> Job:
+        asked = (suite.timing, suite.quality, suite.metrics)
+        return Job(cell, stage, replicate, *asked, device, pictures)
+
+    given = {cell.key: cell for cell in cells if not (cell.finds_batch or cell.op)}
+    made = list(_once(given.values()).values())
+    if Stage.QUALITY in map(
+        stage_of, suite.metrics
+    ):  # softmax's too, where a judge will ask for them
+        made = [cell for cell, _ in _pictured(tuple(given.values()), suite)]
+    gates = [job(cell, Stage.GATE) for cell in made if cell.key in given]
+    shards = range(len(suite.quality.shards))
+    return (*gates, *(job(cell, Stage.SAMPLE, number) for cell in made for number in shards))
+
+
 def in_order(jobs: Iterable[Job], first: Collection[str] = ()) -> tuple[Job, ...]:
     """Gates; rounds of replicates over all cells, every other round backwards; searches; pictures.
 
@@ -108,9 +128,7 @@ def reference_of(cell: Cell) -> Cell:
 
 def _pictured(cells: Sequence[Cell], suite: Suite) -> list[tuple[Cell, Cell | None]]:
     """One cell per quality key with its reference cell; a reference has none, and is added if missing."""
-    by_key: dict[str, Cell] = {}
-    for cell in sorted(cells, key=lambda cell: cell.compile):
-        by_key.setdefault(cell.quality_key, cell)
+    by_key = _once(cells)
     if not _judged_by_softmax(suite):
         return [(cell, None) for cell in by_key.values()]
     references = {cell.quality_key: cell for cell in map(reference_of, by_key.values())}
@@ -119,6 +137,14 @@ def _pictured(cells: Sequence[Cell], suite: Suite) -> list[tuple[Cell, Cell | No
         (cell, None if key in references else chosen[reference_of(cell).quality_key])
         for key, cell in chosen.items()
     ]
+
+
+def _once(cells: Iterable[Cell]) -> dict[str, Cell]:
+    """One cell per quality key, without compilation where there is such a one."""
+    by_key: dict[str, Cell] = {}
+    for cell in sorted(cells, key=lambda cell: cell.compile):
+        by_key.setdefault(cell.quality_key, cell)
+    return by_key
 
 
 def _judged_by_softmax(suite: Suite) -> bool:

@@ -19,6 +19,7 @@ from ditbench.records import Record, Stage, canonical
 from ditbench.store.disk import write_whole, writing
 from ditbench.store.lock import holder
 from ditbench.store.order import next_id
+from ditbench.store.pictures import shard_of
 from ditbench.store.reading import HEAD, RECORDS, REJECTED, Run, head_to_json, read
 from ditbench.store.sameness import Weights, unlike
 from ditbench.store.seal import sealed
@@ -182,9 +183,7 @@ def _belongings(one: _Kept) -> Iterable[Path]:
     """The files of a run that are about this record only."""
     record, folder = one.record, one.run.folder
     yield from (folder / "logs").glob(f"{record.key}-{record.stage}-{record.replicate}[-.]*")
-    name = Path(str(record.facts.get("pictures") or "none")).name
-    path = folder / "images" / record.key / name
-    if record.stage is Stage.SAMPLE and path.is_file():
+    if record.stage is Stage.SAMPLE and (path := shard_of(folder, record)).is_file():
         yield path
     earlier = folder / "images" / f"{record.key}.npz"  # as runs kept them before there were shards
     if record.stage is Stage.QUALITY and earlier.is_file():

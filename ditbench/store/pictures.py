@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ditbench.errors import StoreError
 from ditbench.pictures import QUANTISER
-from ditbench.records import Cell, canonical, digest
+from ditbench.records import Cell, Record, canonical, digest
 from ditbench.store.disk import RESUME, replacing
 
 _NAME = re.compile(r"(\d{6,})-(\d{6,})\.npz")
@@ -79,6 +79,12 @@ def folder_of(pictures: Path, cell: Cell) -> Path:
 def file_of(folder: Path, start: int, stop: int) -> Path:
     """The shard of pictures `start` to `stop` - 1."""
     return folder / f"{start:06d}-{stop:06d}.npz"
+
+
+def shard_of(run: Path, record: Record) -> Path:
+    """The file that a record of stage sample is about, in its run's folder; of its facts only a name counts."""
+    name = Path(str(record.facts.get("pictures", ""))).name
+    return run / "images" / record.key / (name if _NAME.fullmatch(name) else "none")
 
 
 def keep(path: Path, made: Made, of: Mapping[str, Any]) -> None:

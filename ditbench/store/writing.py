@@ -16,8 +16,9 @@ from typing import IO, Any, Self
 
 from ditbench.errors import StoreError
 from ditbench.records import Record, Stage, digest, record_to_json
-from ditbench.store.disk import RESUME, load, write_all, write_whole, writing
+from ditbench.store.disk import RESUME, write_all, write_whole, writing
 from ditbench.store.lock import locked
+from ditbench.store.mending import mend, without_lost
 from ditbench.store.order import next_id
 from ditbench.store.reading import (
     HEAD,
@@ -25,8 +26,6 @@ from ditbench.store.reading import (
     Run,
     gone,
     head_to_json,
-    keep_aside,
-    parse,
     read,
     read_head,
 )
@@ -94,7 +93,7 @@ class RunWriter:
 
     @classmethod
     def resume(cls, folder: Path) -> Self:
-        """Go on with a run: lines that cannot be read are moved to records.rejected.jsonl.
+        """Go on with a run: lines that cannot be read, or whose pictures are gone, are kept aside.
 
         Raises StoreError. Where lines were lost the run has not come to its end any more.
         """
@@ -105,7 +104,8 @@ class RunWriter:
             lock = held.enter_context(locked(folder))
             run = read(folder)
             with writing(folder / RECORDS):
-                _mend(folder)
+                mend(folder)
+                run = without_lost(run)
             if run.problems and run.finished:
                 _write_head(dataclasses.replace(run, finished=False, written=None))
             return cls._opened(run, lock, held)
@@ -241,22 +241,6 @@ def _is_at(path: Path, file: IO[bytes]) -> bool:
 
 def _write_head(run: Run, then: str = RESUME) -> None:
     write_whole(run.folder / HEAD, sealed(head_to_json(run), indent=1) + "\n", then)
-
-
-def _mend(folder: Path) -> None:
-    """Take out of the records what cannot be read, and end the last line; what was taken out is kept aside.
-
-    So a run that is gone on with measures these again, and is whole when it has ended.
-    """
-    path = folder / RECORDS
-    data = load(path)
-    lines = parse(path, data)
-    if not lines.problems and (not data or data.endswith(b"\n")):
-        return
-    keep_aside(folder, lines.rejected)
-    out = set(lines.places)
-    whole = [line for index, line in enumerate(data.split(b"\n")) if index not in out and line]
-    write_whole(path, b"".join(line + b"\n" for line in whole))
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 (any JSON)
