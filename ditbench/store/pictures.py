@@ -82,7 +82,7 @@ def file_of(folder: Path, start: int, stop: int) -> Path:
 
 
 def shard_of(run: Path, record: Record) -> Path:
-    """The file that a record of stage sample is about, in its run's folder; of its facts only a name counts."""
+    """The file in its run's folder that a record of stage sample is about."""
     name = Path(str(record.facts.get("pictures", ""))).name
     return run / "images" / record.key / (name if _NAME.fullmatch(name) else "none")
 

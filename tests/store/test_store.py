@@ -350,7 +350,7 @@ def test_a_writer_that_cannot_open_its_run_lets_go_of_it(tmp_path, monkeypatch):
 
     folder = written(tmp_path, RUN.records[:1])
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "_mend", refuses)
+        patch.setattr(writing, "mend", refuses)
         with pytest.raises(StoreError, match="Input/output error"):
             RunWriter.resume(folder)
     RunWriter.resume(folder).close()
