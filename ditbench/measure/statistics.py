@@ -18,7 +18,7 @@ from ditbench.distances.frechet import Streaming
 from ditbench.errors import UsageError
 from ditbench.extractors.base import EXTRACTORS, Extractor, Features, Opened, made
 from ditbench.measure.bench import place
-from ditbench.registry import settings_of
+from ditbench.registry import did_you_mean, settings_of
 from ditbench.store import statistics
 from ditbench.store.parts import Part, together
 from ditbench.store.statistics import Reference, Wanted
@@ -142,11 +142,16 @@ class _Sums:
 
 def _extractor(wanted: Wanted) -> Extractor:
     """The extractor with its settings. Raises UsageError where it has no such one, or cannot be opened."""
-    known = {one.name for one in settings_of(EXTRACTORS.get(wanted.extractor))}
-    for name, _ in wanted.settings:
+    known = {one.name: one for one in settings_of(EXTRACTORS.get(wanted.extractor))}
+    for name, value in wanted.settings:
         if name not in known:
             told = ", ".join(sorted(known)) or "none"
             raise UsageError(f"extractor {wanted.extractor} has no setting {name}: it has {told}")
+        if (words := known[name].choices) and value not in words:
+            raise UsageError(
+                f"extractor {wanted.extractor}: {name} {value!r}: it takes {known[name].takes}"
+                f"{did_you_mean(value, words)}"
+            )
     extractor = made(wanted.extractor, dict(wanted.settings))
     if extractor.pairs:
         raise UsageError(f"extractor {extractor.name} compares pairs and gives no features")

@@ -162,6 +162,10 @@ def test_what_a_person_can_get_wrong_is_one_line(tmp_path):
             {"settings": (("resize", "clean"),)},
             "extractor fashion_cnn has no setting resize: it has weights",
         ),
+        (
+            {"extractor": "inception", "settings": (("resize", "cleam"),)},
+            "resize 'cleam': it takes legacy or clean (did you mean 'clean'?)",
+        ),
         ({"settings": (("weights", str(tmp_path)),)}, "weights cannot be read"),
         ({"source": str(tmp_path / "none")}, "is not there"),
     ):
