@@ -8,10 +8,11 @@ import pytest
 
 from ditbench.errors import SuiteError, UsageError
 from ditbench.models.dit import FASHION
+from ditbench.registry import settings_of
 from ditbench.train import command, features
 from ditbench.train.command import Asked
 from ditbench.train.file import read
-from ditbench.train.spec import Quality, Sampling, Training
+from ditbench.train.spec import Quality, Sampling, Shared, Training
 
 SHIPPED = Path(__file__).parents[2] / "suites" / "train"
 GOOD = "name: x\nmodel: {name: dit, hidden: 32, heads: 2}\ndata: there\n"
@@ -56,6 +57,12 @@ def test_arms_are_read_with_their_models_and_methods(tmp_path):
     assert (unet.model["hidden"], unet.attention) == (16, None)
     assert (made.sampling, made.quality) == (Sampling(10), Quality(samples=64))
     assert made.total(640) == 20
+
+
+def test_the_page_about_training_has_every_key():
+    page = (SHIPPED.parents[1] / "docs" / "training.md").read_text()
+    keys = [one.name for kind in (Shared, Sampling, Quality) for one in settings_of(kind)]
+    assert [key for key in keys if f"`{key}`" not in page] == []
 
 
 def test_every_mistake_is_told_at_once(tmp_path):
