@@ -80,9 +80,16 @@ def report(
         typer.Option("--to", metavar="DIR", help="Where to write; default: the run's folder."),
     ] = None,
 ) -> int:
-    """Write the report of a run anew, with the comparison that it was concluded with; name its page."""
-    from ditbench import store
+    """Write the report of a run anew, with the comparison that it was concluded with; name its page.
 
+    Of a folder that `ditbench train` wrote, its arms side by side.
+    """
+    from ditbench import store
+    from ditbench.report import training
+
+    if training.is_training(Path(run)):
+        print(training.write(Path(run), to or Path(run)))
+        return errors.OK
     found = store.read(store.find(out, run))
     against, chosen = asked_or_kept(found, baseline, out, baselines)
     folder = to or found.folder

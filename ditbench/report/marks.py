@@ -75,13 +75,17 @@ def reaches(found: Sequence[Reach]) -> dict[str, Any]:
 
 
 def lines(scaling: Scaling, said: str) -> dict[str, Any]:
-    """A curve a method, both axes logarithmic. said: the unit in words."""
+    """A curve a method, the upright axis logarithmic and mostly the other too. said: the unit in words."""
     found = scaling.points
     right = WIDTH - 180
     low, high = min(p.low for p in found), max(p.high for p in found)
     tall = (low / 1.15, high * 1.15)
-    x = alt.X("x:Q", title=scaling.title).scale(type="log", base=2, nice=False)
-    x = x.axis(values=sorted({p.x for p in found}), format=",d", grid=False)
+    x = alt.X("x:Q", title=scaling.title)
+    if scaling.even:
+        x = x.scale(zero=False, nice=False).axis(format=",d", tickMinStep=1, grid=False)
+    else:
+        x = x.scale(type="log", base=2, nice=False)
+        x = x.axis(values=sorted({p.x for p in found}), format=",d", grid=False)
     y = alt.Y("y:Q", title=f"{scaling.metric} ({said})").axis(format="~s", tickCount=6)
     y = y.scale(type="log", domain=tall, nice=False)
     families = _lines_by_label(found)

@@ -85,7 +85,7 @@ class Models:
 
 @dataclass(frozen=True)
 class Scaling:
-    """One figure over one axis. context: what is held fixed."""
+    """One figure over one axis. context: what is held fixed. even: whether that axis is no logarithm."""
 
     axis: str
     title: str
@@ -93,6 +93,7 @@ class Scaling:
     context: str
     points: tuple[Point, ...]
     hidden: int
+    even: bool = False
 
 
 def main_group(groups: Sequence[Group]) -> Group | None:
@@ -152,12 +153,13 @@ def _axis_of(
     name: str, found: Sequence[Point]
 ) -> tuple[Literal["sqrt", "linear", "log"], tuple[float, float]]:
     """Drift begins at 0, where exact methods lie; a distance to real pictures is 0 for nobody."""
-    low = min(min(p.y, p.y_low if p.y_low is not None else p.y) for p in found)
-    high = max(max(p.y, p.y_high if p.y_high is not None else p.y) for p in found)
+    values = [p.y for p in found]
+    low = min(values + [p.y_low for p in found if p.y_low is not None])
+    high = max(values + [p.y_high for p in found if p.y_high is not None])
     if name == "latent_drift":
         return "sqrt", (0.0, high * 1.15 or 1.0)
-    if low > 0 and high / low > _WIDE:
-        return "log", (low / 1.2, high * 1.2)
+    if min(values) > 0 and max(values) / min(values) > _WIDE:
+        return "log", (max(low, min(values) / 10) / 1.2, high * 1.2)
     room = 0.08 * (high - low or abs(high) or 1.0)
     return "linear", (low - room if low < 0 else max(0.0, low - room), high + room)
 

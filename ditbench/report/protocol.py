@@ -106,6 +106,12 @@ def _sha(of: Facts) -> str:
     return f"sha256 {digest[:_SHORT]}" if digest else "sha256 not recorded"
 
 
+def _shortened(told: str) -> str:
+    """A digest of which a person compares the beginning."""
+    before, found, digest = told.rpartition("sha256 ")
+    return f"{before}{found}{digest[:_SHORT]}" if found else told
+
+
 def _guidance(one: Method) -> str:
     """Its scale, and what it acts on: the two conventions give different pictures."""
     scale = f"{one.row.cell.sampling.guidance_scale:g}"
@@ -135,5 +141,5 @@ _LINES: tuple[tuple[str, Callable[[Method], str]], ...] = (
     ("micro-batch", lambda one: str(one.facts.get("micro_batch", ""))),
     ("rounding to 8 bits", _protocol("quantiser")),
     ("seed", lambda one: str(one.row.cell.sampling.seed)),
-    ("weights", lambda one: str(one.facts.get("weights", ""))),
+    ("weights", lambda one: _shortened(str(one.facts.get("weights", "")))),
 )

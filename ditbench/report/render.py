@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from ditbench.compare import Comparison
 from ditbench.report.charts import Figure
-from ditbench.report.view import HTML, MARKDOWN, Limits, Page, charts, page
+from ditbench.report.view import HTML, MARKDOWN, Limits, charts, page
 from ditbench.store import Run
 from ditbench.store.disk import write_whole
 from ditbench.summary import Summary
@@ -34,39 +34,41 @@ _SPECIAL = re.compile(r"([\\`*{}\[\]|#~$])|((?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))"
 def render(run: Run, summary: Summary, comparison: Comparison, out: Path) -> Path:
     """Write report.html, report.md and charts/*.svg into a folder; the HTML file's path."""
     figures = charts(run, summary)
-    drawn = {figure.name: _svg(figure) for figure in figures}
+    drawn = {figure.name: svg(figure) for figure in figures}
     specs = {figure.name: figure.spec for figure in figures}
 
-    def html(limits: Limits) -> str:
-        return _html_text(page(run, summary, comparison, limits, figures), drawn, specs)
+    def whole(limits: Limits) -> str:
+        full = page(run, summary, comparison, limits, figures)
+        return html("report.html.jinja", full, drawn, specs)
 
     def markdown(limits: Limits) -> str:
         template = _markdown().get_template("report.md.jinja")
         return template.render(page=page(run, summary, comparison, limits, figures))
 
-    for name, svg in drawn.items():
-        alone = svg.replace("<svg ", f'<svg color="{_ALONE}" ', 1)
-        _write(out / "charts" / f"{name}.svg", alone)
-    _write(out / "report.md", _fitting(_MARKDOWN_BYTES, MARKDOWN, markdown))
-    return _write(out / "report.html", _fitting(_HTML_BYTES, HTML, html))
+    for name, drawing in drawn.items():
+        alone = drawing.replace("<svg ", f'<svg color="{_ALONE}" ', 1)
+        write(out / "charts" / f"{name}.svg", alone)
+    write(out / "report.md", _fitting(_MARKDOWN_BYTES, MARKDOWN, markdown))
+    return write(out / "report.html", _fitting(_HTML_BYTES, HTML, whole))
 
 
-def _fitting(most: int, limits: Limits, write: Callable[[Limits], str]) -> str:
+def _fitting(most: int, limits: Limits, text_of: Callable[[Limits], str]) -> str:
     """The text with as many rows as its size in bytes allows."""
-    text = write(limits)
+    text = text_of(limits)
     while len(text.encode()) > most and limits != limits.halved:
         limits = limits.halved
-        text = write(limits)
+        text = text_of(limits)
     return text
 
 
-def _html_text(full: Page, drawn: Mapping[str, str], specs: Mapping[str, Any]) -> str:
+def html(template: str, page: object, drawn: Mapping[str, str], specs: Mapping[str, Any]) -> str:
+    """A page that needs nothing beside itself. drawn, specs: its charts by name, still and interactive."""
     script, bundle = resource("page.js"), _bundle() if drawn else ""
     return (
         templates()
-        .get_template("report.html.jinja")
+        .get_template(template)
         .render(
-            page=full,
+            page=page,
             style=Markup(resource("style.css")),  # noqa: S704 (our own file)
             drawn={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704 (escaped by Vega)
             script=Markup(script),  # noqa: S704 (our own file)
@@ -107,9 +109,12 @@ def _escaped(value: object) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _svg(figure: Figure) -> str:
-    svg: str = vl_convert.vegalite_to_svg(figure.spec, vl_version=_version(), allowed_base_urls=[])
-    return svg
+def svg(figure: Figure) -> str:
+    """A figure's drawing, without a script."""
+    drawn: str = vl_convert.vegalite_to_svg(
+        figure.spec, vl_version=_version(), allowed_base_urls=[]
+    )
+    return drawn
 
 
 def _bundle() -> str:
@@ -133,7 +138,7 @@ def resource(name: str) -> str:
     return files("ditbench.report").joinpath(_TEMPLATES, name).read_text()
 
 
-def _write(path: Path, text: str) -> Path:
+def write(path: Path, text: str) -> Path:
     """Whole or not at all, so that a reader never sees half a page. Raises StoreError."""
     write_whole(path, text, "write it again with `ditbench report`")
     return path

@@ -93,7 +93,8 @@ def _with_places(trade: Trade, wide: tuple[float, float]) -> list[dict[str, Any]
     rows = []
     for point, where in zip(ordered, labels.place(marks, (WIDTH, HEIGHT)), strict=True):
         text = {"text": point.label, **asdict(where)} if where else {"text": ""}
-        rows.append(row(point) | {"dx": 0, "dy": 0, "align": "left"} | text)
+        low = point.y_low if point.y_low is None else max(point.y_low, trade.wide[0])
+        rows.append(row(point) | {"y_low": low, "dx": 0, "dy": 0, "align": "left"} | text)
     return rows
 
 
