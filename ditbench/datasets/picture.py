@@ -24,7 +24,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         with Image.open(path, formats=_FORMATS) as image:
             _check(image.mode, path)
             array = np.asarray(image)
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UsageError(f"{path}: is far too large for a picture") from error
     except _BROKEN as error:
         raise UsageError(f"{path}: is no whole picture: {_cause(error)}") from error

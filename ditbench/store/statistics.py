@@ -1,8 +1,8 @@
 """Statistics of real pictures in a network's features: what a distance is taken to, kept with its identity.
 
 A file of ours is an .npz with the names of the ADM evaluator's (`mu`, `sigma`; `mu_s`, `sigma_s` of the
-features that keep their places, for sFID) and two more: `identity`, JSON, and `features`, float32, of up to
-10,000 pictures, for distances that no mean and covariance give. An ADM reference batch, as
+features that keep their places, for sFID) and two more: `identity`, JSON as bytes, and `features`, float32,
+of up to 10,000 pictures, for distances that no mean and covariance give. An ADM reference batch, as
 VIRTUAL_imagenet256_labeled.npz, is read as it is: it holds statistics of the whole training set, and in
 `arr_0` 10,000 pictures for precision and recall.
 """
@@ -127,7 +127,7 @@ def save(path: Path, reference: Reference) -> None:
     arrays: dict[str, NDArray[Any]] = {
         "mu": reference.moments.mean,
         "sigma": reference.moments.covariance,
-        "identity": np.array(json.dumps(reference.identity)),
+        "identity": np.frombuffer(json.dumps(reference.identity).encode(), np.uint8),
     }
     if reference.spatial:
         arrays |= {"mu_s": reference.spatial.mean, "sigma_s": reference.spatial.covariance}
@@ -186,8 +186,8 @@ def _adm(path: Path) -> Reference:
 
 def _identity(path: Path) -> dict[str, Any]:
     try:
-        told = json.loads(str(npz.array(path, "identity")))
-    except (UsageError, ValueError) as error:
+        told = json.loads(npz.array(path, "identity").tobytes())
+    except (UsageError, ValueError, RecursionError) as error:
         raise StoreError(f"{path}: its identity cannot be read: {error}") from error
     if not isinstance(told, dict) or set(told) != set(IDENTITY):
         raise StoreError(

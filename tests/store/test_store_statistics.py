@@ -181,7 +181,9 @@ def test_a_file_of_ours_that_somebody_changed(tmp_path, key, value, text):
     with np.load(path) as file:
         arrays = dict(file)
     if isinstance(value, dict):
-        value = json.dumps(json.loads(str(arrays["identity"])) | value)
+        value = json.dumps(json.loads(arrays["identity"].tobytes()) | value)
+    if isinstance(value, str):
+        value = np.frombuffer(value.encode(), np.uint8)
     arrays[key] = np.array(value)
     np.savez(path, **arrays)
     assert text in told(path)
