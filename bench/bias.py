@@ -41,7 +41,7 @@ def main() -> int:
     told = f"{len(rows)} pictures in {time.monotonic() - began:.0f} s"
     print(f"{pictures.name} ({given.split}), {given.network}, {told}\n", file=sys.stderr)
     print(
-        "| n | Frechet distance | standard deviation | KID x 1000 | standard deviation | pairs of sets |"
+        "| n | Frechet distance | standard deviation | kernel distance | standard deviation | pairs of sets |"
     )
     print("|---|---|---|---|---|---|")
     for count in (n for n in _COUNTS if n <= given.most):
@@ -54,11 +54,11 @@ def _row(rows: np.ndarray, count: int) -> str:
     sets = [rows[at : at + count] for at in range(0, len(rows) - count + 1, count)]
     pairs = list(zip(sets[::2], sets[1::2], strict=False))
     far = [frechet.between(one, other) for one, other in pairs]
-    kid = [1000 * kernel.mmd(one, other) for one, other in pairs]
+    kid = [kernel.mmd(one, other) for one, other in pairs]
     cells = [str(count)]
-    for values, digits in ((far, 1), (kid, 2)):
-        spread = f"{np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else "-"
-        cells += [f"{np.mean(values):.{digits}f}", spread]
+    for values, form in ((far, ".1f"), (kid, ".2g")):
+        spread = f"{np.std(values, ddof=1):{form}}" if len(values) > 1 else "-"
+        cells += [f"{np.mean(values):{form}}", spread]
     return "| " + " | ".join([*cells, str(len(pairs))]) + " |"
 
 
