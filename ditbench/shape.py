@@ -207,6 +207,7 @@ FACTS = {
     "replicates_skipped": COUNT,
     "constant_share": NUMBER,
     "pictures": LINE,
+    "replaced": LINE,
     "loop_s": FINITE,
     "samples": COUNT,
     "micro_batch": COUNT,

@@ -10,7 +10,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,15 @@ class Made:
     """Some pictures: latents (n, ...), of which images (n, height, width, channels) were made.
 
     images: empty where the latents are no pictures and nothing decodes them. labels (n,): the class of each,
-    and classes (n,) what it is called; both empty for a model that is told words.
+    and classes (n,) what it is called; both empty for a model that is told words. trial (values,): what the
+    process that made them made of a noise that all shards share; empty where there is one shard only.
     """
 
     latents: Latents
     images: Images
     labels: Labels
     classes: Classes
+    trial: Latents = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 def identity(cell: Cell, weights: str, micro_batch: int, decoder: str) -> dict[str, Any]:
@@ -96,6 +98,7 @@ def keep(path: Path, made: Made, of: Mapping[str, Any]) -> None:
             latents=made.latents,
             labels=made.labels,
             classes=made.classes,
+            trial=made.trial,
             key=np.array(key_of(of)),
             identity=np.array(canonical(of)),
         )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
@@ -344,3 +347,19 @@ class ByItsValues(Faulty):
 class WithABias(Faulty):
     def attend(self, q, k, v):
         return super().attend(q, k, v) + 1
+
+
+@dataclass(frozen=True)
+class DrawsAnew(Faulty):
+    """Approximate by directions that each process draws for itself: here, each that makes the method."""
+
+    exact: ClassVar[bool] = False
+    lots: ClassVar[Iterator[int]] = itertools.count()
+
+    @functools.cached_property
+    def directions(self):
+        generator = torch.Generator().manual_seed(next(self.lots))
+        return torch.randn(1, generator=generator)
+
+    def attend(self, q, k, v):
+        return super().attend(q, k, v * self.directions)
