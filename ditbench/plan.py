@@ -346,6 +346,12 @@ def _has_pictures(suite: Suite) -> bool:
     return Stage.QUALITY in map(stage_of, suite.metrics)
 
 
+def decoded_by(suite: Suite) -> str:
+    """What makes pictures of latents (`quality.vae`), where metrics look at pictures; else empty."""
+    looking = {name for name in suite.metrics if stage_of(name) is Stage.QUALITY} - {"latent_drift"}
+    return suite.quality.vae if looking else ""
+
+
 def to_json(plan: Plan) -> list[dict[str, Any]]:
     """One plain object a cell; then those that no matrix holds and claims name."""
     planned = {entry.cell.key for entry in plan.entries}

@@ -91,7 +91,11 @@ def plan_of(choices: Choices, server: Server, device: Device, *, may_be_idle: bo
         suite = planning.quick(suite)
     cells = planning.expand(suite)
     inspections = server.call(
-        "ditbench.measure.catalog:inspect", cells, device.kind, device=device.name
+        "ditbench.measure.catalog:inspect",
+        cells,
+        device.kind,
+        planning.decoded_by(suite),
+        device=device.name,
     )
     planned = planning.assemble(suite, cells, inspections, choices.select)
     if not may_be_idle:

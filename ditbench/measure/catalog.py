@@ -25,7 +25,7 @@ from ditbench.measure.cost import parameters, spec_of, step_macs
 from ditbench.measure.flush import cpu_cache_bytes
 from ditbench.measure.op import shape_of as shape_of_op
 from ditbench.measure.op import sizes_of
-from ditbench.models import weights
+from ditbench.models import decoding, weights
 from ditbench.models.base import MODELS, Preset, attention, presets, sites
 from ditbench.models.base import Model as Architecture
 from ditbench.models.seam import notes
@@ -78,21 +78,34 @@ def _known(registry: Registry[T], outside: Iterable[str]) -> _Known[T]:
     return found
 
 
-def inspect(cells: Iterable[Cell], device: str) -> list[Inspection]:
+def inspect(cells: Iterable[Cell], device: str, vae: str = "") -> list[Inspection]:
     """Why each cell may not run on a device of this kind ("cpu", "cuda"), and what a step would cost.
 
-    Raises UsageError for a folder that does not hold the weights of its model.
+    vae: what is to make pictures of latents, empty where nothing looks at pictures. Raises UsageError for a
+    folder that does not hold the weights of its model.
     """
     cells = tuple(cells)
-    pairs = dict.fromkeys((cell.model, cell.weights) for cell in cells if not cell.op)
+    pairs = {(cell.model, cell.weights): cell for cell in cells if not cell.op}
     lacking = {pair: _weights(*pair) for pair in pairs}
+    unseen = {pair: _unseen(cell, vae) for pair, cell in pairs.items() if vae and not lacking[pair]}
     return [
         dataclasses.replace(
-            found, reasons=(*found.reasons, *lacking.get((cell.model, cell.weights), ()))
+            found,
+            reasons=(*found.reasons, *lacking.get((cell.model, cell.weights), ())),
+            notes=(*found.notes, *unseen.get((cell.model, cell.weights), ())),
         )
         for cell in cells
         for found in [_inspected(cell, device)]
     ]
+
+
+def _unseen(cell: Cell, vae: str) -> list[str]:
+    """Why there will be no pictures, said before hours go into their latents."""
+    try:
+        why = asked(lambda: decoding.foreseen(cell, vae))
+    except PluginError:  # told with the cell
+        return []
+    return [f"no pictures: {why}"] if why else []
 
 
 def macs_per_second(device: str) -> float:

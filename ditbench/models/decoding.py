@@ -76,6 +76,15 @@ def undecoded(cell: Cell, vae: str) -> str:
     return found if isinstance(found, str) else ""
 
 
+def foreseen(cell: Cell, vae: str) -> str:
+    """As `undecoded`, before a run: nothing is downloaded to find out; empty where only that tells."""
+    if made(cell.model.name, dict(cell.model.settings)).pixels:
+        return ""
+    if vae.startswith("hub:"):
+        return weights.unreachable(cell.model.name, vae)
+    return undecoded(cell, vae) if weights.is_here(cell.model.name, cell.weights) else ""
+
+
 def _find(spec: Model, cell: Cell, vae: str) -> Path | str:
     """The autoencoder's folder, or why there is none; an empty reason where pictures need none."""
     if spec.pixels:

@@ -90,9 +90,9 @@ def check(model: Choice, weights: str) -> list[str]:
     if weights == "random":
         return []
     if weights == "hub" or weights.startswith("hub:"):
-        if reason := _unreachable(model.name, weights):
+        if reason := unreachable(model.name, weights):
             return [reason]
-        if not _cached(model.name, weights):
+        if not is_here(model.name, weights):
             return []  # there to be had; read when it has come
     spec = made(model.name, dict(model.settings))
     whole = locate(model.name, weights)
@@ -172,8 +172,10 @@ def _downloaded(repository: str, revision: str | None, wanted: list[str]) -> Pat
         raise UsageError(_cannot_be_had(repository, error)) from error
 
 
-def _cached(model: str, weights: str) -> bool:
-    """Whether the hub's files lie on this machine."""
+def is_here(model: str, weights: str) -> bool:
+    """Whether weights lie on this machine; those of the hub may have to come to it."""
+    if weights != "hub" and not weights.startswith("hub:"):
+        return True
     repository, revision = _repository(model, weights)
     try:
         snapshot_download(
@@ -184,9 +186,9 @@ def _cached(model: str, weights: str) -> bool:
     return True
 
 
-def _unreachable(model: str, weights: str) -> str:
+def unreachable(model: str, weights: str) -> str:
     """Why weights that are not on this machine cannot come to it; empty where they can."""
-    if _cached(model, weights):
+    if is_here(model, weights):
         return ""
     repository, revision = _repository(model, weights)
     try:

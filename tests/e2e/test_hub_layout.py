@@ -24,7 +24,7 @@ weights: ./pipe
 attention: [softmax, sdpa, identity]
 steps: 5
 sampling: {sampler: ddpm, guidance_scale: 1.5, guidance_channels: 3}
-metrics: [macs, latent_drift, psnr]
+metrics: [macs, latent_drift, psnr, ssim]
 quality: {samples: 6, micro_batch: 4, shard: 4}
 """
 COUNT, STEPS = 6, 5
@@ -58,7 +58,7 @@ def test_it_ends_well_with_pictures_and_figures_of_every_method(ran, rows):
     assert ran.code == 0, ran.err
     assert {row["status"] for row in rows.values()} == {"ok"}
     for row in rows.values():
-        assert {"latent_drift", "psnr"} <= row["estimates"].keys()
+        assert {"latent_drift", "psnr", "ssim"} <= row["estimates"].keys()
     assert rows["softmax"]["estimates"]["latent_drift"]["value"] == 0
     assert rows["sdpa"]["estimates"]["latent_drift"]["value"] < 1e-4
     assert rows["identity"]["estimates"]["latent_drift"]["value"] > 1e-2

@@ -15,8 +15,9 @@ from small_models import SMALL
 
 from ditbench import pictures, sampling
 from ditbench.errors import UsageError
+from ditbench.measure.catalog import inspect
 from ditbench.models import weights
-from ditbench.models.decoding import decoder_of, undecoded
+from ditbench.models.decoding import decoder_of, foreseen, undecoded
 from ditbench.models.dit import FASHION
 from ditbench.models.flux import Flux
 from ditbench.records import Cell, Choice
@@ -139,6 +140,29 @@ def test_an_autoencoder_in_the_hubs_cache_is_read_offline(hub, tmp_path, monkeyp
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert decoder(hub, "hub:someone/vae").identity != decoder(hub).identity
+
+
+def test_a_plan_says_that_there_will_be_no_pictures_and_downloads_nothing(hub, monkeypatch):
+    what = cell(hub)
+    (told,) = inspect([what], "cpu", "own")
+    assert told.notes == told.reasons == ()
+    (told,) = inspect([what], "cpu", "none")
+    assert told.notes == ("no pictures: quality.vae is none",)
+    (told,) = inspect([what], "cpu")  # of a suite that looks at no pictures
+    assert told.notes == ()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(weights, "snapshot_download", only_what_is_here(weights.snapshot_download))
+    (told,) = inspect([what], "cpu", "hub:someone/vae")
+    assert told.notes[0].startswith("no pictures: weights: someone/vae cannot be had from the hub")
+    assert foreseen(cell("hub", name="dit-xl/2"), "own") == ""
+
+
+def only_what_is_here(download):
+    def checked(*arguments, local_files_only=False, **more):
+        assert local_files_only, "a plan downloads nothing"
+        return download(*arguments, local_files_only=True, **more)
+
+    return checked
 
 
 def test_latents_that_are_pictures_need_none():
