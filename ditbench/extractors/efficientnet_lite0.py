@@ -25,6 +25,7 @@ from ditbench.extractors.base import (
     Opened,
     Seeing,
     packaged,
+    placed,
     register,
     rgb,
     sha256_of,
@@ -134,9 +135,9 @@ class EfficientNetFeatures(Extractor):
 
     def open(self, device: torch.device | str = "cpu") -> Opened:
         """The network. Raises UsageError where the file is missing or is another one."""
-        network = EfficientNetLite0().eval()
+        network = EfficientNetLite0()
         network.load_state_dict(tensors(self._genuine()))
-        network.to(device)
+        placed(network, device)
 
         def look(pictures: torch.Tensor) -> Made:
             sized = resizing.clean(rgb(pictures), self.size)

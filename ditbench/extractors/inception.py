@@ -29,6 +29,7 @@ from ditbench.extractors.base import (
     Opened,
     Seeing,
     packaged,
+    placed,
     register,
     rgb,
     sha256_of,
@@ -68,9 +69,9 @@ class InceptionFeatures(Extractor):
 
     def open(self, device: torch.device | str = "cpu") -> Opened:
         """The network. Raises UsageError where no file holds it, with what each one holds instead."""
-        network = Inception().eval()
+        network = Inception()
         network.fill(_genuine(self._places()))
-        network.to(device)
+        placed(network, device)
         resize = resizing.WAYS[self.resize]
 
         def look(pictures: torch.Tensor) -> Made:

@@ -145,9 +145,9 @@ class LpipsAlexDistance(Extractor):
 
     def open(self, device: torch.device | str = "cpu") -> Opened:
         """The network. Raises UsageError where the file is missing or is another one."""
-        network = LpipsAlex().eval()
+        network = LpipsAlex()
         network.fill(arrays(self._genuine().read_bytes()))
-        network.to(device)
+        network.eval().to(device)
 
         def between(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
             if not self.suits(tuple(one.shape[1:])):
