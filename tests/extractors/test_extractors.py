@@ -18,6 +18,22 @@ every_extractor = pytest.mark.parametrize(
 )
 
 
+# Sides and channels that each takes; what is not here takes any.
+SHAPES = {"fashion_cnn": (32, 1)}
+
+
+def pictures_for(plugin, count, seed=0):
+    side, channels = SHAPES.get(plugin.name, (40, 3))
+    draw = np.random.default_rng(seed)
+    return draw.integers(0, 256, (count, side, side, channels), dtype=np.uint8)
+
+
+def opened(plugin):
+    if missing := plugin().unavailable():
+        pytest.skip("; ".join(missing))
+    return plugin().open()
+
+
 def grey(count=7, side=32, seed=0):
     draw = np.random.default_rng(seed)
     return draw.integers(0, 256, (count, side, side, 1), dtype=np.uint8)
@@ -35,6 +51,30 @@ def test_its_page_says_where_it_comes_from(plugin):
     assert found.page.partition("\n")[0]
     assert found.paper
     assert not found.unavailable or found.needs
+
+
+@every_extractor
+def test_mistake_26_a_picture_is_judged_alike_whatever_stands_beside_it(plugin):
+    network, shown = opened(plugin), pictures_for(plugin, 3)
+    turned, alone = shown[[2, 0, 1]], shown[1:2]
+    if plugin.pairs:
+        other = pictures_for(plugin, 3, seed=1)
+        whole = network.distances(shown, other)
+        permuted = network.distances(turned, other[[2, 0, 1]])
+        single = network.distances(alone, other[1:2])
+    else:
+        whole, permuted, single = (network.features(x).pool for x in (shown, turned, alone))
+    assert np.allclose(whole[[2, 0, 1]], permuted, rtol=1e-4, atol=1e-5)
+    assert np.allclose(whole[1:2], single, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(whole[:1], single, rtol=1e-2)
+
+
+@every_extractor
+def test_its_identity_says_its_weights_and_its_width(plugin):
+    network = opened(plugin)
+    assert len(network.identity.sha256) == 64
+    assert network.identity.dim == plugin.dim
+    assert plugin().suits(pictures_for(plugin, 1).shape[1:])
 
 
 @pytest.mark.parametrize(
@@ -104,7 +144,7 @@ def test_each_kind_refuses_the_other_question_and_other_pairs():
         (grey(0), r"not of shape \(0, 32, 32, 1\)"),
     ],
 )
-def test_what_are_no_pictures_is_refused_in_one_line(images, cause):
+def test_mistake_24_what_are_no_pictures_is_refused_in_one_line(images, cause):
     with pytest.raises(UsageError, match=cause) as told:
         Means().open().features(images)
     assert "\n" not in str(told.value)

@@ -102,7 +102,7 @@ def test_what_the_plug_in_declares_is_what_it_gives_and_grey_is_shown_as_colour(
 
 
 @needs_weights
-def test_the_way_to_resize_is_part_of_the_identity_and_changes_features(opened):
+def test_mistake_22_the_way_to_resize_is_part_of_the_identity_and_changes_features(opened):
     clean = InceptionFeatures(resize="clean").open()
     assert opened.identity != clean.identity
     shown = pictures(1)
