@@ -63,6 +63,7 @@ def train(asked: Asked) -> int:
         return errors.OK
     arms = _chosen(training, asked)
     device = _device(asked.device, training)
+    loop.settle(torch.device(device))
     if not (team.is_member() or _is_started()):
         _check(training, arms, device)
     if len(arms) > 1:
@@ -138,7 +139,8 @@ def _one(training: Training, arm: Arm, asked: Asked, device: str) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     if training.processes > 1 and not team.is_member():
         with locked(folder):
-            return team.start(training.processes, asked.again(arm.name))
+            code = team.start(training.processes, asked.again(arm.name))
+        return _beside_others(training, arm, asked) or code
     here = team.join(device)
     if not here.leads:
         loop.train(training, arm, folder, here)
@@ -146,9 +148,17 @@ def _one(training: Training, arm: Arm, asked: Asked, device: str) -> int:
     with _held(folder), _shown(training, arm) as show:
         path = loop.train(training, arm, folder, here, show)
     print(path)  # noqa: T201 (the result)
+    _beside_others(training, arm, asked)
     if asked.export:
         export.export(training, folder, asked.export, asked.file.as_posix())
         print(asked.export)  # noqa: T201 (the result)
+    return errors.OK
+
+
+def _beside_others(training: Training, arm: Arm, asked: Asked) -> int:
+    """The table anew, with an arm that was trained alone; who started this one writes it otherwise."""
+    if arm.name and not _is_started() and not team.is_member():
+        table.write(training, asked.out / training.name)
     return errors.OK
 
 

@@ -78,6 +78,7 @@ def source(training: Training, real: Real, out: Path, team: Team) -> Source:
     if team.leads:
         latents.encode_all(real.count, anew, folder)
     team.wait()
+    latents.opened.cache_clear()  # what is not needed any more is not counted as memory of training
     return latents.kept(real.count, folder)
 
 

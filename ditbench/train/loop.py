@@ -31,7 +31,7 @@ from ditbench.train import data, network
 from ditbench.train.keeping import Keeping
 from ditbench.train.memory import MIB, Peak
 from ditbench.train.showing import Showing
-from ditbench.train.spec import Arm, Training, dtype_of
+from ditbench.train.spec import Arm, Training, autocast
 from ditbench.train.state import Epoch, State, Step, fresh, load_from, save_to
 from ditbench.train.team import Team
 
@@ -217,10 +217,7 @@ def _learn(course: Course, batch: Batch) -> float:
     """Forward, backward, a step of the optimizer and of the moving average; the loss over the whole team."""
     training, state = course.training, course.state
     noisy, times, conditions, target = batch
-    low = training.precision != "float32"
-    with torch.autocast(
-        noisy.device.type, dtype_of(training.precision) if low else None, enabled=low
-    ):
+    with autocast(training.precision, noisy.device):
         inputs = course.arm.spec.inputs(noisy, times, conditions)
         predicted = course.called(**inputs, return_dict=False)[0]
     loss = nn.functional.mse_loss(predicted[:, : noisy.shape[1]].float(), target)

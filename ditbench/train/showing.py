@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from ditbench.models.seam import Denoiser
 from ditbench.scores import INCEPTION, Score
 from ditbench.train import latents, network
 from ditbench.train.data import Real
-from ditbench.train.spec import Arm, Quality, Training, digest
+from ditbench.train.spec import Arm, Quality, Training, autocast, digest
 from ditbench.train.state import write_tensors
 
 Pictures = NDArray[np.uint8]
@@ -58,6 +57,7 @@ class Showing:
     ) -> None:
         self._training, self._arm, self._real, self._out = training, arm, real, out
         self._device = device
+        self._reference: Moments | None = None
 
     @property
     def is_fid(self) -> bool:
@@ -78,21 +78,16 @@ class Showing:
         quality = self._training.quality
         assert quality is not None  # noqa: S101 (else nobody asks)
         (labels,) = self._arm.spec.conditions(self._training.seed, range(quality.samples))
-        seen = self._opened.features(self._made(network, labels)).pool
+        # Opened anew each time: a network that stayed would be counted as memory of training.
+        opened = extractor_of(quality).open(self._device)
+        if self._reference is None:
+            self._reference = self._moments(quality, opened)
+        seen = opened.features(self._made(network, labels)).pool
         return frechet.distance(moments_of(seen), self._reference)
 
-    @functools.cached_property
-    def _opened(self) -> Opened:
-        quality = self._training.quality
-        assert quality is not None  # noqa: S101 (else nobody asks)
-        return extractor_of(quality).open(self._device)
-
-    @functools.cached_property
-    def _reference(self) -> Moments:
+    def _moments(self, quality: Quality, opened: Opened) -> Moments:
         """Moments of real pictures, drawn from the whole training set by the seed; kept beside the arms."""
-        quality = self._training.quality
-        assert quality is not None  # noqa: S101 (else nobody asks)
-        identity = self._opened.identity
+        identity = opened.identity
         told = {
             "data": self._real.dataset.sha256,
             "seed": self._training.seed,
@@ -106,7 +101,7 @@ class Showing:
         draw = np.random.default_rng(self._training.seed)
         count = min(quality.reference, self._real.count)
         chosen = np.sort(draw.choice(self._real.count, count, replace=False))
-        moments = moments_of(self._opened.features(self._real.images(chosen)).pool)
+        moments = moments_of(opened.features(self._real.images(chosen)).pool)
         parts = {"mean": moments.mean, "covariance": moments.covariance}
         tensors = {name: torch.from_numpy(value) for name, value in parts.items()}
         write_tensors(path, tensors, {name: str(value) for name, value in told.items()})
@@ -121,23 +116,25 @@ class Showing:
         learns = shown.training
         training, spec = self._training, self._arm.spec
         denoiser = Denoiser(shown.eval(), spec)
-        place = network.placement(self._arm, self._device, training.batch_size, "float32")
+        place = network.placement(self._arm, self._device, _TOGETHER, training.precision)
         parts = []
         for start in range(0, len(labels), _TOGETHER):
             rows = range(start, min(start + _TOGETHER, len(labels)))
             denoiser.install(place)
-            made = sampling.sample(
-                denoiser,
-                spec,
-                sampling.noise(spec, training.seed, rows).to(self._device),
-                (labels[rows.start : rows.stop].to(self._device),),
-                sampler="ddim",
-                steps=training.sampling.steps,
-                guidance_scale=training.sampling.guidance_scale,
-                on_step=denoiser.at_step,
-            )
+            with autocast(training.precision, self._device):
+                made = sampling.sample(
+                    denoiser,
+                    spec,
+                    sampling.noise(spec, training.seed, rows).to(self._device),
+                    (labels[rows.start : rows.stop].to(self._device),),
+                    sampler="ddim",
+                    steps=training.sampling.steps,
+                    guidance_scale=training.sampling.guidance_scale,
+                    on_step=denoiser.at_step,
+                )
             parts.append(self._pictures(made))
         shown.train(learns)
+        latents.opened.cache_clear()  # likewise
         return np.concatenate(parts)
 
     def _pictures(self, made: torch.Tensor) -> Pictures:

@@ -147,7 +147,7 @@ def digest(identity: Any) -> str:  # noqa: ANN401 (whatever JSON can hold)
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def dtype_of(precision: str) -> torch.dtype:
-    """The torch dtype of that name."""
-    dtype: torch.dtype = getattr(torch, precision)
-    return dtype
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Products in this precision; in float32 nothing is cast."""
+    low = precision != "float32"
+    return torch.autocast(device.type, getattr(torch, precision) if low else None, enabled=low)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ditbench.store.disk import write_whole
-from ditbench.train.spec import Training
+from ditbench.train.spec import STEPS, Training
 from ditbench.train.state import AGAIN
 
 _MATCHED = 1.05  # parameters within so much of each other are as many
@@ -133,7 +133,8 @@ def _page(training: Training, rows: Sequence[Row], missing: Sequence[str]) -> st
 
 
 def _shared(training: Training) -> str:
-    how_long = f"{training.epochs} epochs" if training.epochs else f"{training.steps} steps"
+    steps = f"{training.steps or STEPS} steps"
+    how_long = f"{training.epochs} epochs" if training.epochs else steps
     return (
         f"Shared by all arms: {how_long} of batches of {training.batch_size}, learning rate "
         f"{training.learning_rate:g} ({training.schedule}), weight decay {training.weight_decay:g}, "

@@ -74,6 +74,7 @@ def join(device: str) -> Team:
     # A static graph may leave weights unused, and may compute blocks twice.
     accelerator = accelerate.Accelerator(
         cpu=device == "cpu",
+        mixed_precision="no",  # the loop's own: an environment variable must not switch another on
         kwargs_handlers=[
             accelerate.DistributedDataParallelKwargs(static_graph=True),
             accelerate.InitProcessGroupKwargs(timeout=_PATIENCE),
