@@ -7,12 +7,15 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from cells import TINY, cell
+from cells import TINY, cell, model
+from paced import pace
+from patient import holds_once
 
 from ditbench import pictures, sampling
 from ditbench.errors import StoreError
 from ditbench.jobs import Job, Quality, Timing
 from ditbench.measure import gates, shots
+from ditbench.models.base import presets
 from ditbench.records import Sampling, Stage, Status
 from ditbench.store.pictures import Part, Shards, file_of, folder_of
 
@@ -166,3 +169,12 @@ def test_every_sampler_makes_its_trial_run(tmp_path, sampler):
     assert all(np.array_equal(trials[0], one) for one in trials)
     assert np.isfinite(trials[0]).all()
     assert trials[0].size == TINY.size**2
+
+
+@pytest.mark.slow
+def test_a_shard_takes_little_more_than_its_denoising(tmp_path):
+    """On the CPU, loosely; `test_gpu_shots.py` says how little it is where it matters."""
+    spec = presets()["fashion-dit"].model
+    what = dataclasses.replace(cell("sdpa", spec=spec), model=model(spec, "fashion-dit"))
+    quality = Quality(samples=32, micro_batch=16, shard=32)
+    assert holds_once(lambda: pace(what, "cpu", tmp_path, quality) >= 0.9)
