@@ -107,11 +107,16 @@ class Model(ABC):
         """What makes this architecture impossible, each as a clause; empty means it can be built."""
         return []
 
+    def remarks(self) -> list[str]:
+        """What a reader must know of this network before it is compared with another, each as a clause."""
+        return []
+
     def unguided(self, guidance_scale: float) -> list[str]:
         """Why pictures cannot be guided, as a clause; empty where they can, or are not to be."""
         if guidance_scale <= 1 or self.null_class:
             return []
-        way_out = "write null_class: true in the model, or guidance_scale: 1 under sampling"
+        guided = f"{{name: {self.name}, null_class: true}}"
+        way_out = f"write model: {guided}, or guidance_scale: 1 under sampling"
         return [f"{self.name} has no null class to be guided away from: {way_out}"]
 
     def build(self) -> Any:  # noqa: ANN401 (of the class `network`)

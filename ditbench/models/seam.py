@@ -135,7 +135,7 @@ def places(
 
 
 def notes(model: Model, found: Places) -> tuple[str, ...]:
-    """What is not as on a model of self-attention by softmax alone, one clause each, for people."""
+    """What is not as on a model of self-attention by softmax alone, or as it should be, a clause each."""
     number = len(found.taken) + len(found.left)
     own = Counter("; ".join(reasons) for _, reasons in found.left)
     kept = [
@@ -148,7 +148,7 @@ def notes(model: Model, found: Places) -> tuple[str, ...]:
         for native, count in Counter(taken).items()
         if native != "softmax"
     ]
-    return (*kept, *replaced)
+    return (*model.remarks(), *kept, *replaced)
 
 
 def placed(method: AttentionMethod, rest: AttentionMethod, taken: Collection[str]) -> Placement:

@@ -73,6 +73,10 @@ class UNet(Labelled):
             )
         return told
 
+    def remarks(self) -> list[str]:
+        """The planted fault, where it is."""
+        return [] if self.sees_time else ["the network is not told the time"]
+
     def config(self) -> dict[str, Any]:
         """As diffusers names it."""
         return {

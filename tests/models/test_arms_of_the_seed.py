@@ -11,12 +11,13 @@ from small_models import SMALL
 from ditbench import sampling
 from ditbench.attention.base import METHODS
 from ditbench.errors import UsageError
-from ditbench.measure import catalog, cost
+from ditbench.jobs import Job, Quality, Timing
+from ditbench.measure import catalog, cost, gates
 from ditbench.models import base, weights
 from ditbench.models.gqa_dit import GqaDiT
 from ditbench.models.seam import Denoiser, placed, places
 from ditbench.models.unet import UNet
-from ditbench.records import Cell, Choice, Sampling
+from ditbench.records import Cell, Choice, Sampling, Stage
 
 CPU = torch.device("cpu")
 
@@ -193,12 +194,25 @@ def test_time_and_class_reach_both_networks():
         assert not torch.allclose(run(denoiser, 10.0), run(denoiser, 900.0), atol=1e-4)
 
 
-def test_mistake_38_a_network_that_is_not_told_the_time_says_so_in_its_settings():
+def test_mistake_38_a_network_that_is_not_told_the_time_says_so_in_its_record(tmp_path):
     """The planted arm: at every step of the sampler it computes the same function."""
     untold = dataclasses.replace(SMALL["unet"], sees_time=False)
     denoiser = random(untold)
     assert torch.equal(run(denoiser, 10.0), run(denoiser, 900.0))
     assert dict(choice(untold).settings)["sees_time"] is False
+    what = Cell(
+        choice(untold),
+        Choice("sdpa"),
+        blocks=tuple(range(untold.depth)),
+        steps=2,
+        sampling=Sampling(guidance_scale=1.0),
+    )
+    (planned,) = catalog.inspect([what], "cpu")
+    assert planned.notes == ("the network is not told the time",)
+    timing = Timing(warmup=1, repeats=2, processes=1, warmup_cap_s=0.0)
+    job = Job(what, Stage.GATE, 0, timing, Quality(2), ("latency",), "cpu", tmp_path)
+    found = gates.run(job, lambda _phase: None)
+    assert found.facts["sites"] == list(planned.notes)
     assert price(untold).parameters == price(SMALL["unet"]).parameters
 
 
@@ -208,8 +222,8 @@ def test_guidance_without_a_null_class_is_refused_with_the_way_out(spec):
     (planned,) = catalog.inspect([what], "cpu")
     (told,) = planned.reasons
     assert told == (
-        f"{spec.name} has no null class to be guided away from: write null_class: true in the model, "
-        "or guidance_scale: 1 under sampling"
+        f"{spec.name} has no null class to be guided away from: write "
+        f"model: {{name: {spec.name}, null_class: true}}, or guidance_scale: 1 under sampling"
     )
     with pytest.raises(UsageError, match="no null class"):
         spec.null(spec.conditions(0, [0]))
