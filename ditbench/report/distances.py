@@ -190,7 +190,7 @@ def _score(name: str, one: Method) -> Value:
         words.figure(name, value),
         "\n".join(filter(None, lines)),
         value,
-        doubt="; ".join(_doubts(name, one.facts)),
+        doubt="; ".join(doubts(name, one.facts)),
         effect=abs(paired.change) if paired and math.isfinite(paired.change) else None,
     )
 
@@ -213,7 +213,7 @@ def verdict(name: str, change: float, *, unsure: bool) -> str:
     return "farther" if change > 0 else "nearer"
 
 
-def _doubts(name: str, facts: Mapping[str, Any]) -> Iterable[str]:
+def doubts(name: str, facts: Mapping[str, Any]) -> Iterable[str]:
     """Why this figure may mean less than it seems."""
     score = scores.parse(name)
     if score is None:

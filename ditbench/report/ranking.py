@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ditbench import units
@@ -36,12 +36,16 @@ class Group:
 
 @dataclass(frozen=True)
 class Ranking:
-    """One group as a table. more: what the speed comes of, where that is a table apart."""
+    """One group as a table. more: what the speed comes of, where that is a table apart.
+
+    shared: doubts that all its rows have, which are told once.
+    """
 
     title: str
     table: Table
     note: str
     more: Table | None = None
+    shared: tuple[str, ...] = ()
 
 
 def groups(summary: Summary, names: words.Names) -> tuple[Group, ...]:
@@ -100,10 +104,11 @@ def _ranking(
     more: Sequence[tuple[Column, Fill]],
     limit: int,
 ) -> Ranking:
+    shared = _shared(group.rows)
     rows = tuple(
         (
             Value(str(place) if "latency" in row.estimates else "\N{EN DASH}", order=place),
-            *(fill(row) for _, fill in columns),
+            *(_cell(fill, row, shared) for _, fill in columns),
         )
         for place, row in enumerate(group.rows[:limit], start=1)
     )
@@ -114,7 +119,27 @@ def _ranking(
         else ""
     )
     hidden = len(group.rows) - len(rows)
-    return Ranking(group.title, Table(heads, rows, hidden), note, _more(group, more, limit))
+    table, below = Table(heads, rows, hidden), _more(group, more, limit)
+    return Ranking(group.title, table, note, below, shared)
+
+
+def _shared(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Doubts that every one of several rows has, in the first one's order."""
+    if len(rows) == 1:
+        return ()
+    return (
+        tuple(one for one in rows[0].doubts if all(one in row.doubts for row in rows))
+        if rows
+        else ()
+    )
+
+
+def _cell(fill: Fill, row: Row, shared: Collection[str]) -> Value:
+    """One field; of doubts those that are not told of all rows already."""
+    if fill is not _doubts or not shared:
+        return fill(row)
+    own = _doubts(replace(row, doubts=tuple(one for one in row.doubts if one not in shared)))
+    return own if own.order else Value("none further", order=0)
 
 
 def _more(group: Group, columns: Sequence[tuple[Column, Fill]], limit: int) -> Table | None:
@@ -340,7 +365,8 @@ def _distance(name: str, judged: Mapping[str, Method], row: Row) -> Value:
     if found is None:
         return MISSING
     detail = distances.changed(name, method) if method and not method.is_reference else ""
-    return Value(words.figure(name, found.value), detail, found.value)
+    doubt = "; ".join(distances.doubts(name, method.facts)) if method else ""
+    return Value(words.figure(name, found.value), detail, found.value, doubt=doubt)
 
 
 def _kernels(row: Row) -> Value:

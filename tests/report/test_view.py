@@ -108,6 +108,19 @@ def test_the_ranking_shows_the_one_figure_that_tells_most_and_its_paired_error(t
     assert "+12.40 \N{PLUS-MINUS SIGN} 0.40: farther" in details
 
 
+def test_a_doubt_about_every_row_is_told_once_and_before_the_table(tmp_path):
+    rows = tuple(
+        replace(row, doubts=("one process only", *own))
+        for row, own in zip(rows_of(*fakes.METHODS[:2]), ((), ("unsteady",)), strict=True)
+    )
+    (group,) = view(tmp_path, fakes.summary(rows=rows)).rankings
+    assert group.shared == ("one process only",)
+    assert {v.text for v in column(group.table, "doubts")} == {"none further", "unsteady"}
+    (alone,) = view(tmp_path, fakes.summary(rows=rows[1:])).rankings
+    assert alone.shared == ()
+    assert column(alone.table, "doubts")[0].text == "one process only; unsteady"
+
+
 def test_mistake_39_changes_stand_by_effect_and_not_by_name(tmp_path):
     found = (
         fakes.finding(fakes.METHODS[7], change=0.05),
