@@ -22,7 +22,7 @@ from ditbench.scores import ALONE, References, Score
 
 Rows = NDArray[np.float32]
 Change = tuple[float, float]
-# Of real pictures whose features are kept: more change no kernel distance, and cost their square.
+# Of a reference's pictures that have balls about them, as in ADM's evaluator: they cost their square.
 MOST_REAL = 10_000
 # Kernel distances of more pictures are means over subsets of so many (Binkowski et al. 2018).
 _MOST_AT_ONCE, _SUBSETS, _SUBSET = 5_000, 100, 1_000
@@ -198,13 +198,13 @@ def _kernel_of_subsets(own: Rows, softmax: Rows | None, real: Rows) -> Figure:
 
 
 def _precision(sets: Sets) -> Figure:
-    real = sets.rows
+    real = drawn(sets.rows, MOST_REAL)
     within = coverage.covered(sets.ours.pool, real)
     return _share(within, sets, lambda softmax: coverage.covered(softmax, real))
 
 
 def _recall(sets: Sets) -> Figure:
-    real = sets.rows
+    real = drawn(sets.rows, MOST_REAL)
     within = coverage.covered(real, sets.ours.pool)
     return _share(within, sets, lambda softmax: coverage.covered(real, softmax))
 

@@ -177,9 +177,12 @@ class Evidence:
         return self.judged.get("protocol", {})  # type: ignore[no-any-return]  # likewise
 
     def error(self, name: str) -> float | None:
-        """The standard error of a figure's difference to softmax's, or else of the figure itself."""
-        paired = self.judged.get("paired", {}).get(name)
-        found = paired["error"] if paired else self.judged.get("errors", {}).get(name)
+        """The standard error of a figure's difference to softmax's, or else of the figure itself.
+
+        Of softmax, which differs from itself by nothing, it is the figure's own.
+        """
+        paired = self.judged.get("paired", {}).get(name, {})
+        found = paired.get("error") or self.judged.get("errors", {}).get(name)
         return None if found is None else float(found)
 
     @property
