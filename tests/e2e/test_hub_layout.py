@@ -43,15 +43,16 @@ def rows(shell, ran):
     return {row["axes"]["attention"]: row for row in told}
 
 
-def kept(shell, method):
-    """The shards of a method's pictures, in order."""
-    lines = (shell.run_folder() / "records.jsonl").read_text().splitlines()
+def kept(shell, method, run=-1):
+    """The shards of a method's pictures in a run, in order."""
+    folder = sorted(shell.folder.glob("results/*/*/run.json"))[run].parent
+    lines = (folder / "records.jsonl").read_text().splitlines()
     named = {
         record["facts"]["pictures"]
         for record in map(json.loads, lines)
         if record["stage"] == "sample" and record["cell"]["attention"]["name"] == method
     }
-    return [np.load(shell.run_folder() / name) for name in sorted(named)]
+    return [np.load(folder / name) for name in sorted(named)]
 
 
 def test_it_ends_well_with_pictures_and_figures_of_every_method(ran, rows):
@@ -130,3 +131,18 @@ def test_without_its_autoencoder_latents_are_compared_and_the_rest_says_why(shel
     assert judged["metrics"]["latent_drift"] == [0.0] * COUNT
     assert "psnr" not in judged["metrics"]
     assert judged["facts"]["unpictured"].endswith("are no pictures: quality.vae is none")
+
+
+def test_its_pictures_are_made_alone_exported_and_judged_later(shell, ran):
+    """One array of bytes, as ADM's evaluator reads it; the same bytes as those of the whole run."""
+    wanted = np.concatenate([one["arr_0"] for one in kept(shell, "softmax", 0)])
+    made = shell.again("sample", "suite.yaml", "-k", "softmax", "--npz", "adm")
+    assert made.code == 0, made.err
+    (exported,) = (shell.folder / "adm").glob("*.npz")
+    with np.load(exported) as file:
+        assert file.files == ["arr_0"]
+        assert np.array_equal(file["arr_0"], wanted)
+    judged = shell.again("run", "suite.yaml", "-k", "softmax", "--resume", shell.run_folder().name)
+    assert judged.code == 0, judged.err
+    (row,) = json.loads(shell.again("show", "--json").out)
+    assert row["estimates"]["latent_drift"]["value"] == 0
