@@ -178,6 +178,19 @@ def test_pictures_cost_time_and_disk_only_where_they_are_asked_for():
     assert large.disk > small.disk + 2 * 32 * 8 * 8
 
 
+def test_every_shard_takes_the_start_of_a_process_and_a_line():
+    whole, many = (
+        planning.estimate(
+            planned(suite(metrics=("frechet",), quality=Quality(samples=32, shard=shard))),
+            {},
+            planning.Machine(1e9, overhead=10.0),
+        )
+        for shard in (32, 16)
+    )
+    assert many.seconds - whole.seconds == pytest.approx(2 * 10.0)  # two methods, a shard more
+    assert 0 < many.disk - whole.disk < 2 * 10_000
+
+
 def test_json_has_one_object_a_cell_with_its_resolved_blocks():
     found = planning.to_json(planned(suite(blocks=("second-half",))))
     assert [row["attention"] for row in found] == ["softmax", "monarch"]

@@ -70,6 +70,23 @@ def test_mistake_35_the_order_of_a_run_leaves_no_trace_in_the_file(tmp_path):
     assert (tmp_path / "one.jsonl").read_text() == (tmp_path / "two.jsonl").read_text()
 
 
+def test_shards_hold_nothing_to_judge_by_and_are_left_out(tmp_path):
+    of = cell("softmax")
+    shards = (record(of, Stage.SAMPLE, replicate=number) for number in range(3))
+    run = fake_run(gate(of), *timed(of, (0.1,)), *shards, quality(of, 0.0))
+    assert baseline_set(run, "x", tmp_path) == ()
+    stages = [one.stage for one in baseline_read("x", tmp_path).records]
+    assert sorted(stages) == [Stage.GATE, Stage.QUALITY, Stage.TIME]
+
+
+def test_a_cell_of_which_a_shard_failed_is_left_out(tmp_path):
+    of, good = cell("a"), cell("b")
+    lost = record(of, Stage.SAMPLE, status=Status.CRASHED, reason="SIGSEGV")
+    run = fake_run(gate(of), *timed(of, (0.1,)), lost, gate(good), *timed(good, (0.1,)))
+    (left,) = baseline_set(run, "x", tmp_path)
+    assert left.reason == "crashed: SIGSEGV"
+
+
 def test_pictures_shared_by_two_cells_stand_once(tmp_path):
     small, large = cell("softmax", 1), cell("softmax", 4)
     shared = quality(small, 0.0)

@@ -114,6 +114,26 @@ def test_the_worst_stage_decides():
     assert (found.status, found.reason) == (Status.CRASHED, "pictures: SIGSEGV")
 
 
+def test_a_shard_that_failed_decides_though_its_judge_was_refused_after_it():
+    of = cell()
+    shards = [
+        record(of, Stage.SAMPLE),
+        record(of, Stage.SAMPLE, status=Status.CRASHED, replicate=1, reason="SIGSEGV"),
+    ]
+    told = "its pictures were not all made: shard 1: SIGSEGV"
+    refused = record(of, Stage.QUALITY, status=Status.CRASHED, reason=told)
+    found = row(of, gate(of), *shards, refused)
+    assert (found.status, found.reason) == (Status.CRASHED, "pictures: SIGSEGV")
+
+
+def test_pictures_that_were_made_and_not_judged_are_told():
+    asked = {"timing": {"processes": 1}, "quality": {"samples": 9}, "metrics": ["latent_drift"]}
+    of = cell()
+    made = (record(of, Stage.SAMPLE),)
+    for shards, told in ((made, "pictures made and not judged"), ((), "no pictures made")):
+        assert row(of, gate(of), *shards, effort=asked).lacks == told
+
+
 def unjudged(of, judge):
     return record(
         of,
