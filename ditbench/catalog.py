@@ -130,7 +130,8 @@ class Catalog:
 class Inspection:
     """What a cell would cost and why it may not run, found without running it.
 
-    values: numbers in the latents of one picture. widest: numbers in the tokens of one picture, where a
+    values: numbers in the latents of one picture. decoded: in the picture that an autoencoder would make of
+    them, about; 0 where they are a picture. widest: numbers in the tokens of one picture, where a
     block is widest. notes: what to know of a cell that can run. broken: what its method did wrong when it
     was asked.
     """
@@ -142,5 +143,6 @@ class Inspection:
     parameters: int = 0
     broken: str = ""
     values: int = 0
+    decoded: int = 0
     widest: int = 0
     notes: tuple[str, ...] = ()

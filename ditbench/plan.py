@@ -35,8 +35,8 @@ _TRIAL_STEPS, _UNITS = 3, 16
 # What a process with torch in it holds before it has computed anything.
 _EMPTY = 256 * 2**20
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-# Bytes of one picture's latents (float32) and pixels per value, and of one record's line.
-_BYTES_PER_VALUE, _BYTES_PER_RECORD = 5, 8_000
+# Bytes of a value of one picture's latents (float32), and of one record's line; a pixel's value takes one.
+_BYTES_PER_VALUE, _BYTES_PER_RECORD = 4, 8_000
 
 # A search of ten thousand ids takes hundredths of a second.
 _SEARCH_S = 3.0
@@ -270,10 +270,8 @@ def estimate(plan: Plan, latency: Mapping[str, float], machine: Machine) -> Esti
     seconds = counting + sum(_timing_s(plan.suite, entry, latency, machine) for entry in given)
     seconds += sum(_search_s(entry, latency, machine) for entry in asked)
     seconds += sum(_pictures_s(plan.suite, entry, machine) for entry in pictured.values())
-    size = (
-        sum(entry.inspection.values for entry in pictured.values())
-        * _BYTES_PER_VALUE
-        * plan.suite.quality.samples
+    size = plan.suite.quality.samples * sum(
+        _picture_bytes(plan.suite, entry) for entry in pictured.values()
     )
     lines = len(given) * (plan.suite.timing.processes + 1) + 2 * len(asked)
     lines += len(pictured) * (len(plan.suite.quality.shards) + 1)
@@ -340,6 +338,16 @@ def _pictures_s(suite: Suite, entry: Entry, machine: Machine) -> float:
     rows = suite.quality.micro_batch / entry.cell.batch_size
     one = entry.inspection.macs * entry.cell.steps / machine.rate
     return one * batches * rows + machine.overhead * (len(suite.quality.shards) + 1)
+
+
+def _picture_bytes(suite: Suite, entry: Entry) -> int:
+    """On disk, of one picture and its latents."""
+    told, vae = entry.inspection, suite.quality.vae
+    latents = told.values * _BYTES_PER_VALUE
+    if not told.decoded:
+        return latents + told.values
+    nothing = vae == "none" or (vae == "own" and entry.cell.weights == "random")
+    return latents + (0 if nothing else told.decoded)
 
 
 def _has_pictures(suite: Suite) -> bool:

@@ -167,9 +167,18 @@ def _inspect(cell: Cell, device: str) -> Inspection:
         core,
         parameters(cell.model),
         values=math.prod(spec.latent),
+        decoded=_decoded(spec),
         widest=max(site.tokens * site.heads * site.head_dim for site in sites(spec)),
         notes=notes(spec, found) if found.taken else (),
     )
+
+
+def _decoded(spec: Architecture) -> int:
+    """Three channels and eight times each side, as of Stable Diffusion's autoencoder."""
+    if spec.pixels or spec.canvas_sizes is None:
+        return 0
+    _, height, width = spec.canvas_sizes
+    return 3 * 8 * height * 8 * width
 
 
 def _refusals(cell: Cell, shape: Shape, device: str) -> list[str]:

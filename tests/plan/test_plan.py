@@ -31,9 +31,9 @@ def suite(**fields) -> Suite:
     return Suite(**(base | fields))
 
 
-def planned(what: Suite, select: str = "", reasons=lambda _cell: ()):
+def planned(what: Suite, select: str = "", reasons=lambda _cell: (), **more):
     cells = planning.expand(what)
-    told = {"values": VALUES, "widest": WIDEST}
+    told = {"values": VALUES, "widest": WIDEST} | more
     inspections = [Inspection(c.key, reasons(c), 1e9, 1e8, 1000, **told) for c in cells]
     return planning.assemble(what, cells, inspections, select)
 
@@ -176,6 +176,20 @@ def test_pictures_cost_time_and_disk_only_where_they_are_asked_for():
     )
     assert large.seconds > small.seconds
     assert large.disk > small.disk + 2 * 32 * 8 * 8
+
+
+@pytest.mark.parametrize(
+    ("weights", "vae", "picture"),
+    [("random", "own", 0), ("hub", "own", 3 * 64), ("random", "a/vae", 3 * 64), ("hub", "none", 0)],
+)
+def test_pictures_that_an_autoencoder_makes_take_their_own_room(weights, vae, picture):
+    quality = Quality(samples=32, vae=vae)
+    made = suite(metrics=("frechet",), quality=quality, weights=(weights,))
+    disk = [
+        planning.estimate(planned(made, decoded=decoded, values=4), {}, planning.Machine(1e9)).disk
+        for decoded in (0, 3 * 64)
+    ]
+    assert disk[1] - disk[0] == 2 * 32 * (picture - 4)  # two methods; without: latents are pictures
 
 
 def test_every_shard_takes_the_start_of_a_process_and_a_line():
