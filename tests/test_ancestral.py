@@ -262,3 +262,20 @@ def test_more_channels_than_there_are_are_refused():
     packed.prediction, packed.latent = "flow", (16, 64)
     (told,) = sampling.unsuited(packed, sampling.FLOW, 3)
     assert told == "guidance_channels: its latents have no channels of their own, write all"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("process", PROCESSES)
+def test_the_noise_of_a_picture_is_the_same_on_a_gpu(process):
+    """It is drawn on the CPU and handed over while the device computes; what rounds otherwise is the rest."""
+    network = knows(process, 20)
+    here = draw(network, process, range(3), steps=20)
+    with torch.inference_mode():
+        there = sampling.sample(
+            network, process, sampling.noise(process, 0, range(3)).cuda(),
+            tuple(one.cuda() for one in process.conditions(0, range(3))),
+            sampler="ddpm", steps=20, guidance_scale=1.0,
+            noises=sampling.step_noise(process, 0, range(3)),
+        )  # fmt: skip
+    assert torch.allclose(here, there.cpu(), atol=1e-3)

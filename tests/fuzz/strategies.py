@@ -27,7 +27,7 @@ blocks: [all, first-half, 0-3, "0,1"]
 batch_size: [1, 8]
 steps: 4
 compile: [off, on]
-sampling: {sampler: ddim, guidance_scale: 1.5, dtype: bfloat16, seed: 0}
+sampling: {sampler: ddpm, guidance_scale: 1.5, guidance_channels: [all, 3], dtype: bfloat16, seed: 0}
 timing: {warmup: 3, repeats: 20, processes: 3, timeout_s: 60}
 metrics: [latency, macs, latent_drift, frechet]
 quality: {samples: 16, reference: [softmax, dataset], micro_batch: 4}
