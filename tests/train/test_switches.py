@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from fakes_training import DIT, GQA, choice, training, write_data
 from ditbench.errors import UsageError
 from ditbench.models.seam import Denoiser
 from ditbench.train import data as pictures
-from ditbench.train import latents, loop, network
+from ditbench.train import latents, loop, network, team
 from ditbench.train.spec import Arm
 
 CPU = torch.device("cpu")
@@ -143,3 +144,16 @@ def test_an_autoencoder_that_does_not_fit_is_one_line(change, cause, data, vae, 
     made = training(data, **{"model": OF_LATENTS, "vae": vae, "label_dropout": 0.0, **change})
     with pytest.raises(UsageError, match=cause):
         losses(made, tmp_path)
+
+
+def test_several_processes_without_accelerate_are_one_line_with_the_way_out(monkeypatch):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(UsageError, match=r"pip install 'ditbench\[train\]'"):
+        team.start(2, ["train", "any.yaml"])
+
+
+def test_a_share_of_a_batch_is_a_part_of_it_and_together_they_are_all():
+    rows = np.arange(12)
+    shares = [rows[team.Team(CPU, rank, 3).share(12)] for rank in range(3)]
+    assert [len(share) for share in shares] == [4, 4, 4]
+    assert np.array_equal(np.concatenate(shares), rows)
