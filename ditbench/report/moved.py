@@ -68,7 +68,7 @@ def moved(folder: Path, found: Sequence[Peers], budget: int) -> tuple[Moved, ...
 
     folder: the run's. budget: characters that all may take. Files that cannot be read are told of elsewhere.
     """
-    fit = [peers for peers in found if peers.methods and peers.methods[0].is_reference]
+    fit = [peers for peers in found if budget and peers.methods[0].is_reference]
     share = budget // max(1, len(fit))
     made = (_moved(folder, peers, share) for peers in fit)
     return tuple(one for one in made if one)

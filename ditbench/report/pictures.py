@@ -84,6 +84,8 @@ def galleries(
             opened += [pictured] if pictured else []
         if opened:
             read.append((peers.title, opened))
+    if budget == 0:  # nobody looks at them: only what cannot be read is told
+        return (), tuple(problems)
     share = budget // max(1, len(read))
     return tuple(_gallery(title, opened, share) for title, opened in read), tuple(problems)
 
