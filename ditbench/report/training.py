@@ -41,6 +41,7 @@ _FACTS = {
     "best": shape.OBJECT,
     "epochs": shape.LIST,
 }
+_DIFFERENCES = {"chosen": shape.TEXTS, "following": shape.TEXTS}
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,16 @@ class Arm:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two arms and all in which they differ. fair: whether that is one thing alone."""
+    """Two arms and all in which they differ. chosen: by the file. following: what goes with that."""
 
     title: str
-    clauses: tuple[str, ...]
+    chosen: tuple[str, ...]
+    following: tuple[str, ...]
 
     @property
-    def fair(self) -> bool:
-        """Whether the figures are about that one thing."""
-        return len(self.clauses) == 1
+    def count(self) -> int:
+        """In how many things."""
+        return len(self.chosen) + len(self.following)
 
 
 @dataclass(frozen=True)
@@ -127,10 +129,7 @@ def page(folder: Path) -> Page:
         missing=tuple(map(str, told.get("missing", ()))),
         doubts=tuple(dict.fromkeys(_doubts(arms))),
         arms=Table(_columns(arms), tuple(_row(arm) for arm in arms)),
-        pairs=tuple(
-            Pair(title, tuple(map(str, clauses)))
-            for title, clauses in told.get("differences", {}).items()
-        ),
+        pairs=_pairs(folder / FILE, told.get("differences", {})),
         figures=_figures(arms) if arms else (),
         pictures=shown,
         pictures_hidden=hidden,
@@ -147,6 +146,20 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise _torn(path, error) from error
     found: Mapping[str, Any] = told
     return found
+
+
+def _pairs(path: Path, told: Mapping[str, Any]) -> tuple[Pair, ...]:
+    """Raises StoreError."""
+    try:
+        for title, parts in told.items():
+            shape.check(parts, _DIFFERENCES, f"differences.{title}")
+            _holds(parts, set(_DIFFERENCES))
+    except ValueError as error:
+        raise _torn(path, error) from error
+    return tuple(
+        Pair(title, tuple(parts["chosen"]), tuple(parts["following"]))
+        for title, parts in told.items()
+    )
 
 
 def _arm(path: Path, name: str, facts: Mapping[str, Any]) -> Arm:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from ditbench.cli import reading
 from ditbench.errors import StoreError
 from ditbench.report import training
 from ditbench.report.tables import NOT_MEASURED
+from ditbench.train import table
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -78,14 +80,19 @@ def test_every_arm_is_a_row_with_its_last_epoch_and_its_distance_by_name(tmp_pat
 
 
 def test_mistake_38_all_that_arms_differ_in_stands_beside_the_figures(tmp_path):
-    deaf = arm("blind", hears_time=False)
-    told = {
-        "dit and unet": ["network: a against b", "parameters: 8 times"],
-        "a and b": ["depth 2 against 4"],
-    }
-    folder = write(tmp_path, arm("dit"), deaf, differences=told)
+    dit, blind = (
+        arm(name, settings=settings, threads=1, precision="float32", **facts)
+        | dict.fromkeys(("checkpointing", "features", "processes"), "none")
+        for name, settings, facts in (
+            ("dit", {"depth": 2}, {}),
+            ("blind", {"hidden": 8}, {"hears_time": False, "model": "other"}),
+        )
+    )
+    alone = {"chosen": ["depth 2 against 4"], "following": []}
+    told = {"dit and blind": asdict(table.differences(dit, blind)), "a and b": alone}
+    folder = write(tmp_path, dit, blind, differences=told)
     page = training.page(folder)
-    assert [pair.fair for pair in page.pairs] == [False, True]
+    assert [pair.count for pair in page.pairs] == [2, 1]
     assert any("blind is never told the time" in doubt for doubt in page.doubts)
     assert column(page.arms, "told")[1].doubt == "not the time"
     text = training.write(folder, tmp_path / "out").read_text()
@@ -141,6 +148,7 @@ def test_the_verb_that_reports_runs_reports_a_training_too(tmp_path, capsys):
         json.dumps({"name": "x", "arms": {"a": arm("a") | {"epochs": [{"epoch": "1"}]}}}),
         json.dumps({"name": "x", "arms": {"a": arm("a", ("many",))}}),
         json.dumps({"name": "x", "arms": {"a": arm("a") | {"parameters": "many"}}}),
+        json.dumps({"name": "x", "arms": {}, "differences": {"a and b": ["a clause"]}}),
     ],
     ids=[
         "no json",
@@ -150,6 +158,7 @@ def test_the_verb_that_reports_runs_reports_a_training_too(tmp_path, capsys):
         "a short epoch",
         "no number",
         "wrong kind",
+        "no parts",
     ],
 )
 def test_a_torn_file_is_one_clear_line(tmp_path, told):
