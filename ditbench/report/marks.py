@@ -86,7 +86,9 @@ def lines(scaling: Scaling, said: str) -> dict[str, Any]:
     else:
         x = x.scale(type="log", base=2, nice=False)
         x = x.axis(values=sorted({p.x for p in found}), format=",d", grid=False)
-    y = alt.Y("y:Q", title=f"{scaling.metric} ({said})").axis(format="~s", tickCount=6)
+    y = alt.Y("y:Q", title=f"{scaling.metric} ({said})").axis(
+        format=".3~g" if scaling.even else "~s", tickCount=6
+    )
     y = y.scale(type="log", domain=tall, nice=False)
     families = _lines_by_label(found)
     base = alt.Chart(data(row(p) for p in found))

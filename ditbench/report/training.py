@@ -318,7 +318,7 @@ _MEANS = {
         "something else, or never see the time, have losses that may not be compared."
     ),
     "distance": (
-        "Of the moving average's pictures to real ones, the same noise and classes for every arm. Only "
+        "Of each arm's pictures to real ones, the same noise and classes for every arm. Only "
         "values of one name may be compared."
     ),
 }
