@@ -46,6 +46,12 @@ def words(metrics: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in metrics if name in scores.WORDS)
 
 
+def words_of(choice: Choice, asked: Iterable[str], among: Iterable[Choice]) -> tuple[str, ...]:
+    """Those that one network of several is asked: what Inception alone has is not missed of the others."""
+    answered = choice.name != USUAL and USUAL in {one.name for one in among}
+    return tuple(word for word in words(asked) if not (answered and word == "sfid"))
+
+
 def alone(asked: tuple[str, ...]) -> tuple[str, ...]:
     """Those of the words that look at no other pictures."""
     return tuple(word for word in asked if word == scores.ALONE)

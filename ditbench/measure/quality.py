@@ -61,9 +61,11 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
     if told := _blank(case, facts["constant_share"]):
         return Findings(Status.FAILED_GATE, told, facts=facts)
     _beside_softmax(case, judged, facts)
-    words = networks.words(job.metrics)
-    for choice in networks.chosen(job.quality, case.ours.shape) if words else ():
-        _in_features(case, choice, judged, facts)
+    asked = networks.words(job.metrics)
+    chosen = networks.chosen(job.quality, case.ours.shape) if asked else ()
+    for choice in chosen:
+        words = networks.words_of(choice, asked, chosen)
+        _in_features(case, choice, words, judged, facts)
     parts = ("errors", "paired", "by_count", "unmeasured")
     facts |= {name: getattr(judged, name) for name in parts}
     return Findings(Status.OK, metrics=judged.metrics, facts=facts)
@@ -173,9 +175,10 @@ def _open(case: _Case, choice: Choice, facts: dict[str, Any]) -> Opened:
     return network
 
 
-def _in_features(case: _Case, choice: Choice, judged: Judged, facts: dict[str, Any]) -> None:
+def _in_features(
+    case: _Case, choice: Choice, words: tuple[str, ...], judged: Judged, facts: dict[str, Any]
+) -> None:
     """All figures of the set that one network's features tell."""
-    words = networks.words(case.job.metrics)
     try:
         network = _open(case, choice, facts)
         ours = features.of_shards(case.ours, network, case.say)

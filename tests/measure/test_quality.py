@@ -295,6 +295,14 @@ def test_real_pictures_that_cannot_be_read_are_told_before_anything_runs(tmp_pat
     assert "\n" not in told
 
 
+def test_what_inception_alone_has_is_not_missed_of_others_beside_it():
+    both_networks = (Choice("inception"), Choice("fashion_cnn"))
+    asked = ("latency", "frechet", "sfid")
+    inception, small = (networks.words_of(one, asked, both_networks) for one in both_networks)
+    assert (inception, small) == (("frechet", "sfid"), ("frechet",))
+    assert networks.words_of(both_networks[1], asked, both_networks[1:]) == ("frechet", "sfid")
+
+
 def test_a_name_that_is_no_network_is_told():
     with pytest.raises(UsageError, match="unknown extractor 'incepton'"):
         networks.of(Choice("incepton"))
