@@ -155,6 +155,7 @@ def _told(reference: Reference) -> dict[str, Any]:
 
     return {
         **{word: value or None for word, value in reference.identity.items()},
+        "input": reference.input if reference.input >= 0 else None,
         "width": len(reference.moments.mean),
         "spatial_width": len(reference.spatial.mean) if reference.spatial else None,
         "features_kept": 0 if reference.features is None else len(reference.features),

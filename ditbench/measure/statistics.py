@@ -135,6 +135,7 @@ class _Sums:
             "extractor": network.name,
             "extractor_sha256": network.sha256,
             "resize": network.resize,
+            "input": network.input,
         }
         features = np.concatenate([np.zeros((0, network.dim), np.float32), *self.kept])
         return Part(whose, self.seen, self.constant, self.pool, self.places, features)

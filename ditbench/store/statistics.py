@@ -27,7 +27,9 @@ from ditbench.store.disk import replacing
 # So many pictures' features are kept; KID, precision and recall look at no more.
 KEPT = 10_000
 # ADM's evaluator brings pictures to the network's size as TensorFlow 1 did.
-_ADM_EXTRACTOR, _ADM_RESIZE, _ADM_WIDTH = "inception", "legacy", 2048
+_ADM_EXTRACTOR, _ADM_RESIZE, _ADM_INPUT, _ADM_WIDTH = "inception", "legacy", 299, 2048
+# Of files from before it was written down; no network has such a side.
+_UNTOLD = -1
 _OURS = frozenset({"mu", "sigma", "identity"})
 _ADM = frozenset({"mu", "sigma", "mu_s", "sigma_s", "arr_0"})
 
@@ -57,6 +59,7 @@ class Reference:
     sha256: of the pictures; of an ADM batch, of its file. count: pictures that were looked at; 0 where
     nobody wrote it down. moments: of the features (d,). spatial: of those that keep their places, where the
     network has such. features (n, d) float32 of n pictures spread evenly over all of them, or None.
+    input: pixels a side that pictures were brought to, 0 for their own; below 0 where nobody wrote it down.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Reference:
     moments: Moments
     spatial: Moments | None = None
     features: NDArray[np.float32] | None = None
+    input: int = _UNTOLD
 
     @property
     def identity(self) -> dict[str, str | int]:
@@ -83,6 +87,7 @@ IDENTITY: Mapping[str, type[str | int]] = {
     "resize": str,
     "sha256": str,
     "count": int,
+    "input": int,
 }
 
 
@@ -100,6 +105,10 @@ class Network(Protocol):
     @property
     def resize(self) -> str:
         """How it brings pictures to its size."""
+
+    @property
+    def input(self) -> int:
+        """That size."""
 
 
 def holds(path: Path) -> bool:
@@ -143,13 +152,14 @@ def completed(batch: Reference, seen: Reference) -> Reference:
 
 
 def check(reference: Reference, network: Network) -> None:
-    """Refuse statistics of another network, other weights or another way to resize. Raises UsageError."""
+    """Refuse statistics of another network, other weights, another size or way to it. Raises UsageError."""
     for what, theirs, asked in (
         ("of extractor", reference.extractor, network.name),
         ("resized by", reference.resize, network.resize),
+        ("of pictures with a side of", reference.input, network.input),
         ("of weights", reference.extractor_sha256, network.sha256),
     ):
-        if theirs not in {asked, ""}:
+        if theirs not in {asked, "", _UNTOLD}:
             raise UsageError(
                 f"statistics of {reference.name} are {what} {theirs}, and {asked} is asked for: "
                 f"make them with ditbench stats make --extractor {network.name}"
@@ -176,6 +186,7 @@ def _adm(path: Path) -> Reference:
         name=path.stem,
         extractor=_ADM_EXTRACTOR,
         resize=_ADM_RESIZE,
+        input=_ADM_INPUT,
         extractor_sha256="",
         sha256=_file_digest(path),
         count=0,
@@ -189,6 +200,8 @@ def _identity(path: Path) -> dict[str, Any]:
         told = json.loads(npz.array(path, "identity").tobytes())
     except (UsageError, ValueError, RecursionError) as error:
         raise StoreError(f"{path}: its identity cannot be read: {error}") from error
+    if isinstance(told, dict):
+        told = {"input": _UNTOLD} | told
     if not isinstance(told, dict) or set(told) != set(IDENTITY):
         raise StoreError(
             f"{path}: its identity does not say {', '.join(IDENTITY)} and nothing else"

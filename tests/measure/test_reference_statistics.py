@@ -50,6 +50,7 @@ def test_they_are_those_of_all_features_in_two_passes(opened, monkeypatch):
         "resize": "none",
         "sha256": Held("other name", images).sha256,
         "count": 50,
+        "input": 32,
     }
 
 
@@ -119,7 +120,7 @@ def test_one_picture_is_too_few(opened):
 
 
 def test_features_that_keep_their_places_have_statistics_of_their_own():
-    identity = SimpleNamespace(name="net", sha256="", resize="none", dim=3)
+    identity = SimpleNamespace(name="net", sha256="", resize="none", input=0, dim=3)
 
     def features(images):
         flat = images.reshape(len(images), -1).astype(np.float32)
@@ -186,7 +187,9 @@ def test_an_adm_batch_keeps_its_statistics_and_gains_features_of_its_pictures(
 
     class Network:
         name, pairs, dim = "inception", False, 2048
-        identity = SimpleNamespace(name="inception", sha256="ab", resize="legacy", dim=2048)
+        identity = SimpleNamespace(
+            name="inception", sha256="ab", resize="legacy", input=299, dim=2048
+        )
 
         def suits(self, _shape):
             return True

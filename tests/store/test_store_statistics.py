@@ -30,6 +30,7 @@ def reference(count=40, width=6):
         moments=frechet.moments(features),
         spatial=frechet.moments(RNG.normal(size=(count, 9))),
         features=features,
+        input=224,
     )
 
 
@@ -99,6 +100,7 @@ def test_an_adm_batch_is_read_as_it_is_and_known_by_its_bytes(tmp_path):
         "resize": "legacy",
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "count": 0,
+        "input": 299,
     }
     np.testing.assert_array_equal(found.moments.mean, arrays["mu"])
     np.testing.assert_array_equal(found.moments.covariance, arrays["sigma"])
@@ -109,11 +111,11 @@ def test_an_adm_batch_is_read_as_it_is_and_known_by_its_bytes(tmp_path):
 def test_an_adm_batch_is_of_inception_and_of_nothing_else(tmp_path):
     adm(tmp_path / "x.npz")
     found = read(tmp_path / "x.npz")
-    check(found, SimpleNamespace(name="inception", sha256="12", resize="legacy"))
+    check(found, SimpleNamespace(name="inception", sha256="12", resize="legacy", input=299))
     with pytest.raises(UsageError, match="x are resized by legacy, and clean is asked for"):
-        check(found, SimpleNamespace(name="inception", sha256="12", resize="clean"))
+        check(found, SimpleNamespace(name="inception", sha256="12", resize="clean", input=299))
     with pytest.raises(UsageError, match="x are of extractor inception, and fashion_cnn is asked"):
-        check(found, SimpleNamespace(name="fashion_cnn", sha256="12", resize="none"))
+        check(found, SimpleNamespace(name="fashion_cnn", sha256="12", resize="none", input=32))
 
 
 @pytest.mark.parametrize(
@@ -122,11 +124,12 @@ def test_an_adm_batch_is_of_inception_and_of_nothing_else(tmp_path):
         ({"name": "other"}, "of extractor net, and other is asked for"),
         ({"sha256": "ff" * 32}, f"of weights {'ab' * 32}, and {'ff' * 32} is asked for"),
         ({"resize": "legacy"}, "resized by clean, and legacy is asked for"),
+        ({"input": 128}, "of pictures with a side of 224, and 128 is asked for"),
     ],
 )
 def test_mistake_22_statistics_of_another_extractor_are_refused(changed, text):
     kept = reference()
-    same = {"name": "net", "sha256": "ab" * 32, "resize": "clean"}
+    same = {"name": "net", "sha256": "ab" * 32, "resize": "clean", "input": 224}
     check(kept, SimpleNamespace(**same))
     with pytest.raises(UsageError) as caught:
         check(kept, SimpleNamespace(**same | changed))
@@ -134,6 +137,19 @@ def test_mistake_22_statistics_of_another_extractor_are_refused(changed, text):
     assert "statistics of animals/train are" in str(caught.value)
     assert "ditbench stats make --extractor" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_from_before_the_side_was_written_down_is_read_and_does_not_say_it(tmp_path):
+    save(tmp_path / "x.npz", reference())
+    with np.load(tmp_path / "x.npz") as file:
+        held = dict(file)
+    told = json.loads(held["identity"].tobytes())
+    del told["input"]
+    held["identity"] = np.frombuffer(json.dumps(told).encode(), np.uint8)
+    np.savez(tmp_path / "old.npz", **held)
+    found = read(tmp_path / "old.npz")
+    assert found.input < 0
+    check(found, SimpleNamespace(name="net", sha256="ab" * 32, resize="clean", input=128))
 
 
 def test_pictures_alone_are_no_statistics(tmp_path):
