@@ -25,7 +25,7 @@ from torch import nn
 
 from ditbench import sampling
 from ditbench.errors import CELLS_FAILED, DitbenchError
-from ditbench.models.base import Conditions
+from ditbench.models.base import Conditions, generators
 from ditbench.models.seam import Denoiser
 from ditbench.train import data, network
 from ditbench.train.keeping import Keeping
@@ -197,7 +197,7 @@ def _batch(course: Course) -> Batch:
     """What this process learns of in this step: noised latents, times, conditions, and what to predict."""
     training, spec, step = course.training, course.arm.spec, course.state.step
     device, share = course.team.device, course.team.share(training.batch_size)
-    generator = torch.Generator().manual_seed((training.seed << 31) + step)
+    (generator,) = generators(training.seed, [step], 0)
     chosen = data.order(training, course.real.count, step)
     labels = torch.from_numpy(course.real.labels[chosen])
     dropped = torch.rand(len(labels), generator=generator) < training.label_dropout

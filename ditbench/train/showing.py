@@ -92,6 +92,7 @@ class Showing:
             "data": self._real.dataset.sha256,
             "seed": self._training.seed,
             "count": quality.reference,
+            "chosen": digest(self._real.chosen.tolist()),
         }
         told |= {"shape": str(self._real.dataset.shape), "network": str(identity)}
         folder = self._out.parent if self._arm.name else self._out
