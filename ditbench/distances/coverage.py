@@ -19,6 +19,8 @@ from ditbench.distances.moments import Features, Floats, finite
 from ditbench.errors import UsageError
 
 _HELD = 8 * 1024**2  # squared distances at once: 64 MiB
+_GROUPS = 10  # of centres that are left out in turn
+_NEAREST = 32  # of a centre, among which its neighbours are looked for when some are left out
 
 
 def precision_recall(real: Features, fake: Features, k: int = 3) -> tuple[float, float]:
@@ -45,6 +47,63 @@ def covered(samples: Features, centres: Features, k: int = 3) -> NDArray[np.bool
     radii = _radii(C, k)
     found = [(squares <= radii).any(axis=1) for squares in _squares(S, C)]
     return np.concatenate(found) if found else np.zeros(0, bool)
+
+
+def shares(samples: Features, centres: Features, k: int = 3) -> Floats:
+    """The share of samples (n, d) that the centres' manifold (m, d) covers, and those without some centres.
+
+    First that of all centres, then one for each of 10 random groups, left out in turn: what `spread` makes a
+    standard error of. With m centres more or less the balls have other sizes too, which a spread over the
+    samples alone misses. Raises UsageError where there are not more than k centres.
+    """
+    whole = float(covered(samples, centres, k).mean())
+    groups = _groups(len(centres))
+    if len(centres) - np.bincount(groups).max() <= k:
+        return np.array([whole])
+    C = finite(centres)
+    middle = C.mean(axis=0)
+    S = finite(samples) - middle
+    C -= middle
+    radii = _radii_without(C, groups, k)
+    found = np.zeros(len(radii))
+    for squares in _squares(S, C):
+        found += [np.count_nonzero((squares <= each).any(axis=1)) for each in radii]
+    return np.array([whole, *found / len(S)])
+
+
+def spread(found: Floats) -> float:
+    """The standard error by the grouped jackknife (Quenouille 1956), of `shares` or a difference of two.
+
+    NaN where there were too few centres to leave any out.
+    """
+    parts = found[1:]
+    if not len(parts):
+        return float("nan")
+    return float(np.sqrt((len(parts) - 1) * np.var(parts)))
+
+
+def _groups(count: int) -> NDArray[np.int64]:
+    """Each one's group; drawn, because what comes at equal distances is often of one class."""
+    order = np.random.default_rng(0).permutation(count)
+    return order % min(_GROUPS, count)
+
+
+def _radii_without(centres: Floats, groups: NDArray[np.int64], k: int) -> list[Floats]:
+    """The radii without each group in turn; those of its own members hold nothing."""
+    near = min(_NEAREST, len(centres))
+    rows = []
+    for squares in _squares(centres, centres):
+        at = np.argpartition(squares, near - 1, axis=1)[:, :near]
+        held = np.take_along_axis(squares, at, axis=1)
+        rows.append([_kth(held, groups[at] == group, k) for group in range(groups.max() + 1)])
+    radii = [np.concatenate(parts) for parts in zip(*rows, strict=True)]
+    return [np.where(groups == group, -1.0, each) for group, each in enumerate(radii)]
+
+
+def _kth(held: Floats, gone: NDArray[np.bool_], k: int) -> Floats:
+    """The k-th of each row, itself aside, without those gone; the farthest where too few are left."""
+    left = np.where(gone, held.max(axis=1, keepdims=True), held)
+    return np.asarray(np.partition(left, k, axis=1)[:, k])
 
 
 def _radii(centres: Floats, k: int) -> Floats:

@@ -45,6 +45,26 @@ def distance(
     return float(np.mean(values)), float(np.std(values))
 
 
+def sway(x: Features, y: Features, peers: int = 1000, seed: int = 0) -> Floats:
+    """The first-order change of mmd(x, y) with each sample's weight, (n,), y being taken as it is.
+
+    Its standard deviation over sqrt(n) is a standard error, as good as a bootstrap's where n is in the
+    thousands and at a fraction of its cost: the means are over so many samples of either side, the same for
+    the same numbers of them.
+    """
+    _check(x, y, 2)
+    draw = np.random.default_rng(seed)
+    chosen, others = (draw.choice(len(of), min(peers, len(of)), replace=False) for of in (x, y))
+    beside, against = finite(x[chosen]), finite(y[others])
+    found = np.empty(len(x))
+    for start in range(0, len(x), _ROWS):
+        rows = finite(x[start : start + _ROWS])
+        own = np.arange(start, start + len(rows))[:, None] != chosen  # no sample is its own peer
+        near = (_kernel(rows, beside) * own).sum(axis=1) / own.sum(axis=1)
+        found[start : start + _ROWS] = 2 * (near - _kernel(rows, against).mean(axis=1))
+    return found
+
+
 def error(x: Features, y: Features, resamples: int = 200, seed: int = 0) -> float:
     """The bootstrap standard error of mmd(x, y), y being taken as it is."""
     _check(x, y, 2)

@@ -192,9 +192,23 @@ def _kernel_of_subsets(own: Rows, softmax: Rows | None, real: Rows) -> Figure:
     def each(rows: Rows) -> NDArray[np.float64]:
         return np.array([kernel.distance(rows, real, 1, size, seed)[0] for seed in range(_SUBSETS)])
 
-    values = each(own)
-    change = None if softmax is None else _mean(values - each(softmax))
-    return Figure(*_mean(values), change)
+    def of_sample(rows: Rows) -> NDArray[np.float64]:
+        return kernel.sway(rows, real)
+
+    values, sways = each(own), of_sample(own)
+    found = _of_subsets(values, sways)
+    if softmax is None:
+        return Figure(*found)
+    return Figure(*found, _of_subsets(values - each(softmax), sways - of_sample(softmax)))
+
+
+def _of_subsets(values: NDArray[np.float64], sways: NDArray[np.float64]) -> Change:
+    """A mean over subsets, with the error of its pictures and that of the subsets, which are drawn from them.
+
+    The subsets' alone would fall to nothing with their number, however few the pictures are.
+    """
+    (value, drawing), (_, sampling) = _mean(values), _mean(sways)
+    return value, math.hypot(drawing, sampling)
 
 
 def _precision(sets: Sets) -> Figure:
@@ -205,8 +219,14 @@ def _precision(sets: Sets) -> Figure:
 
 def _recall(sets: Sets) -> Figure:
     real = drawn(sets.rows, MOST_REAL)
-    within = coverage.covered(real, sets.ours.pool)
-    return _share(within, sets, lambda softmax: coverage.covered(real, softmax))
+    shares = coverage.shares(real, sets.ours.pool)
+    value, error = float(shares[0]), coverage.spread(shares)
+    if sets.is_itself:
+        return Figure(value, error, (0.0, 0.0))
+    if sets.softmax is None:
+        return Figure(value, error)
+    moved = shares - coverage.shares(real, sets.softmax.pool)
+    return Figure(value, error, (float(moved[0]), coverage.spread(moved)))
 
 
 def _share(
@@ -214,8 +234,7 @@ def _share(
 ) -> Figure:
     """A share of pictures, with the error of a share; paired, that of a mean of differences.
 
-    The balls about the other set's pictures are taken as they are: drawn again, a picture that is drawn
-    twice would have a ball of no size.
+    The balls about the real pictures are taken as they are, like the reference of every other figure.
     """
     value, error = _mean(within)
     if sets.is_itself:

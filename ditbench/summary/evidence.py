@@ -313,7 +313,8 @@ def _scored(value: float, name: str, facts: Mapping[str, Any]) -> Estimate:
     error = _ERRORS * float(facts.get("errors", {}).get(name, paired["error"]))
     # No other figure of a set reaches below zero: of the kernel distance that is the price of no bias.
     least = -math.inf if word_of(name) == "kid" else 0.0
-    low, high = max(least, value - error), value + error
+    most = 1.0 if word_of(name) in {"precision", "recall"} else math.inf
+    low, high = max(least, value - error), min(most, value + error)
     return Estimate(value, low, high, 1, int(facts.get("samples", 1)))
 
 

@@ -63,3 +63,27 @@ def test_too_few_samples_have_no_third_neighbour():
         precision_recall(np.zeros((3, 2)), np.zeros((9, 2)))
     with pytest.raises(UsageError, match="features of 3 and of 2 numbers"):
         precision_recall(np.zeros((9, 2)), np.zeros((9, 3)))
+
+
+def test_shares_are_those_without_each_group_by_brute_force(monkeypatch):
+    real, fake = RNG.normal(size=(40, 3)), RNG.normal(size=(33, 3)) * 1.2
+    monkeypatch.setattr(coverage, "_HELD", 100)
+    found, groups = coverage.shares(real, fake), coverage._groups(33)
+    assert found[0] == brute(real, fake, 3)
+    assert found[1:] == pytest.approx([brute(real, fake[groups != g], 3) for g in range(10)])
+
+
+def test_the_error_of_a_recall_is_that_of_other_fakes():
+    """Over the reals alone it would be 0.008: they say nothing of how the balls change."""
+    real = RNG.normal(size=(2000, 8))
+    found = [coverage.shares(real, RNG.normal(0.1, 0.9, (100, 8))) for _ in range(20)]
+    told = np.mean([coverage.spread(one) for one in found])
+    assert told == pytest.approx(np.std([one[0] for one in found]), rel=0.5)
+    assert told > 0.015
+
+
+def test_too_few_centres_to_leave_any_out_have_no_error():
+    real = RNG.normal(size=(40, 3))
+    found = coverage.shares(real, RNG.normal(size=(4, 3)))
+    assert len(found) == 1
+    assert np.isnan(coverage.spread(found))

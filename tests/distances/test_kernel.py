@@ -81,3 +81,20 @@ def test_pairing_makes_its_change_far_surer():
     assert change == pytest.approx(kernel.mmd(method, y) - kernel.mmd(softmax, y))
     assert 0 < error < kernel.error(softmax, y) / 10
     assert kernel.paired_change(softmax, softmax, y) == (0.0, 0.0)
+
+
+def test_what_each_sample_sways_makes_the_error_of_fresh_samples():
+    y = RNG.normal(size=(400, 6))
+    drawn = [RNG.normal(0.4, 1, (300, 6)) for _ in range(60)]
+    sways = [kernel.sway(x, y, peers=200) for x in drawn[:10]]
+    told = np.mean([sway.std() / np.sqrt(300) for sway in sways])
+    assert told == pytest.approx(np.std([kernel.mmd(x, y) for x in drawn]), rel=0.4)
+
+
+def test_no_sample_is_its_own_peer(monkeypatch):
+    x, y = RNG.normal(size=(9, 4)), RNG.normal(size=(5, 4))
+    monkeypatch.setattr(kernel, "_ROWS", 4)
+    k = (x @ x.T / 4 + 1) ** 3
+    np.fill_diagonal(k, 0)
+    wanted = 2 * (k.sum(axis=1) / 8 - ((x @ y.T / 4 + 1) ** 3).mean(axis=1))
+    np.testing.assert_allclose(kernel.sway(x, y), wanted)

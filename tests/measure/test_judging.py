@@ -8,6 +8,7 @@ import pytest
 
 from ditbench.distances import coverage, frechet, kernel
 from ditbench.extractors.base import Features
+from ditbench.measure import judging
 from ditbench.measure.judging import MOST_REAL, Judged, Sets, Target, drawn, judge
 
 RNG = np.random.default_rng(5)
@@ -163,3 +164,27 @@ def test_a_sorted_folder_does_not_lend_its_first_class_alone():
     assert len(chosen) == MOST_REAL
     assert chosen.mean() == pytest.approx(rows.mean(), rel=0.02)
     assert math.isclose(chosen[0, 0], drawn(rows, MOST_REAL)[0, 0])
+
+
+def test_the_error_of_a_mean_over_subsets_is_that_of_the_pictures(monkeypatch):
+    """Subsets are drawn from the same few pictures again and again: their number makes nothing surer."""
+    monkeypatch.setattr(judging, "_MOST_AT_ONCE", 100)
+    monkeypatch.setattr(judging, "_SUBSET", 50)
+    name, values, errors, changes = f"kid_{COUNT}@dataset", [], [], []
+    for _ in range(12):
+        softmax = RNG.normal(size=(COUNT, WIDTH)).astype(np.float32)
+        into, moved = Judged(), features(softmax + np.float32(0.01))
+        judge(("kid",), "inception", [Sets(moved, features(softmax), DATASET)], into)
+        values.append(into.metrics[name][0])
+        errors.append(into.errors[name])
+        changes.append(into.paired[name]["error"])
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.6)
+    assert np.mean(errors) > 2 * np.mean([_alone(n) for n in range(3)])
+    assert np.mean(changes) < np.mean(errors) / 3
+
+
+def _alone(seed):
+    """What a hundred subsets tell of themselves."""
+    x = np.random.default_rng(seed).normal(size=(COUNT, WIDTH)).astype(np.float32)
+    values = [kernel.distance(x, REAL, 1, 50, n)[0] for n in range(100)]
+    return np.std(values) / 10

@@ -55,6 +55,12 @@ def test_only_a_kernel_distance_reaches_below_zero():
     assert found["precision_256@dataset"].low == 0
 
 
+def test_no_share_of_pictures_reaches_above_one():
+    high = judged(errors={"recall_256@dataset": 0.02}, metrics={"recall_256@dataset": (0.99,)})
+    (found,) = summed(gate(OF), *measured("monarch"), high).rows
+    assert found.estimates["recall_256@dataset"].high == 1
+
+
 def test_the_bad_tail_stands_beside_the_median():
     found = row().estimates
     assert found["ssim"].value == pytest.approx(0.505)
