@@ -132,6 +132,8 @@ def _unlearnable(spec: Model) -> list[str]:
     told = []
     if spec.prediction not in _PREDICTS:
         told.append(f"training knows models of {' and '.join(_PREDICTS)}, not of {spec.prediction}")
+    if spec.learned_variance:
+        told.append("training teaches no variance: write out_channels: as many as channels")
     conditions = asked(lambda: spec.conditions(0, range(1)))
     if [(one.dtype, one.ndim) for one in conditions] != [(torch.long, 1)]:
         told.append(f"{spec.name} is told more than a class, and the data say nothing else")

@@ -15,7 +15,7 @@ from ditbench.train.file import read
 from ditbench.train.spec import Quality, Sampling, Shared, Training
 
 SHIPPED = Path(__file__).parents[2] / "suites" / "train"
-GOOD = "name: x\nmodel: {name: dit, hidden: 32, heads: 2}\ndata: there\n"
+GOOD = "name: x\nmodel: {name: dit, hidden: 32, heads: 2, out_channels: 4}\ndata: there\n"
 ARMS = """\
 name: x
 data: there
@@ -75,6 +75,11 @@ def test_every_mistake_is_told_at_once(tmp_path):
 def test_an_architecture_that_cannot_be_built_is_told(tmp_path):
     told = mistakes(tmp_path, GOOD.replace("heads: 2", "heads: 3"))
     assert "hidden 32 is not a multiple of heads 3" in told[0]
+
+
+def test_a_variance_that_nothing_would_teach_is_told(tmp_path):
+    told = mistakes(tmp_path, GOOD.replace("out_channels: 4", "out_channels: 8"))
+    assert "training teaches no variance" in told[0]
 
 
 @pytest.mark.parametrize(
