@@ -236,13 +236,20 @@ def _share(
 
     The balls about the real pictures are taken as they are, like the reference of every other figure.
     """
-    value, error = _mean(within)
+    value, error = float(within.mean()), _error_of_share(within)
     if sets.is_itself:
         return Figure(value, error, (0.0, 0.0))
     if sets.softmax is None:
         return Figure(value, error)
     change = _mean(within.astype(np.float64) - of_softmax(sets.softmax.pool))
     return Figure(value, error, change)
+
+
+def _error_of_share(within: NDArray[np.bool_]) -> float:
+    """With two of each kind added (Agresti & Coull 1998): all or none of a few pictures is no certainty."""
+    count = len(within) + 4
+    share = (int(within.sum()) + 2) / count
+    return math.sqrt(share * (1 - share) / count)
 
 
 def _class_score(sets: Sets) -> Figure:

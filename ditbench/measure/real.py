@@ -27,6 +27,8 @@ from ditbench.store.statistics import Reference
 
 Say = Callable[[str], None]
 Shape = tuple[int, ...]
+# Of a side that a margin is put around: 28 of 32 pixels are 0.875.
+_LEAST_SHARE = 0.75
 
 
 def pictures(
@@ -68,13 +70,13 @@ def is_statistics(dataset: str) -> bool:
 
 
 def fitted(source: Dataset, shape: Shape) -> Dataset:
-    """Smaller pictures get a black margin up to the size of those that are compared with them.
+    """Somewhat smaller pictures get a black margin up to the size of those that are compared with them.
 
-    So were those of 28 pixels that the small model learned from, which makes 32. Larger ones stay as they
-    are: a network that resizes sees both at its own size.
+    So were those of 28 pixels that the small model learned from, which makes 32. Others stay as they are: a
+    network that resizes sees both at its own size, where a small picture in a wide frame would be another.
     """
     height, width = shape[:2]
-    smaller = max(source.shape[:2]) < min(height, width)
+    smaller = _LEAST_SHARE * height <= min(source.shape[:2]) <= max(source.shape[:2]) < height
     return padded(source, height) if smaller and height == width else source
 
 

@@ -188,3 +188,11 @@ def _alone(seed):
     x = np.random.default_rng(seed).normal(size=(COUNT, WIDTH)).astype(np.float32)
     values = [kernel.distance(x, REAL, 1, 50, n)[0] for n in range(100)]
     return np.std(values) / 10
+
+
+def test_all_of_a_few_pictures_are_no_certainty():
+    into = Judged()
+    judge(("precision",), "inception", [Sets(Features(REAL[:60]), None, DATASET)], into)
+    assert into.metrics["precision_60@dataset"] == (1.0,)
+    # The rule of three: of 60 that all fit, the share may be as low as 1 - 3 / 60.
+    assert 1.96 * into.errors["precision_60@dataset"] == pytest.approx(3 / 60, rel=0.3)

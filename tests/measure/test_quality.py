@@ -267,6 +267,13 @@ def test_smaller_real_pictures_get_a_margin(tmp_path, cached):
     assert cached.is_dir()
 
 
+def test_real_pictures_of_half_the_size_get_no_frame(tmp_path):
+    real = npz(tmp_path / "real.npz", arr_0=drawn(3, (16, 16, 1), count=4))
+    source = quality.real.open_dataset(str(real))
+    assert quality.real.fitted(source, (32, 32, 1)) is source
+    assert quality.real.fitted(source, (20, 20, 1)).shape == (20, 20, 1)
+
+
 def test_statistics_of_another_network_are_refused_before_anything_runs(tmp_path, cached):
     features_of_others = moments(np.random.default_rng(0).normal(size=(50, 8)))
     other = statistics.Reference(
