@@ -103,6 +103,16 @@ def paired_change(
     return change, resampling.paired_error(method, softmax, reference, resamples)
 
 
+def of_pairs(one: Features, other: Features) -> tuple[float, float]:
+    """d(one, other) of features (n, d) whose rows belong together, and its standard error.
+
+    Raises UsageError where they are not as many.
+    """
+    if one.shape != other.shape:
+        raise UsageError(f"features {one.shape} and {other.shape} are not of the same samples")
+    return between(one, other), resampling.error_of_pairs(one, other)
+
+
 def _centred(features: Features) -> tuple[Floats, Floats]:
     """A (n, d) with A^T A = covariance, and the mean (d,). Raises UsageError below two samples."""
     if len(features) < 2:

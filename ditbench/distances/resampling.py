@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ditbench.distances.moments import Features, Floats, Moments, factor_of, finite
+from ditbench.distances.moments import Features, Floats, Moments, factor_of, finite, moments
 
 # Multiply-adds of one draw, n min(n, d)^2, up to which the bootstrap is taken: 200 draws then cost seconds.
 MOST_A_DRAW = 512**3
@@ -47,6 +47,17 @@ def paired_error(
     return float(np.std(changes, ddof=1))
 
 
+def error_of_pairs(one: Features, other: Features) -> float:
+    """The standard error of d(one, other), whose row i of both has one seed, to first order.
+
+    A sample's weight counts on both sides, and most of what it does to the one it undoes on the other: with
+    one side taken as it is the error would be ten times too large. A bootstrap is no better here, and where
+    there are fewer samples than features worse.
+    """
+    there, back = _influences(one, _Target.seen(other)), _influences(other, _Target.seen(one))
+    return _spread(there + back)
+
+
 @dataclass(frozen=True)
 class _Target:
     """The reference: mean (d,), B (d, r) with B B^T its covariance, and that covariance's trace."""
@@ -59,6 +70,16 @@ class _Target:
     def of(cls, reference: Moments) -> _Target:
         covariance = reference.covariance
         return cls(reference.mean, factor_of(covariance), float(np.trace(covariance)))
+
+    @classmethod
+    def seen(cls, features: Features) -> _Target:
+        """Of features themselves; fewer than their width make nothing as large as that squared."""
+        if len(features) > features.shape[1]:
+            return cls.of(moments(features))
+        exact = finite(features)
+        mean = exact.mean(axis=0)
+        factor = (exact - mean).T / np.sqrt(len(exact) - 1)
+        return cls(mean, factor, float(np.square(factor).sum()))
 
 
 @dataclass(frozen=True)

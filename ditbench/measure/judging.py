@@ -143,19 +143,20 @@ def _spatial(sets: Sets) -> Figure:
 
 
 def _distance(sets: Sets, own: Rows, softmax: Rows | None, target: Moments | None) -> Figure:
-    """A Frechet distance. To softmax's own pictures its error is that of the difference, which it is."""
+    """A Frechet distance. To softmax's own pictures it is the difference to softmax's own, which is 0."""
     if target is None:
         raise MissingError("the statistics of the real pictures have none of these features")
     if sets.is_itself and sets.is_matched:
         return Figure(0.0, 0.0, (0.0, 0.0))
+    if sets.is_matched and softmax is not None:
+        value, error = frechet.of_pairs(own, softmax)
+        return Figure(value, error, (value, error))
     change: Change | None = None
     if sets.is_itself:
         change = (0.0, 0.0)
     elif softmax is not None:
         change = frechet.paired_change(own, softmax, target)
     value = frechet.from_features(own, target)
-    if sets.is_matched and change:
-        return Figure(value, change[1], change)
     curve = tuple(frechet.by_count(own, target, _counts(len(own))))
     return Figure(value, frechet.error(own, target), change, curve)
 

@@ -327,3 +327,27 @@ def test_two_thousand_features_of_many_pictures_stay_to_first_order():
 def test_rows_that_are_no_pairs_are_refused():
     with pytest.raises(UsageError, match="not of the same samples"):
         paired_change(np.zeros((3, 2)), np.zeros((4, 2)), Moments(np.zeros(2), np.eye(2)))
+
+
+@pytest.mark.parametrize(("count", "width"), [(200, 12), (40, 60)])
+def test_the_error_of_pairs_is_that_of_fresh_pairs(count, width):
+    """With one side taken as it is it would be several times too large."""
+    rng = np.random.default_rng(4)
+    turn = np.linalg.qr(rng.normal(size=(width, width)))[0]
+    found = []
+    for _ in range(40):
+        one = rng.normal(0.2, 1.1, (count, width))
+        found.append(frechet.of_pairs(one + 0.15 * np.tanh(one @ turn), one))
+    values, errors = np.array(found).T
+    assert errors.mean() == pytest.approx(values.std(ddof=1), rel=0.5)
+    _, alone = frechet.paired_change(
+        one + 0.15 * np.tanh(one @ turn), one, frechet.moments(one), 40
+    )
+    assert errors.mean() < alone / 3
+
+
+def test_equal_pairs_are_at_nothing_and_surely_so():
+    one = np.random.default_rng(4).normal(size=(30, 50))
+    assert frechet.of_pairs(one, one) == pytest.approx((0, 0), abs=1e-6)
+    with pytest.raises(UsageError, match="are not of the same samples"):
+        frechet.of_pairs(one, one[:20])

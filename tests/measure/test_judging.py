@@ -196,3 +196,10 @@ def test_all_of_a_few_pictures_are_no_certainty():
     assert into.metrics["precision_60@dataset"] == (1.0,)
     # The rule of three: of 60 that all fit, the share may be as low as 1 - 3 / 60.
     assert 1.96 * into.errors["precision_60@dataset"] == pytest.approx(3 / 60, rel=0.3)
+
+
+def test_a_distance_to_softmax_is_as_sure_as_its_pairs():
+    """Both sides of a pair come from one noise: with softmax's taken as they are it was ten times less so."""
+    found, name = judged("near"), f"fid_{COUNT}@softmax"
+    assert (found.metrics[name][0], found.errors[name]) == frechet.of_pairs(NEAR, SOFTMAX)
+    assert found.errors[name] < 0.2 * found.metrics[name][0]
