@@ -69,7 +69,7 @@ def sheets(peers: Peers, asked: Asked, limit: int) -> tuple[Sheet, ...]:
 
 _REAL = (
     "Under a figure its 95 % interval, then how it differs from that of softmax's pictures of the same seeds "
-    "(\N{PLUS-MINUS SIGN} one standard error, paired bootstrap). A difference within two of its errors is "
+    "(\N{PLUS-MINUS SIGN} one standard error, paired). A difference within two of its errors is "
     "called indistinguishable. The largest difference stands first."
 )
 _SOFTMAX = (
