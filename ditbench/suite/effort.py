@@ -29,6 +29,7 @@ from ditbench.suite.kinds import (
     with_defaults,
 )
 from ditbench.suite.weights import VAE, vae
+from ditbench.suite.yaml12 import Leaf
 
 _DEFAULT = ("latency", "macs", "latent_drift")
 _LEAST_SAMPLES = 2
@@ -169,6 +170,9 @@ class Metrics:
         return at.axis(self._one)
 
     def _one(self, at: At) -> str | None:
+        if isinstance(at.node, Leaf) and at.node.value == "fid":
+            at.wrong("FID is written frechet, with inception under quality.extractors")
+            return None
         name = at.word(NAMES, "metric")
         if name and name not in self._known:
             at.wrong(f"{name} is not measured of an op (those that are: {', '.join(self._known)})")

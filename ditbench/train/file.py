@@ -200,7 +200,7 @@ def _agree(given: Mapping[str, At], training: Training) -> None:
         ),
         "name": (
             training.label_dropout and not all(arm.spec.null_class for arm in training.arms),
-            "labels are dropped for a null class that a model has not: write label_dropout: 0",
+            "a network here has no null class for label_dropout (0.1): write label_dropout: 0",
         ),
         "processes": (
             left or not share,

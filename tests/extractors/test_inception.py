@@ -289,3 +289,11 @@ def test_torchmetrics_documented_kid_comes_out_to_its_digits(documented, opened)
 
 def test_its_settings_are_what_suites_may_say():
     assert [field.name for field in dataclasses.fields(InceptionFeatures)] == ["weights", "resize"]
+
+
+def test_text_for_weights_is_refused_in_our_own_words(tmp_path):
+    path = tmp_path / "suite.yaml"
+    path.write_text("name: x\n")
+    with pytest.raises(UsageError, match="no file of tensors alone; name another") as told:
+        tensors(path)
+    assert "weights_only" not in str(told.value)

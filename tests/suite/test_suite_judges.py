@@ -71,3 +71,10 @@ def test_editors_are_told_the_networks_and_their_settings():
     rows = schema(CATALOG)["else"]["properties"]["quality"]["properties"]["extractors"]
     names = [one["const"] for one in rows["anyOf"][0]["anyOf"] if "const" in one]
     assert names == ["small_net", "inception", "broken_net"]
+
+
+def test_what_everybody_calls_fid_is_told_its_way_to_be_written():
+    text = "name: s\nmodel: small\nattention: softmax\nmetrics: [fid]\nquality: {samples: 2}\n"
+    with pytest.raises(SuiteError) as told:
+        parse(text, "s.yaml", CATALOG)
+    assert "FID is written frechet, with inception under quality.extractors" in str(told.value)

@@ -101,7 +101,7 @@ def test_a_variance_that_nothing_would_teach_is_told(tmp_path):
         (("hidden: 16", "hidden: 17"), "hidden 17 is not a multiple"),
         (("  dit:", "  ../dit:"), "an arm's name is its folder"),
         (("arms:", "arms: {}\nseeds:"), "must be a mapping such as"),
-        (("label_dropout: 0", "label_dropout: 0.1"), "labels are dropped for a null class"),
+        (("label_dropout: 0", "label_dropout: 0.1"), "write label_dropout: 0"),
         (("name: x", "name: x\nsteps: 3\nepochs: 2"), "steps are given too: one of the two"),
         (("name: x", "name: x\nfeatures: on"), "of which VAE? give vae: too"),
         (("name: x", "name: x\nprocesses: 3"), "batch_size 64 is not 3 equal parts"),

@@ -33,7 +33,11 @@ def tensors(path: Path) -> dict[str, torch.Tensor]:
     except (OSError, EOFError, KeyError, RuntimeError, ValueError, TypeError) as error:
         raise UsageError(f"{path}: holds no weights: {one_line(str(error))[:200]}") from error
     except (pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{path}: holds no weights: {one_line(str(error))[:200]}") from error
+        # torch's own words advise to run whatever the file holds.
+        raise UsageError(
+            f"{path}: holds no weights: it is no file of tensors alone; name another, or none for "
+            "the installed one"
+        ) from error
 
 
 class _Shell:
