@@ -208,6 +208,7 @@ FACTS = {
     "constant_share": NUMBER,
     "pictures": LINE,
     "replaced": LINE,
+    "taken_from": LINE,
     "loop_s": FINITE,
     "samples": COUNT,
     "micro_batch": COUNT,

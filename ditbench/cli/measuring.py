@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ditbench.records import Record
     from ditbench.run.server import Server
     from ditbench.run.waiting import Budget
-    from ditbench.store import Run, RunWriter
+    from ditbench.store import Offer, Run, RunWriter
 
 
 _ONLY_PICTURES = "pictures were made, and nothing else"
@@ -62,8 +62,12 @@ def measure(
     allowed: Allowance | None = None,
     *,
     pictures: bool = False,
+    source: Run | None = None,
 ) -> Path:
-    """Run every job of the plan; the run's folder. pictures: only those that make pictures, judging none."""
+    """Run every job of the plan; the run's folder. pictures: only those that make pictures, judging none.
+
+    source: a run whose pictures are taken over where this one would make the same.
+    """
     from ditbench import environment
     from ditbench.devices import nvml
     from ditbench.devices.device import facts_of
@@ -76,8 +80,9 @@ def measure(
     here = environment.collect(device.kind, facts_of(devices), os.environ)
     code = environment.code_identity()
     head = _head(planned, here, code)
+    offer = _offer(source, head, planned) if source else None
     with _writer(head, out, resume) as writer:
-        done = writer.run.records
+        done = (*writer.run.records, *(_take_over(writer, offer) if offer else ()))
         _write_refused(writer, planned, head, done)
         if not pictures:
             _write_counted(writer, planned, head, server, device)
@@ -114,6 +119,33 @@ def _jobs(planned: Plan, writer: RunWriter, device: Device, *, pictures: bool) -
     limit = fit.limit(writer.run.records) if device.kind == "cpu" else None
     to_run = () if planned.counts_only else planned.runnable
     return jobs_of(to_run, planned.suite, device.name, writer.images, limit)
+
+
+def _offer(source: Run, head: Run, planned: Plan) -> Offer:
+    """What of another run's pictures this one would make; before it begins, for there may be nothing."""
+    from ditbench import store
+    from ditbench.run.order import jobs_of
+
+    jobs = jobs_of(() if planned.counts_only else planned.runnable, planned.suite, "", Path())
+    offer = store.offered(source, head, jobs)
+    for lost in offer.lost:
+        output.warn(f"{lost}; it is made anew")
+    if head.code.get("dirty"):
+        output.warn(
+            f"--pictures {source.id}: the code holds changes that no commit has: whether they are those that "
+            "made these pictures, nobody can tell"
+        )
+    return offer
+
+
+def _take_over(writer: RunWriter, offer: Offer) -> tuple[Record, ...]:
+    from ditbench import store
+
+    taken = store.take_over(writer, offer)
+    count = len(taken)
+    shards = "1 shard" if count == 1 else f"{count} shards"
+    output.warn(f"{shards} of pictures taken over from run {offer.run.id}")
+    return taken
 
 
 def _writer(head: Run, out: Path, resume: str) -> RunWriter:

@@ -53,6 +53,15 @@ def run(
             autocompletion=completion.runs,
         ),
     ] = "",
+    pictures: Annotated[
+        str,
+        typer.Option(
+            "--pictures",
+            metavar="RUN",
+            help="Judge that run's pictures where this one would make the same; a new run.",
+            autocompletion=completion.runs,
+        ),
+    ] = "",
     baseline: Annotated[
         str,
         typer.Option(
@@ -77,6 +86,7 @@ def run(
     ] = False,
 ) -> int:
     """Measure a suite, then write and name its report."""
+    source = _source(pictures, out, resume)
     if dry_run:
         return plan(suite, select, set_, quick, gpu, out)
     against = _required(baseline, out, baselines, resume)
@@ -84,7 +94,7 @@ def run(
     allowed = Allowance.of(time_budget)
     with session_of(choices) as (server, devices):
         planned = judged_plan_of(choices, server, devices[0])
-        folder = measure(planned, server, devices, out, resume, allowed)
+        folder = measure(planned, server, devices, out, resume, allowed, source=source)
     return _conclude(folder, out, against)
 
 
@@ -188,6 +198,22 @@ def _required(
         return None, store.Against()
     of = store.read_head(store.find(out, resume)).id if resume else ""
     return either(baseline, out, baselines, of=of, required=True)
+
+
+def _source(pictures: str, out: Path, resume: str) -> Run | None:
+    """The run that --pictures names, read before anything is measured."""
+    from ditbench import store
+
+    if not pictures:
+        return None
+    if resume:
+        raise errors.UsageError(
+            "--pictures and --resume: a run that goes on has its own pictures: give one of them"
+        )
+    source = store.read(store.find(out, pictures))
+    for problem in source.problems:
+        output.warn(f"{problem}; what it held is made anew")
+    return source
 
 
 def _before(run: Run, out: Path) -> tuple[Run | None, Against]:

@@ -38,7 +38,7 @@ def sentences(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
         ("Speed-up", _SPEEDUP_OF_CORES if of_cores else _SPEEDUP),
         ("Multiply-adds", _MACS_OF_CORES if of_cores else _MACS),
         ("Ceilings", _ceilings(summary)),
-        ("Pictures", "" if of_cores else _pictures(by[Stage.QUALITY])),
+        ("Pictures", "" if of_cores else _pictures(by[Stage.QUALITY], by[Stage.SAMPLE])),
         ("Fr\N{LATIN SMALL LETTER E WITH ACUTE}chet distance", _frechet(by[Stage.QUALITY])),
         ("Sampling", "" if of_cores else _sampling(run)),
         ("Memory", _memory(by[Stage.TIME])),
@@ -274,7 +274,7 @@ def _over(facts: Mapping[str, Any]) -> float:
     return float(facts["numeric_error"]) / float(facts["numeric_tolerance"])
 
 
-def _pictures(records: list[Record]) -> str:
+def _pictures(records: list[Record], shards: list[Record]) -> str:
     if not records:
         return f"Pictures were {NOT_MEASURED}."
     samples = words.span(int(r.facts["samples"]) for r in records if "samples" in r.facts)
@@ -283,7 +283,16 @@ def _pictures(records: list[Record]) -> str:
         f"{samples} per method, the same noise and labels for all, in micro-batches of {micro}, never "
         "timed. Latent drift is the relative L2 distance of the final latents from softmax's, median over "
         "pictures. PSNR, SSIM and LPIPS compare each picture with softmax's of the same seed."
+        f"{_taken(shards)}"
     )
+
+
+def _taken(shards: list[Record]) -> str:
+    """Which runs made pictures that this one only judged."""
+    made_by = Counter(str(one.facts["taken_from"]) for one in shards if "taken_from" in one.facts)
+    told = " and ".join(f"{count} from run {run}" for run, count in made_by.items())
+    of = words.plural(len(shards), "shard")
+    return f" Of {of} of pictures, these were taken over: {told}." if told else ""
 
 
 def _spent(run: Run) -> str:

@@ -16,6 +16,7 @@ from ditbench.store.migrating import Migrated, migrate_baseline, migrate_run
 from ditbench.store.order import clock_notes
 from ditbench.store.reading import Run, read, read_head
 from ditbench.store.sameness import unlike
+from ditbench.store.taking import Offer, offered, take_over
 from ditbench.store.verdicts import Against, concluded_against, write_verdict
 from ditbench.store.writing import RunWriter, done, slug
 
@@ -26,6 +27,7 @@ __all__ = [
     "Limits",
     "Merged",
     "Migrated",
+    "Offer",
     "Rubbish",
     "Run",
     "RunWriter",
@@ -40,12 +42,14 @@ __all__ = [
     "merge",
     "migrate_baseline",
     "migrate_run",
+    "offered",
     "read",
     "read_head",
     "remove",
     "rubbish",
     "runs",
     "slug",
+    "take_over",
     "unlike",
     "write_verdict",
 ]

@@ -54,6 +54,8 @@ def _set_back(run: Run) -> timedelta | None:
     """How far the end of a record lies before the end of an earlier one, if that is no rounding."""
     latest = -math.inf
     for record in run.records:
+        if "taken_from" in record.facts:  # another run's, of whatever time
+            continue
         if begun := _when(record.started):
             ended = begun.timestamp() + record.seconds
             if _SET_BACK.total_seconds() < latest - ended < math.inf:

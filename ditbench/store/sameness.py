@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +18,26 @@ def unlike(then: Run, now: Run) -> list[str]:
 
     A run of schema 1 did not keep its effort, so nothing can be added to it.
     """
-    return [
-        *incompatible(then.environment, now.environment),
-        *_differences(_flat(then.effort), _flat(now.effort)),
-        *_differences(then.code, now.code),
-    ]
+    machine, code = _machine(then, now), _differences(then.code, now.code)
+    return [*machine, *_differences(_flat(then.effort), _flat(now.effort)), *code]
+
+
+def elsewhere(then: Run, now: Run) -> list[str]:
+    """As `unlike`, of machine and code alone: what was asked for may differ."""
+    return [*_machine(then, now), *_differences(then.code, now.code)]
+
+
+def quality_unlike(then: Run, now: Run, names: Iterable[str]) -> list[str]:
+    """As `unlike`, of these settings under `quality` alone."""
+    before, after = (
+        {f"quality.{name}": _flat(run.effort).get(f"quality.{name}", _ABSENT) for name in names}
+        for run in (then, now)
+    )
+    return list(_differences(before, after))
+
+
+def _machine(then: Run, now: Run) -> list[str]:
+    return incompatible(then.environment, now.environment)
 
 
 @dataclass

@@ -45,7 +45,7 @@ def spent(run: Run) -> Spent | None:
     The wall time goes from the run's start to the end of its last record, once for each device, without
     the pauses of a run that was resumed.
     """
-    ran = [one for one in run.records if one.stage is not Stage.PLAN and one.started]
+    ran = [one for one in run.records if _is_own(one)]
     phases = [one.facts["phase_s"] for one in ran if "phase_s" in one.facts]
     devices = len({one.facts.get("gpu_uuid") for one in ran})
     try:
@@ -59,6 +59,12 @@ def spent(run: Run) -> Spent | None:
         kinds.update(seconds)
     measuring = sum(seconds for kind, seconds in kinds.items() if kind in _MEASURING)
     return Spent(wall, measuring, sum(one.seconds for one in ran) - measuring)
+
+
+def _is_own(record: Record) -> bool:
+    """Whether a worker of this run found it out: a plan is no work, and pictures may be another run's."""
+    own = record.stage is not Stage.PLAN and "taken_from" not in record.facts
+    return own and bool(record.started)
 
 
 def overhead(records: Iterable[Record]) -> float | None:
