@@ -60,12 +60,12 @@ def night(tmp_path, ditbench, monkeypatch):
         yield None, (None,)
 
     monkeypatch.setattr(running, "session_of", session)
-    monkeypatch.setattr(running, "plan_of", lambda *_: None)
+    monkeypatch.setattr(running, "judged_plan_of", lambda *_: None)
 
     def night(*arguments, meanwhile=lambda: None):
         made = []
 
-        def measure(*_):
+        def measure(*_, **_more):
             meanwhile()
             made.append(written(tmp_path / "results"))
             return made[0].folder
