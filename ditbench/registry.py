@@ -86,7 +86,9 @@ class Registry(Generic[T]):
         if name in self.broken:
             raise PluginError(f"{self.kind} {name!r}: {self.broken[name]}")
         if name not in self._found:
-            raise UsageError(f"unknown {self.kind} {name!r}{did_you_mean(name, self.discover())}")
+            known = self.discover()
+            near = did_you_mean(name, known) or f" (known: {', '.join(known)})"
+            raise UsageError(f"unknown {self.kind} {name!r}{near}")
         return self._found[name]
 
     def _waiting(self) -> list[EntryPoint]:
