@@ -208,10 +208,10 @@ def problems(text, overrides=None):
         ),
         (
             HEAD
-            + "attention: softmax\nclaims:\n  - {metric: macs, value: 1, tolerance: 1%, sampler: x}",
+            + "attention: softmax\nclaims:\n  - {metric: macs, value: 1, tolerance: 1%, sampler: dim}",
             [
                 "5:5: claims[0]: 'source' is missing",
-                "5:45: claims[0]: unknown key 'sampler' (did you mean 'per'?)",
+                "5:54: claims[0].sampler: unknown sampler 'dim' (did you mean 'ddim'?)",
             ],
         ),
     ],
