@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditbench import errors
+from ditbench.cli import output
 
 if TYPE_CHECKING:
     from ditbench.catalog import Catalog
@@ -113,11 +114,12 @@ def judged_plan_of(
     planned = plan_of(choices, server, device, may_be_idle=may_be_idle)
     suite = planned.suite
     if suite.quality.samples:
-        lacking: list[str] = server.call(
-            "ditbench.measure.networks:lacking", suite.quality, suite.metrics, planned.runnable
-        )
+        asked = (suite.quality, suite.metrics, planned.runnable)
+        lacking: list[str] = server.call("ditbench.measure.networks:lacking", *asked)
         if lacking:
             raise errors.SuiteError([f"{choices.suite}: {problem}" for problem in lacking])
+        for told in server.call("ditbench.measure.networks:in_vain", *asked):
+            output.warn(f"{choices.suite}: {told}")
     return planned
 
 

@@ -76,6 +76,44 @@ def lacking(quality: Quality, metrics: tuple[str, ...], cells: tuple[Cell, ...])
     return list(found)
 
 
+def in_vain(quality: Quality, metrics: tuple[str, ...], cells: tuple[Cell, ...]) -> list[str]:
+    """Which of the figures asked no record will hold, with the way out, before hours go into pictures.
+
+    cells: those of the run, whose pictures they are.
+    """
+    asked = words(metrics)
+    shapes = {_shape(model, weights, quality.vae) for model, weights in _models(cells)} - {()}
+    found: dict[str, None] = {}
+    for shape in shapes if asked else ():
+        among = chosen(quality, shape)
+        for choice in among:
+            told = words_of(choice, asked, among)
+            found |= dict.fromkeys(_unanswered(of(choice), told))
+            found |= dict.fromkeys(_unreferenced(choice, told, quality))
+    return [f"will not be measured: {what}" for what in found]
+
+
+def _unanswered(network: Extractor, asked: tuple[str, ...]) -> Iterator[str]:
+    """Of the words those for which the network lacks a layer."""
+    if "sfid" in asked and not network.spatial:
+        yield f"sfid in {network.name} features: only {USUAL} has those; name it, or leave sfid out"
+    if scores.ALONE in asked and network.headless:
+        yield f"{scores.ALONE} in {network.name} features: {network.headless}"
+
+
+def _unreferenced(choice: Choice, asked: tuple[str, ...], quality: Quality) -> Iterator[str]:
+    """Of the words those that need more of the real pictures than ships with the network: moments at most."""
+    if "dataset" not in quality.reference or quality.dataset:
+        return
+    ships = ("frechet",) if choice.name == SMALL else ()
+    if lost := [word for word in asked if word not in {*ships, scores.ALONE}]:
+        what = "only moments of real pictures ship" if ships else "no real pictures ship"
+        yield (
+            f"{', '.join(lost)} against dataset in {choice.name} features: {what} with it; give "
+            "quality.dataset, or leave dataset out of quality.reference"
+        )
+
+
 def _unfit(dataset: str, needed: list[Choice]) -> Iterator[str]:
     """Why the real pictures cannot be used, where they are of no use to any of the networks."""
     told = []

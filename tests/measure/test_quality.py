@@ -246,6 +246,24 @@ def cached(tmp_path, monkeypatch):
     return tmp_path / "cache" / "ditbench" / "statistics"
 
 
+def test_what_no_record_will_hold_is_told_before_a_picture_is_made():
+    cells = (cell("softmax", spec=dataclasses.replace(TINY, size=32)),)
+    every = ("frechet", "sfid", "kid", "inception_score")
+    (told,) = networks.in_vain(Quality(samples=8), ("frechet", "kid"), cells)
+    assert told.startswith("will not be measured: kid against dataset in fashion_cnn features")
+    assert "quality.dataset" in told
+    assert networks.in_vain(Quality(samples=8, reference=("softmax",)), ("kid",), cells) == []
+    assert networks.in_vain(Quality(samples=8, dataset="real.npz"), ("kid",), cells) == []
+    assert networks.in_vain(Quality(samples=8), ("latency", "psnr"), cells) == []
+    named = Quality(samples=8, extractors=(Choice("inception"),))
+    first, second = networks.in_vain(named, every, cells)
+    assert "inception_score in inception features" in first
+    assert "frechet, sfid, kid against dataset" in second
+    other = Quality(samples=8, extractors=(Choice("fashion_cnn"),), reference=("softmax",))
+    (told,) = networks.in_vain(other, every, cells)
+    assert told.startswith("will not be measured: sfid in fashion_cnn features: only inception")
+
+
 def test_real_pictures_are_looked_at_once(tmp_path, cached, monkeypatch):
     both(tmp_path)
     real = npz(tmp_path / "real.npz", arr_0=drawn(3, count=60))
