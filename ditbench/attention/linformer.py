@@ -80,7 +80,8 @@ class _Drawn:
 
 @lru_cache(maxsize=1024)
 def _projection(rank: int, tokens: int, seeds: tuple[int, int]) -> torch.Tensor:
-    """(rank, tokens) on the CPU."""
-    generator = torch.Generator().manual_seed(seeds[0] * 2**16 + seeds[1])
-    drawn = torch.randn(rank, tokens, generator=generator, device="cpu")
-    return drawn / math.sqrt(rank)
+    """(rank, tokens) on the CPU; kept, and so no tensor of inference alone: training may ask for it later."""
+    with torch.inference_mode(mode=False):
+        generator = torch.Generator().manual_seed(seeds[0] * 2**16 + seeds[1])
+        drawn = torch.randn(rank, tokens, generator=generator, device="cpu")
+        return drawn / math.sqrt(rank)

@@ -101,11 +101,15 @@ def _directions(
     orthogonal: bool,  # noqa: FBT001 (a setting, passed on)
     seeds: tuple[int, int],
 ) -> torch.Tensor:
-    """(head_dim, features) on the CPU; orthogonal in groups of head_dim, as long as independent ones are."""
-    generator = torch.Generator().manual_seed(seeds[0] * 2**16 + seeds[1])
-    groups = -(-features // head_dim)
-    drawn = torch.randn(groups, head_dim, head_dim, generator=generator, device="cpu")
-    if orthogonal:
-        turned, _ = torch.linalg.qr(drawn)
-        drawn = turned * drawn.norm(dim=-1, keepdim=True).transpose(-2, -1)
-    return drawn.transpose(0, 1).flatten(1)[:, :features]
+    """(head_dim, features) on the CPU; orthogonal in groups of head_dim, as long as independent ones are.
+
+    Kept, and so no tensor of inference alone: training may ask for it later.
+    """
+    with torch.inference_mode(mode=False):
+        generator = torch.Generator().manual_seed(seeds[0] * 2**16 + seeds[1])
+        groups = -(-features // head_dim)
+        drawn = torch.randn(groups, head_dim, head_dim, generator=generator, device="cpu")
+        if orthogonal:
+            turned, _ = torch.linalg.qr(drawn)
+            drawn = turned * drawn.norm(dim=-1, keepdim=True).transpose(-2, -1)
+        return drawn.transpose(0, 1).flatten(1)[:, :features]

@@ -127,7 +127,8 @@ def _sets(planned: Plan, run: Run) -> Iterator[_Set]:
     from ditbench.records import Stage, Status
     from ditbench.run.display import short_names
     from ditbench.run.order import pictures_of
-    from ditbench.store.pictures import Shards, folder_of
+    from ditbench.store.pictures import Shards
+    from ditbench.store.shelf import folder_of
 
     pictures = run.folder / "images"
     jobs = pictures_of(planned.runnable, planned.suite, "", pictures)

@@ -22,7 +22,8 @@ from ditbench.metrics import stage_of
 from ditbench.models.decoding import undecoded
 from ditbench.records import Cell, Choice, Stage, Status
 from ditbench.store.disk import RESUME
-from ditbench.store.pictures import Shards, folder_of
+from ditbench.store.pictures import Shards
+from ditbench.store.shelf import folder_of
 
 # They stand for no attention at all: what becomes of their pictures is no fault.
 _YARDSTICKS = frozenset({"identity", "zero"})

@@ -28,6 +28,7 @@ from ditbench.models import weights
 from ditbench.models.decoding import Decoder, decoder_of
 from ditbench.records import Status
 from ditbench.store import pictures as store
+from ditbench.store import shelf
 from ditbench.store.disk import RESUME
 
 # What makes pictures of latents that are pixels, and of those that nothing decodes.
@@ -44,7 +45,7 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
     decoder = decoder_of(job.cell, job.quality.vae, bench.device)
     start, stop = job.quality.shards[job.replicate]
     of = store.identity(job.cell, bench.weights, job.quality.micro_batch, _said(bench, decoder))
-    path = store.file_of(store.folder_of(job.pictures, job.cell), start, stop)
+    path = shelf.file_of(shelf.folder_of(job.pictures, job.cell), start, stop)
     facts: dict[str, Any] = {
         "image_key": store.key_of(of),
         "micro_batch": job.quality.micro_batch,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ditbench.records import Record, Stage, Status, cell_from_json
 from ditbench.store.disk import load, write_whole
-from ditbench.store.pictures import shard_of
 from ditbench.store.reading import RECORDS, Run, keep_aside, parse, to_record
+from ditbench.store.shelf import shard_of
 
 
 def mend(folder: Path) -> None:

@@ -19,10 +19,10 @@ from ditbench.records import Record, Stage, canonical
 from ditbench.store.disk import write_whole, writing
 from ditbench.store.lock import holder
 from ditbench.store.order import next_id
-from ditbench.store.pictures import shard_of
 from ditbench.store.reading import HEAD, RECORDS, REJECTED, Run, head_to_json, read
 from ditbench.store.sameness import Weights, unlike
 from ditbench.store.seal import sealed
+from ditbench.store.shelf import shard_of
 from ditbench.store.writing import slug, to_plain
 
 TELEMETRY = "telemetry.jsonl"

@@ -7,7 +7,6 @@ reads them through `Shards`, which refuses what is torn, missing, or of another 
 from __future__ import annotations
 
 import json
-import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,10 +19,10 @@ from numpy.typing import NDArray
 
 from ditbench.errors import StoreError
 from ditbench.pictures import QUANTISER
-from ditbench.records import Cell, Record, canonical, digest
+from ditbench.records import Cell, canonical, digest
 from ditbench.store.disk import RESUME, replacing
+from ditbench.store.shelf import NAME
 
-_NAME = re.compile(r"(\d{6,})-(\d{6,})\.npz")
 # What reading a file that breaks off, or never was such a file, can raise.
 _MALFORMED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
@@ -71,22 +70,6 @@ def identity(cell: Cell, weights: str, micro_batch: int, decoder: str) -> dict[s
 def key_of(of: Mapping[str, Any]) -> str:
     """The image key: 16 hex digits, equal for pictures that depend on equal things. of: see `identity`."""
     return digest(of)
-
-
-def folder_of(pictures: Path, cell: Cell) -> Path:
-    """Where the shards of a cell lie. pictures: the folder of all of a run."""
-    return pictures / cell.quality_key
-
-
-def file_of(folder: Path, start: int, stop: int) -> Path:
-    """The shard of pictures `start` to `stop` - 1."""
-    return folder / f"{start:06d}-{stop:06d}.npz"
-
-
-def shard_of(run: Path, record: Record) -> Path:
-    """The file in its run's folder that a record of stage sample is about."""
-    name = Path(str(record.facts.get("pictures", ""))).name
-    return run / "images" / record.key / (name if _NAME.fullmatch(name) else "none")
 
 
 def keep(path: Path, made: Made, of: Mapping[str, Any]) -> None:
@@ -228,7 +211,7 @@ class Shards:
 
 
 def _bounds(path: Path) -> tuple[int, int]:
-    match = _NAME.fullmatch(path.name)
+    match = NAME.fullmatch(path.name)
     start, stop = (int(match[1]), int(match[2])) if match else (0, 0)
     if start >= stop:
         raise StoreError(f"{path}: is no shard of pictures: remove it, and {RESUME}")

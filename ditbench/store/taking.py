@@ -13,15 +13,19 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ditbench.errors import StoreError, UsageError
 from ditbench.jobs import Job
 from ditbench.records import Record, Stage, Status
 from ditbench.store.disk import replacing, sync, writing
-from ditbench.store.pictures import Part, file_of, folder_of, shard_of
 from ditbench.store.reading import Run
 from ditbench.store.sameness import elsewhere, quality_unlike
+from ditbench.store.shelf import file_of, folder_of, shard_of
 from ditbench.store.writing import RunWriter
+
+if TYPE_CHECKING:
+    from ditbench.store.pictures import Part
 
 # What pictures depend on beside their cell, and what they are cut by: names under `quality`.
 _MAKING, _CUT = ("micro_batch", "vae"), ("samples", "shard")
@@ -138,6 +142,8 @@ class _LostError(Exception):
 
 def _checked(job: Job, record: Record, path: Path) -> Shard:
     """Raises _LostError for a file that is gone, torn, of another key, or without what others need of it."""
+    from ditbench.store.pictures import Part  # noqa: PLC0415 (numpy: the fork server has no use for it)
+
     if not path.is_file():
         raise _LostError("is gone")
     try:

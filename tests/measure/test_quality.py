@@ -14,7 +14,7 @@ from ditbench.jobs import Job, Quality, Timing
 from ditbench.measure import features, networks, quality
 from ditbench.records import Choice, Stage, Status
 from ditbench.store import pictures as store
-from ditbench.store import statistics
+from ditbench.store import shelf, statistics
 
 COUNT, MICRO = 24, 4
 EVERY = ("latent_drift", "psnr", "ssim", "frechet", "kid", "precision", "recall", "inception_score")
@@ -37,7 +37,7 @@ def write(tmp_path, of, images, *, micro_batch=MICRO, decoder="pixels", cuts=(0,
             np.zeros(stop - start, np.int64),
             np.full(stop - start, "shirt"),
         )
-        store.keep(store.file_of(store.folder_of(tmp_path, of), start, stop), made, identity)
+        store.keep(shelf.file_of(shelf.folder_of(tmp_path, of), start, stop), made, identity)
 
 
 def drawn(seed, shape=(32, 32, 1), count=COUNT):
@@ -85,7 +85,7 @@ def test_the_record_says_what_its_figures_are_figures_of(tmp_path):
     facts = judged(tmp_path).facts
     network = fashion_cnn.FashionFeatures().open()
     assert facts["extractors"] == {"fashion_cnn": features.identity_of(network.identity)}
-    shards = [store.Shards.open(store.folder_of(tmp_path, one)) for one in (OTHER, SOFTMAX)]
+    shards = [store.Shards.open(shelf.folder_of(tmp_path, one)) for one in (OTHER, SOFTMAX)]
     assert facts["image_key"] == shards[0].key
     assert facts["references"]["softmax"] == {"image_key": shards[1].key}
     assert facts["references"]["dataset"]["name"] == "shipped with fashion_cnn"

@@ -17,7 +17,8 @@ from ditbench.jobs import Job, Quality, Timing
 from ditbench.measure import gates, shots
 from ditbench.models.base import presets
 from ditbench.records import Sampling, Stage, Status
-from ditbench.store.pictures import Part, Shards, file_of, folder_of
+from ditbench.store.pictures import Part, Shards
+from ditbench.store.shelf import file_of, folder_of
 
 IN_SHARDS = Quality(samples=11, micro_batch=4, shard=4)
 IN_ONE_GO = dataclasses.replace(IN_SHARDS, shard=11)

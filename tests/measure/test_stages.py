@@ -21,7 +21,8 @@ from ditbench.measure.catalog import catalog, inspect, macs_per_second
 from ditbench.measure.cost import cost
 from ditbench.models.dit import DiT
 from ditbench.records import LARGEST, Choice, Sampling, Stage, Status
-from ditbench.store.pictures import Shards, folder_of
+from ditbench.store.pictures import Shards
+from ditbench.store.shelf import folder_of
 
 
 def job(what, stage, tmp_path, **fields):

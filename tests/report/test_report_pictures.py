@@ -19,6 +19,7 @@ from ditbench.records import Sampling
 from ditbench.report import judged, kept, pictures, words
 from ditbench.report.render import render
 from ditbench.store import pictures as store
+from ditbench.store import shelf
 from ditbench.summary import summarise
 
 # As a seed draws them: every class once before any comes again, and not in order.
@@ -55,7 +56,7 @@ def test_a_column_is_a_seed_and_stands_under_its_class_whatever_was_drawn_first(
     assert heads(gallery)[:4] == [("bag", 1), ("coat", 2), ("<b>boot</b>", 0), ("bag", 4)]
     assert [len(band.heads) for band in gallery.bands] == [12, 12]
     assert [sheet.label for sheet in gallery.sheets][:2] == ["softmax", "sdpa"]
-    folder = store.folder_of(tmp_path / "run" / "images", fakes.row().cell)
+    folder = shelf.folder_of(tmp_path / "run" / "images", fakes.row().cell)
     images = store.Shards.open(folder).images()[..., 0]
     for (_, number), tile in zip(heads(gallery), gallery.sheets[0].tiles, strict=True):
         assert np.array_equal(pixels(tile), images[number])
@@ -117,14 +118,14 @@ def test_what_the_page_has_no_room_for_is_shown_smaller_then_fewer_then_counted(
 def test_shards_are_read_by_number_and_a_torn_one_is_named(tmp_path):
     run = fakes_quality.run(tmp_path, ("softmax",))
     cell = run.planned[0]
-    whole = store.Shards.open(store.folder_of(tmp_path / "images", cell))
+    whole = store.Shards.open(shelf.folder_of(tmp_path / "images", cell))
     picked = kept.kept(tmp_path, cell).pick([40, 3])
     assert np.array_equal(picked.images, np.stack([whole.images()[40], whole.images()[3]]))
     assert picked.classes == ((2, "<b>boot</b>"), (3, "shirt"))
     assert (
         picked.images.base is None or len(picked.images.base) <= 2
     )  # and no shard stays in memory
-    store.file_of(whole.folder, 0, 32).write_bytes(b"torn")
+    shelf.file_of(whole.folder, 0, 32).write_bytes(b"torn")
     with pytest.raises(StoreError, match="torn"):
         kept.kept(tmp_path, cell)
 
@@ -148,7 +149,7 @@ def test_pictures_of_a_run_before_shards_are_shown_and_spoilt_ones_named(tmp_pat
 
 def test_a_torn_shard_costs_one_method_and_is_told(tmp_path):
     run = fakes_quality.run(tmp_path, ("softmax", "sdpa"))
-    store.file_of(store.folder_of(tmp_path / "images", run.planned[1]), 0, 32).write_bytes(b"torn")
+    shelf.file_of(shelf.folder_of(tmp_path / "images", run.planned[1]), 0, 32).write_bytes(b"torn")
     page = fakes_quality.shown(run)
     assert [sheet.label for sheet in page.galleries[0].sheets] == ["softmax"]
     assert any("torn" in problem for problem in page.problems)

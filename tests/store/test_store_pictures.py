@@ -14,7 +14,7 @@ from PIL import Image
 from ditbench.distances.moments import Streaming
 from ditbench.errors import StoreError
 from ditbench.records import Stage, Status
-from ditbench.store import RunWriter, pictures, read
+from ditbench.store import RunWriter, pictures, read, shelf
 from ditbench.store.exporting import export_npz, export_png
 from ditbench.store.pictures import Made, Shards
 
@@ -42,7 +42,7 @@ def kept(folder, size, *, of=None, count=COUNT, **look):
     folder = folder / CELL.quality_key
     for start in range(0, count, size):
         stop = min(start + size, count)
-        pictures.keep(pictures.file_of(folder, start, stop), made(start, stop, **look), of)
+        pictures.keep(shelf.file_of(folder, start, stop), made(start, stop, **look), of)
     return folder
 
 
@@ -305,9 +305,9 @@ def written(tmp_path, *, finish=False):
     with RunWriter.create(tmp_path, fake_run(*records)) as writer:
         for one in records:
             writer.append(one)
-        folder = pictures.folder_of(writer.images, CELL)
+        folder = shelf.folder_of(writer.images, CELL)
         for start in (0, 8, 16):
-            path = pictures.file_of(folder, start, start + 8)
+            path = shelf.file_of(folder, start, start + 8)
             pictures.keep(path, made(start, start + 8), of)
         if finish:
             writer.finish()
@@ -316,7 +316,7 @@ def written(tmp_path, *, finish=False):
 
 def test_a_lost_shard_is_made_again_by_whoever_goes_on_and_said(tmp_path):
     folder = written(tmp_path)
-    lost = pictures.file_of(folder / "images" / CELL.quality_key, 8, 16)
+    lost = shelf.file_of(folder / "images" / CELL.quality_key, 8, 16)
     lost.unlink()
     with RunWriter.resume(folder) as writer:
         assert writer.run.problems == (f"{lost}: is gone",)
@@ -349,7 +349,7 @@ def test_a_shard_that_failed_has_no_file_to_lose(tmp_path):
 
 def test_a_record_names_a_file_of_its_own_folder_and_no_other(tmp_path):
     hostile = record(CELL, Stage.SAMPLE, facts={"pictures": "../../../../etc/passwd"})
-    path = pictures.shard_of(tmp_path, hostile)
+    path = shelf.shard_of(tmp_path, hostile)
     assert path == tmp_path / "images" / CELL.quality_key / "none"
 
 

@@ -16,7 +16,7 @@ from ditbench.errors import UsageError
 from ditbench.jobs import Job, Quality, Timing
 from ditbench.records import Stage, Status
 from ditbench.report import conduct
-from ditbench.store import RunWriter, clock_notes, offered, pictures, read, take_over
+from ditbench.store import RunWriter, clock_notes, offered, pictures, read, shelf, take_over
 from ditbench.store.pictures import Made, Shards
 from ditbench.summary import spent, summarise
 
@@ -42,7 +42,7 @@ def shard(folder, start, stop, *, trial=TRIAL, of=OF):
     images = np.full((stop - start, 2, 2, 1), start, np.uint8)
     none = np.zeros(0, np.int64), np.zeros(0, np.str_)
     made = Made(images.astype(np.float32), images, *none, trial)
-    path = pictures.file_of(pictures.folder_of(folder / "images", CELL), start, stop)
+    path = shelf.file_of(shelf.folder_of(folder / "images", CELL), start, stop)
     pictures.keep(path, made, of)
     told = {
         "pictures": f"images/{CELL.quality_key}/{path.name}",
@@ -119,7 +119,7 @@ def test_fewer_pictures_take_the_whole_shards_that_fit_and_no_features_of_more(e
 
 
 def test_what_is_lost_is_left_to_be_made_anew_and_named(earlier):
-    first, second = (pictures.shard_of(earlier.folder, one) for one in earlier.records)
+    first, second = (shelf.shard_of(earlier.folder, one) for one in earlier.records)
     first.write_bytes(first.read_bytes()[:100])
     offer = offered(earlier, head(), jobs())
     assert [one.job.replicate for one in offer.shards] == [1]
