@@ -10,7 +10,7 @@ import numpy as np
 from ditbench.compare import Comparison, Finding, Verdict
 from ditbench.environment import Environment
 from ditbench.records import Cell, Choice, Record, Sampling, Stage, Status
-from ditbench.store import Run, pictures
+from ditbench.store import Run, pictures, shelf
 from ditbench.summary import Answered, ClaimResult, Estimate, Row, Summary
 
 FD = "fd_fashion_cnn_1000"
@@ -257,7 +257,7 @@ def run(folder: Path, of: Summary | None = None, **parts) -> Run:
 
 def keep(run: Path, cell: Cell, images: np.ndarray, *, shard: int = 16, **more: object) -> None:
     """Pictures of a cell in a run's folder, in shards; their latents are zeros. more: see `paint`."""
-    folder = pictures.folder_of(run / "images", cell)
+    folder = shelf.folder_of(run / "images", cell)
     identity = pictures.identity(cell, "5f2c", 8, "pixels")
     told = (
         np.asarray(more.get("labels", ()), np.int64),
@@ -271,7 +271,7 @@ def keep(run: Path, cell: Cell, images: np.ndarray, *, shard: int = 16, **more: 
             *(values[part] for values in told),
         )
         stop = start + len(images[part])
-        pictures.keep(pictures.file_of(folder, start, stop), made, identity)
+        pictures.keep(shelf.file_of(folder, start, stop), made, identity)
 
 
 def paint(of: Run, methods: Summary, side: int = 32, count: int = 24, **more: object) -> None:
