@@ -196,7 +196,20 @@ def misfit(plugin: type[Any], name: str, words: Iterable[str]) -> list[str]:
     return []
 
 
-def settings_problems(plugin: type[Any]) -> list[str]:
+def lacks(plugin: object, contract: type[Any], words: Iterable[str]) -> list[str]:
+    """What a class lacks of a contract, each as a clause. words: what it must say as class attributes."""
+    if not (inspect.isclass(plugin) and issubclass(plugin, contract)):
+        return [f"is no subclass of {contract.__module__}.{contract.__name__}"]
+    told = [f"says no {word}" for word in words if not getattr(plugin, word, None)]
+    if missing := sorted(getattr(plugin, "__abstractmethods__", ())):
+        told.append(f"does not define {' and '.join(missing)}")
+    how = getattr(plugin, "__dataclass_params__", None)
+    if not (how and how.frozen):
+        return [*told, "is no frozen dataclass, whose fields are its settings"]
+    return told + _settings_problems(plugin)
+
+
+def _settings_problems(plugin: type[Any]) -> list[str]:
     """Why a class's fields cannot be settings, each as a clause."""
     hints = typing.get_type_hints(plugin)
     told = []

@@ -11,7 +11,7 @@ import pytest
 
 from ditbench import registry
 from ditbench.errors import PluginError, UsageError
-from ditbench.registry import Registry, settings_problems
+from ditbench.registry import Registry, _settings_problems
 
 GROUP = "ditbench.tests"
 CLASS = """
@@ -163,7 +163,7 @@ def test_settings_that_a_suite_cannot_give_are_told():
         listed: tuple = ()
 
     Odd.__annotations__ |= {"bare": int, "listed": tuple}
-    assert settings_problems(Odd) == [
+    assert _settings_problems(Odd) == [
         "setting 'bare' has no default",
         "setting 'listed' is neither int, float, bool nor str",
     ]

@@ -10,7 +10,6 @@ whose fields are its settings.
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import math
 from abc import ABC, abstractmethod
@@ -18,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
-from ditbench.registry import Registry, misfit, settings_problems
+from ditbench.registry import Registry, lacks, misfit
 
 if TYPE_CHECKING:
     import torch
@@ -284,19 +283,9 @@ _SIGNATURES = {
 
 def problems(plugin: object) -> list[str]:
     """Why a class cannot be an attention method, each as a clause; empty where it can."""
+    told = lacks(plugin, AttentionMethod, ("name", "paper", "formula", "cost"))
     if not (inspect.isclass(plugin) and issubclass(plugin, AttentionMethod)):
-        return ["is no subclass of ditbench.attention.base.AttentionMethod"]
-    told = [
-        f"says no {word}"
-        for word in ("name", "paper", "formula", "cost")
-        if not getattr(plugin, word, "")
-    ]
-    if missing := sorted(plugin.__abstractmethods__):
-        told.append(f"does not define {' and '.join(missing)}")
-    if not (dataclasses.is_dataclass(plugin) and plugin.__dataclass_params__.frozen):
-        told.append("is no frozen dataclass, whose fields are its settings")
-    else:
-        told += settings_problems(plugin)
+        return told
     for name, words in _SIGNATURES.items():
         told += misfit(plugin, name, words)
     return told

@@ -100,10 +100,9 @@ def unlike(then: Evidence, now: Evidence) -> Unlike:
     found = []
     for before in mine:
         alike = [one for one in theirs if (one.word, one.against) == (before.word, before.against)]
-        # The same network before any other.
-        alike.sort(key=lambda one, network=before.extractor: one.extractor != network)  # type: ignore[misc]
+        same = [one for one in alike if one.extractor == before.extractor]
         if alike:
-            after = alike[0]
+            after = (same or alike)[0]
             theirs.remove(after)
             found.append((before, then.estimates[before.name], after, now.estimates[after.name]))
     return Unlike(tuple(found))

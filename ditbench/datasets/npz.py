@@ -90,9 +90,7 @@ def _mapped(path: Path, member: zipfile.ZipInfo) -> NDArray[Any]:
         start = file.tell()
     if 0 in shape:
         return np.zeros(shape, dtype)
-    order = "F" if fortran else "C"
-    mapped: NDArray[Any] = np.memmap(path, dtype, "r", start, shape, order)  # type: ignore[call-overload]
-    return mapped
+    return np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")
 
 
 def _check(images: NDArray[Any], path: Path) -> None:

@@ -121,7 +121,8 @@ def _values(X: Floats, Y: Floats, weights: Floats) -> Floats:
         beside += weights[:, rows] @ _kernel(X[rows], Y).mean(axis=1)
     total = weights.sum(axis=1)
     pairs = total**2 - np.square(weights).sum(axis=1)
-    return own / pairs + _mean_of_pairs(Y) - 2 * beside / total  # type: ignore[no-any-return]
+    found: Floats = own / pairs + _mean_of_pairs(Y) - 2 * beside / total
+    return found
 
 
 def _mean_of_pairs(Y: Floats) -> float:
@@ -133,7 +134,8 @@ def _mean_of_pairs(Y: Floats) -> float:
 
 
 def _kernel(A: Floats, B: Floats) -> Floats:
-    return (A @ B.T / A.shape[1] + 1) ** 3  # type: ignore[no-any-return]
+    found: Floats = (A @ B.T / A.shape[1] + 1) ** 3
+    return found
 
 
 def _draws(count: int, resamples: int, seed: int) -> Floats:

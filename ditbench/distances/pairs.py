@@ -63,7 +63,8 @@ def _similarity(
     common = mean(a * b) - one * other
     likeness = (2 * one * other + _C1) * (2 * common + _C2)
     scale = (one**2 + other**2 + _C1) * (spread + _C2)
-    return (likeness / scale).mean(axis=(1, 2, 3))  # type: ignore[no-any-return]
+    found: NDArray[np.float64] = (likeness / scale).mean(axis=(1, 2, 3))
+    return found
 
 
 def _weights(size: int) -> NDArray[np.float64]:

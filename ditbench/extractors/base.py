@@ -11,7 +11,6 @@ dataclass whose fields are its settings.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib.util
 import inspect
@@ -29,7 +28,7 @@ from torch import nn
 
 from ditbench.distances.frechet import Moments
 from ditbench.errors import UsageError
-from ditbench.registry import Registry, misfit, settings_problems
+from ditbench.registry import Registry, lacks, misfit
 
 Pictures = NDArray[np.uint8]
 Made = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
@@ -251,17 +250,11 @@ class Extractor(ABC):
 
 def problems(plugin: object) -> list[str]:
     """Why a class cannot be an extractor, each as a clause; empty where it can."""
+    told = lacks(plugin, Extractor, ("name", "paper"))
     if not (inspect.isclass(plugin) and issubclass(plugin, Extractor)):
-        return ["is no subclass of ditbench.extractors.base.Extractor"]
-    told = [f"says no {word}" for word in ("name", "paper") if not getattr(plugin, word, "")]
+        return told
     if not (isinstance(getattr(plugin, "dim", None), int) and (plugin.dim > 0 or plugin.pairs)):
         told.append("says no dim, the width of its features")
-    if missing := sorted(plugin.__abstractmethods__):
-        told.append(f"does not define {' and '.join(missing)}")
-    if not (dataclasses.is_dataclass(plugin) and plugin.__dataclass_params__.frozen):
-        told.append("is no frozen dataclass, whose fields are its settings")
-    else:
-        told += settings_problems(plugin)
     for name, words in {"open": ("device",), "unavailable": (), "suits": ("shape",)}.items():
         told += misfit(plugin, name, words)
     return told

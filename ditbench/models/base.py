@@ -21,7 +21,7 @@ import torch
 from ditbench.attention.base import Site
 from ditbench.errors import PluginError
 from ditbench.models.adapters import Adapter
-from ditbench.registry import Registry, asked, misfit, settings_problems
+from ditbench.registry import Registry, asked, lacks, misfit
 
 Conditions = tuple[torch.Tensor, ...]
 
@@ -170,6 +170,15 @@ def generators(seed: int, indices: Sequence[int], stream: int) -> list[torch.Gen
     return [torch.Generator().manual_seed(one) for one in seeds]
 
 
+def one_a_block(
+    depth: int, heads: int, head_dim: int, grid: tuple[int, int], name: str
+) -> tuple[Site, ...]:
+    """A self-attention over all of the grid in every block. name: of its module, {} being the block."""
+    return tuple(
+        Site(block, depth, heads, head_dim, grid, name=name.format(block)) for block in range(depth)
+    )
+
+
 def open_every_third(linear: torch.nn.Linear) -> None:
     """Of what adaLN makes, in chunks as wide as its input, the third of every three is a gate: make it 1."""
     for chunk in torch.split(linear.bias, linear.in_features)[2::3]:
@@ -210,18 +219,13 @@ def _kind(site: Site) -> str:
 
 def problems(plugin: object) -> list[str]:
     """Why a class cannot be a model, each as a clause; empty where it can."""
+    told = lacks(plugin, Model, ("name", "paper", "network", "adapter"))
     if not (inspect.isclass(plugin) and issubclass(plugin, Model)):
-        return ["is no subclass of ditbench.models.base.Model"]
-    wanted = ("name", "paper", "network", "adapter")
-    told = [f"says no {word}" for word in wanted if not getattr(plugin, word, None)]
-    if missing := sorted(plugin.__abstractmethods__):
-        told.append(f"does not define {' and '.join(missing)}")
-    if not (dataclasses.is_dataclass(plugin) and plugin.__dataclass_params__.frozen):
-        told.append("is no frozen dataclass, whose fields are its settings")
+        return told
+    if not dataclasses.is_dataclass(plugin):
         return told
     if "depth" not in {field.name for field in dataclasses.fields(plugin)}:
         told.append("has no setting `depth`, its number of blocks")
-    told += settings_problems(plugin)
     for name in ("inputs", "conditions", "null"):
         told += misfit(plugin, name, _parameters(Model, name))
     if not told:

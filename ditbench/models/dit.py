@@ -20,6 +20,7 @@ from ditbench.models.base import (
     Conditions,
     Preset,
     cut,
+    one_a_block,
     open_every_third,
     register,
     shared_out,
@@ -108,17 +109,8 @@ class DiT(Labelled):
 
     def sites(self) -> tuple[Site, ...]:
         """One self-attention a block."""
-        return tuple(
-            Site(
-                block,
-                self.depth,
-                self.heads,
-                self.head_dim,
-                self.grid,
-                name=f"transformer_blocks.{block}.attn1",
-            )
-            for block in range(self.depth)
-        )
+        name = "transformer_blocks.{}.attn1"
+        return one_a_block(self.depth, self.heads, self.head_dim, self.grid, name)
 
     def inputs(
         self, latents: torch.Tensor, times: torch.Tensor, conditions: Conditions

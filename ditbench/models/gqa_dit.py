@@ -16,7 +16,14 @@ import torch
 
 from ditbench.attention.base import Site
 from ditbench.models.adapters import Adapter, Grouped
-from ditbench.models.base import Conditions, cut, open_every_third, register, shared_out
+from ditbench.models.base import (
+    Conditions,
+    cut,
+    one_a_block,
+    open_every_third,
+    register,
+    shared_out,
+)
 from ditbench.models.gqa_network import GqaTransformer
 from ditbench.models.labelled import Labelled
 from ditbench.registry import setting
@@ -80,17 +87,8 @@ class GqaDiT(Labelled):
     def sites(self) -> tuple[Site, ...]:
         """One self-attention a block."""
         side = self.size // self.patch
-        return tuple(
-            Site(
-                block,
-                self.depth,
-                self.heads,
-                self.head_dim,
-                (side, side),
-                name=f"blocks.{block}.attn",
-            )
-            for block in range(self.depth)
-        )
+        grid = (side, side)
+        return one_a_block(self.depth, self.heads, self.head_dim, grid, "blocks.{}.attn")
 
     def inputs(
         self, latents: torch.Tensor, times: torch.Tensor, conditions: Conditions

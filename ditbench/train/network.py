@@ -130,7 +130,8 @@ def _learning(denoiser: Denoiser, device: torch.device) -> Mapping[str, bool]:
     latents, conditions = _inputs(denoiser.spec, device)
     times = torch.tensor([100, 800], device=device)
     network.zero_grad(set_to_none=True)
-    denoiser(latents, times, *conditions).square().mean().backward()  # type: ignore[no-untyped-call]
+    loss = denoiser(latents, times, *conditions).square().mean()
+    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
     return {
         name: weight.grad is not None and bool((weight.grad != 0).any())
         for name, weight in network.named_parameters()

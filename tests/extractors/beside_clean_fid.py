@@ -17,8 +17,8 @@ declared.define(f"qnms{_BOXES}")
 
 from cleanfid import fid  # noqa: E402 (after the declaration)
 
-from ditbench.extractors import inception  # noqa: E402
-from ditbench.extractors.parts.inception_network import Inception  # noqa: E402
+from ditbench.extractors import inception  # noqa: E402 (likewise)
+from ditbench.extractors.parts.inception_network import Inception  # noqa: E402 (likewise)
 
 
 def main(one: str, other: str) -> None:

@@ -65,7 +65,7 @@ class Lacking(Extractor):
     dim: ClassVar[int] = 1
 
     def open(self, device="cpu"):
-        raise NotImplementedError
+        raise NotImplementedError  # one that lacks something is never opened
 
     def unavailable(self):
         raise OSError("no such disk")
