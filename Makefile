@@ -45,7 +45,7 @@ fix: $(VENV)/.test
 	$(BIN)/ruff format --quiet .
 
 bench: $(VENV)/.test
-	PYTHONPATH=bench:tests $(BIN)/python bench/overheads.py
+	PYTHONPATH=benchmarks:tests $(BIN)/python benchmarks/overheads.py
 
 docs: $(VENV)/.docs
 	$(BIN)/python docs/pages.py

@@ -244,6 +244,9 @@ FACTS = {
     "by_count": Kind("an object of lists of [count, value]", _all(_every(_point))),
     "protocol": SCALARS,
     "unmeasured": TEXTS,
+    "arm": Kind("a or b", lambda value: value in {"a", "b"}),
+    "process": COUNT,
+    "witness": LINE,
 }
 RECORD = {
     "cell": OBJECT,
@@ -282,6 +285,31 @@ _CLAIM = _optional(
     at_least=FLAG.fits,
 )
 AGAINST = {"name": LINE, "run": LINE, "required": FLAG}
+ARM = {"said": LINE, "code": OBJECT, "environment": SCALARS}
+SESSION = {
+    "suite": LINE,
+    "suite_path": LINE,
+    "started": LINE,
+    "arms": Kind("two arms", lambda value: isinstance(value, list) and len(value) == 2),
+    "inside": FLAG,
+    "pairs": Kind(
+        "a list of pairs of cells",
+        _every(lambda one: isinstance(one, list) and len(one) == 2),
+    ),
+    "gate": Kind("an object of finite numbers", _all(_finite)),
+    "effort": OBJECT,
+}
+FLOOR = {"id": LINE, "inside": NUMBER, "apart": NUMBER, "processes": POSITIVE}
+NOISE = {
+    "suite": LINE,
+    "started": LINE,
+    "environment": SCALARS,
+    "code": OBJECT,
+    "floors": Kind(
+        "an object of floors by cell and metric",
+        _all(lambda one: isinstance(one, Mapping)),
+    ),
+}
 HEAD = {
     "id": LINE,
     "run": LINE,

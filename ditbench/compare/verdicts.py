@@ -8,7 +8,9 @@ from enum import StrEnum
 from typing import Any
 
 from ditbench.records import Cell
+from ditbench.stats import Interval
 from ditbench.summary import Estimate, estimate_to_json, number_to_json
+from ditbench.summary.history import History
 
 
 class Verdict(StrEnum):
@@ -42,10 +44,49 @@ _RANK = {
 
 
 @dataclass(frozen=True)
+class Step:
+    """One rule on the way to a verdict: its name, the numbers it was given, and what it said."""
+
+    rule: str
+    numbers: str
+    outcome: str
+
+
+@dataclass(frozen=True)
+class Duel:
+    """Two arms of one session, a value a process.
+
+    base, judged: medians of A's and B's processes in the order of time, in the metric's unit. ratio: the
+    Hodges-Lehmann ratio B / A with its interval. best: the ratio of the best modes. witness: the same ratio
+    of each arm's ratio to the reference method of its own process, where that was timed. slow: the share of
+    processes in the slow mode, A's and B's. inside: whether both arms shared each process.
+    """
+
+    base: tuple[float, ...]
+    judged: tuple[float, ...]
+    ratio: Interval
+    best: float
+    witness: Interval | None = None
+    slow: tuple[float, float] = (0.0, 0.0)
+    inside: bool = False
+
+
+@dataclass(frozen=True)
+class Lint:
+    """A gate that guards less than it seems to. kind: a word to count by; cell: None of a whole suite."""
+
+    kind: str
+    said: str
+    cell: Cell | None = None
+
+
+@dataclass(frozen=True)
 class Finding:
     """One verdict. change: candidate / baseline - 1. floor: the relative change that would say nothing.
 
     metric is empty where the verdict is about the whole cell (new, missing, broken, fixed, incomparable).
+    steps: every rule in order, with its numbers. duel: where a session of two arms was judged. then, now:
+    medians of the processes of baseline and candidate.
     """
 
     cell: Cell
@@ -56,6 +97,10 @@ class Finding:
     floor: float | None = None
     baseline: Estimate | None = None
     candidate: Estimate | None = None
+    steps: tuple[Step, ...] = ()
+    duel: Duel | None = None
+    then: tuple[float, ...] = ()
+    now: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +109,9 @@ class Comparison:
 
     unselected: cells of the baseline that -k left out of this run.
     differences: facts of the environment that differ, "name: then -> now". incomparable: whether they
-    forbid a comparison. exit_codes: every code of DESIGN's table that holds for this run.
+    forbid a comparison. exit_codes: every code of DESIGN's table that holds for this run. shift: that the
+    machine changed and not the code, in words; empty for no such thing. lint: gates that guard nothing.
+    history: the nights before this run, where there are any.
     """
 
     baseline: str
@@ -73,6 +120,9 @@ class Comparison:
     incomparable: bool
     exit_codes: frozenset[int]
     unselected: int = 0
+    shift: str = ""
+    lint: tuple[Lint, ...] = ()
+    history: History | None = None
 
     @property
     def unconfirmed(self) -> str:

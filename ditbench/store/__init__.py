@@ -3,6 +3,8 @@
 results/<suite>/<run id>/    run.json  records.jsonl  records.rejected.jsonl  verdict.json
                              images/  logs/
 baselines/<name>.jsonl       a head and the accepted records, reviewed in git like code
+baselines/<name>.noise.json  what the machine's own noise was measured to be
+*.session.jsonl              two arms measured side by side
 
 A full disk, a folder that turns read-only, a file that is deleted under a run are one StoreError each, and
 cost no record that had ended.
@@ -13,24 +15,31 @@ from ditbench.store.collecting import Limits, Rubbish, remove, rubbish
 from ditbench.store.index import Entry, entries_to_json, find, runs
 from ditbench.store.merging import Merged, merge
 from ditbench.store.migrating import Migrated, migrate_baseline, migrate_run
+from ditbench.store.noise import Floor, Noise, noise_path, noise_read, noise_write
 from ditbench.store.order import clock_notes
 from ditbench.store.reading import Run, read, read_head
 from ditbench.store.sameness import unlike
+from ditbench.store.sessions import Arm, Session, SessionWriter, session_read
 from ditbench.store.taking import Offer, offered, take_over
 from ditbench.store.verdicts import Against, concluded_against, write_verdict
 from ditbench.store.writing import RunWriter, done, slug
 
 __all__ = [
     "Against",
+    "Arm",
     "Entry",
+    "Floor",
     "LeftOut",
     "Limits",
     "Merged",
     "Migrated",
+    "Noise",
     "Offer",
     "Rubbish",
     "Run",
     "RunWriter",
+    "Session",
+    "SessionWriter",
     "baseline_list",
     "baseline_read",
     "baseline_set",
@@ -42,12 +51,16 @@ __all__ = [
     "merge",
     "migrate_baseline",
     "migrate_run",
+    "noise_path",
+    "noise_read",
+    "noise_write",
     "offered",
     "read",
     "read_head",
     "remove",
     "rubbish",
     "runs",
+    "session_read",
     "slug",
     "take_over",
     "unlike",

@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def bench():
-    sys.path.insert(0, str(ROOT / "bench"))  # a process of its own finds it there too
+    sys.path.insert(0, str(ROOT / "benchmarks"))  # a process of its own finds it there too
     yield importlib.import_module("materialised")
-    sys.path.remove(str(ROOT / "bench"))
+    sys.path.remove(str(ROOT / "benchmarks"))
 
 
 def test_a_layer_of_784_tokens_holds_1_17_gib_of_weights_for_256_pictures(bench):

@@ -1,4 +1,4 @@
-"""What a training step holds for attention whose weights are written out: `python bench/materialised.py`.
+"""What a training step holds for attention with its weights written out: `python benchmarks/materialised.py`.
 
 A published comparison gives 8037 MB for a UNet and 2007 MB for a DiT of 31 times its parameters. Here both
 take steps of training with attention weights written out (`softmax`) and without (`sdpa`), judged in two
@@ -6,8 +6,8 @@ ways: the bytes that autograd holds between the two passes, counted tensor by te
 process: of torch's allocator on a GPU, of resident memory on a CPU. Weights of a layer are rows x heads x
 tokens^2 numbers, so that what they take grows with the fourth power of the side of a picture.
 
-    python bench/materialised.py                            on the CPU, small batches
-    python bench/materialised.py --device cuda --batch 256  as published
+    python benchmarks/materialised.py                            on the CPU, small batches
+    python benchmarks/materialised.py --device cuda --batch 256  as published
 """
 
 from __future__ import annotations

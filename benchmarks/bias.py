@@ -1,6 +1,6 @@
 """How far real pictures are from real pictures: the bias of few pictures, measured.
 
-    python bench/bias.py DATASET [--network inception] [--most 1000] [--split test]
+    python benchmarks/bias.py DATASET [--network inception] [--most 1000] [--split test]
 
 Two sets of n real pictures that share none are compared, for several n, by the Frechet distance and by the
 kernel distance. Whatever the first gives is bias, for all are of one kind; the second is 0 on average.
