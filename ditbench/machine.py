@@ -6,7 +6,9 @@ not measured, and nothing is said of it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from ditbench import units
@@ -20,7 +22,13 @@ _FALL = 0.10
 # Processors kept busy by others. torch's threads wait for the slowest, so what one of them loses all lose:
 # a fifth of one processor is up to a fifth of the time while it lasts.
 _OTHERS = 0.2
+# Above this it explains a changed time: a program that would keep one processor busy gets two thirds of it
+# where torch's two threads share two processors with it, so this lies below that.
+_CROWDED = 0.5
 _DISAGREEMENT = 0.05
+# Medians of clocks that differ by more belong to different machines, and not to different code. A processor's
+# frequency is read off a few of its cores, whose governors move it by some per cents by themselves.
+_CLOCKS = {"sm_clock": ("GPU's clock", 0.02), "frequency": ("processors' frequency", 0.10)}
 
 Facts = Sequence[Mapping[str, Any]]
 
@@ -49,6 +57,64 @@ def doubts(records: Sequence[Record]) -> tuple[str, ...]:
     )
     clauses = (*(find(seen) for find in finders), _energies(records))
     return tuple(clause for clause in clauses if clause)
+
+
+def crowded(records: Iterable[Record]) -> str:
+    """That other programs took so much of the processors that they explain a changed time; empty if not.
+
+    For a time that has moved, of one cell: where none has, it is a doubt and no more.
+    """
+    share = _kept_busy(_telemetry(records))
+    return (
+        f"other programs kept {_processors(share)} busy while it was timed"
+        if share > _CROWDED
+        else ""
+    )
+
+
+def session_unfit(records: Sequence[Record]) -> str:
+    """Why a session of two arms says nothing about either; empty where it does.
+
+    records: of one pair of cells. Each arm is looked at by itself, so that a program that ran beside half of
+    the session is not thinned out by the other half.
+    """
+    by_arm: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_arm[str(record.facts.get("arm", ""))].append(record)
+    clauses = (check(arm) for arm in by_arm.values() for check in (unfit, crowded))
+    return "; ".join(dict.fromkeys(clause for clause in clauses if clause))
+
+
+def other_clocks(then: Iterable[Record], now: Iterable[Record]) -> str:
+    """That the device ran at another clock now than then, which explains another time; empty if not."""
+    before, after = _telemetry(then), _telemetry(now)
+    told = (_other_clock(name, before, after) for name in _CLOCKS)
+    return "; ".join(clause for clause in told if clause)
+
+
+def _other_clock(name: str, before: Facts, after: Facts) -> str:
+    title, allowed = _CLOCKS[name]
+    middles = [[float(one[name][1]) for one in side if name in one] for side in (before, after)]
+    if not all(middles):
+        return ""
+    then, now = map(median, middles)
+    if not then or abs(now / then - 1) <= allowed:
+        return ""
+    change = units.percent(now / then - 1, signed=True)
+    was, is_now = units.count(then, "Hz"), units.count(now, "Hz")
+    return f"the {title} was {was} then and is {is_now} now ({change})"
+
+
+def _kept_busy(seen: Facts) -> float:
+    """Processors that others kept busy, over the timed stretches of all processes together."""
+    told = [one for one in seen if "others" in one]
+    seconds = [float(one.get("window_s", 1.0)) for one in told]
+    taken = sum(float(one["others"]) * long for one, long in zip(told, seconds, strict=True))
+    return taken / sum(seconds) if sum(seconds) else 0.0
+
+
+def _processors(number: float) -> str:
+    return f"{units.digits(number, 2)} processors"
 
 
 def _telemetry(records: Iterable[Record]) -> Facts:
@@ -101,7 +167,7 @@ def _others(seen: Facts) -> str:
     most = max((float(facts.get("others", 0)) for facts in seen), default=0.0)
     if most <= _OTHERS:
         return ""
-    return f"other programs kept {units.digits(most, 2)} processors busy while it was timed"
+    return f"other programs kept {_processors(most)} busy while it was timed"
 
 
 def _heated(seen: Facts) -> str:

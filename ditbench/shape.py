@@ -163,7 +163,9 @@ _ENERGY = Kind(
         and ("joules" not in value or "source" in value)
     ),
 )
-_SHARES = dict.fromkeys(("slowed_share", "power_capped", "foreign_share", "others"), _finite)
+_SHARES = dict.fromkeys(
+    ("window_s", "slowed_share", "power_capped", "foreign_share", "others"), _finite
+)
 _RANGES = dict.fromkeys(("sm_clock", "memory_clock", "frequency", "temperature", "power"), _range)
 _TELEMETRY = Kind(
     "what the machine did",

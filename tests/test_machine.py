@@ -10,7 +10,7 @@ from fakes_runs import cell, fake_run, gate, timed
 from ditbench import errors
 from ditbench.compare import Verdict, compare
 from ditbench.errors import StoreError
-from ditbench.machine import doubts, unfit
+from ditbench.machine import crowded, doubts, other_clocks, session_unfit, unfit
 from ditbench.metrics import metric
 from ditbench.report import view
 from ditbench.store import baseline_set
@@ -101,6 +101,65 @@ def test_mistake_29_the_load_of_others_on_a_processor_is_a_doubt_and_not_exit_6(
         "heat slowed the processors 14 times",
     )
     assert forbidden == ""
+
+
+def records(*differences, base=CPU, arms=""):
+    """Timed processes that met these differences from a quiet machine; arms: "abba", a letter for each."""
+    _gate, *found = watched(*differences, base=base)
+    return [
+        dataclasses.replace(one, facts={**one.facts, "arm": arm}) if arm else one
+        for one, arm in zip(found, arms or [""] * len(found), strict=True)
+    ]
+
+
+def test_mistake_29_more_than_half_a_processor_taken_by_others_explains_a_changed_time():
+    assert crowded(records({"others": 0.5}, {"others": 0.5})) == ""
+    told = "other programs kept 0.70 processors busy while it was timed"
+    assert crowded(records({"others": 0.9}, {"others": 0.5})) == told
+
+
+def test_a_moment_of_others_weighs_no_more_than_it_lasted():
+    brief = {"others": 2.0, "window_s": 0.5}
+    assert crowded(records(brief, {"others": 0.0, "window_s": 9.5})) == ""
+
+
+def test_a_gpu_tells_nothing_of_other_programs_on_processors():
+    assert crowded(records({}, base=GPU)) == ""
+
+
+def test_a_session_on_a_quiet_machine_is_fit():
+    assert session_unfit(records({}, {}, {}, {}, arms="abba")) == ""
+    assert session_unfit([]) == ""
+
+
+def test_mistake_29_a_session_is_unfit_where_one_arm_alone_met_another_program():
+    busy = {"others": 0.8}
+    told = "other programs kept 0.80 processors busy while it was timed"
+    assert session_unfit(records({}, busy, busy, {}, arms="abba")) == told
+
+
+def test_mistake_29_a_session_on_a_slowed_gpu_is_unfit_and_says_so_once():
+    told = "the GPU was slowed by heat in 10.0 % of samples"
+    both = records(*[hot(0.1)] * 4, base=GPU, arms="abba")
+    assert session_unfit(both) == told
+
+
+def test_mistake_29_a_gpu_at_another_clock_explains_another_time():
+    slower = {"sm_clock": [1.8e9, 1.9e9, 1.98e9]}
+    then, now = records({}, {}, {}, base=GPU), records(slower, slower, {}, base=GPU)
+    told = "the GPU's clock was 1.95 GHz then and is 1.90 GHz now (-2.56 %)"
+    assert other_clocks(then, now) == told
+    assert other_clocks(then, records({"sm_clock": [1.8e9, 1.92e9, 1.98e9]}, base=GPU)) == ""
+
+
+def test_processors_may_differ_by_what_their_governors_do():
+    def at(hertz):
+        return records({"frequency": [hertz] * 3})
+
+    assert other_clocks(at(3e9), at(2.75e9)) == ""
+    told = "the processors' frequency was 3.00 GHz then and is 2.50 GHz now (-16.7 %)"
+    assert other_clocks(at(3e9), at(2.5e9)) == told
+    assert other_clocks(at(3e9), records({})) == ""
 
 
 def test_energies_that_disagree_are_doubtful():
