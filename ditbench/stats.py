@@ -26,7 +26,7 @@ _TAIL = 0.025
 # The two sides of a ratio are drawn apart.
 _ABOVE, _BELOW = 0, 1
 # Makes the median absolute deviation of normal values their standard deviation.
-_NORMAL = 1.4826
+NORMAL = 1.4826
 # Values near the end of what a float holds overflow to infinity, which every function here is defined for.
 _quiet = np.errstate(over="ignore", invalid="ignore")
 
@@ -91,7 +91,7 @@ def deviation(values: Sequence[float]) -> float:
 @_quiet
 def spread(values: Sequence[float]) -> float:
     """How far values lie from their median, relative to it: 1.4826 x MAD / median; 0 for one value."""
-    centre, scatter = abs(middle(values)), _NORMAL * deviation(values)
+    centre, scatter = abs(middle(values)), NORMAL * deviation(values)
     if scatter == 0:
         return 0.0
     return scatter / centre if 0 < centre < math.inf else math.inf

@@ -98,13 +98,14 @@ def previous(run: Run, out: Path) -> Run | None:
     Runs timed with another effort, such as --quick, differ by that alone.
     """
     from ditbench import store
+    from ditbench.summary.history import effort
 
     for entry in store.runs(out):
         before = entry.suite == run.suite and entry.finished and entry.id < run.id
         if before and not entry.problem:
             earlier = store.read_head(entry.folder)
             planned = {cell.key for cell in earlier.planned}
-            if _effort(run) == _effort(earlier) and planned >= {cell.key for cell in run.planned}:
+            if effort(run) == effort(earlier) and planned >= {cell.key for cell in run.planned}:
                 return store.read(entry.folder)
     return None
 
@@ -117,12 +118,6 @@ def _required(run: Run, name: str) -> bool:
         kept = store.concluded_against(run.folder)
         return kept is not None and kept.required and kept.name == name
     return False
-
-
-def _effort(run: Run) -> dict[str, object]:
-    """How often each cell was timed; the limits of a process change no figure."""
-    timing = run.effort.get("timing", {})
-    return {name: timing[name] for name in timing.keys() - {"timeout_s", "memory_limit"}}
 
 
 def _guessed(run: Run, out: Path) -> tuple[Run | None, Against]:

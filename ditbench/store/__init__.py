@@ -12,12 +12,12 @@ cost no record that had ended.
 
 from ditbench.store.baselines import LeftOut, baseline_list, baseline_read, baseline_set
 from ditbench.store.collecting import Limits, Rubbish, remove, rubbish
-from ditbench.store.index import Entry, entries_to_json, find, runs
+from ditbench.store.index import Entry, before, entries_to_json, find, runs
 from ditbench.store.merging import Merged, merge
 from ditbench.store.migrating import Migrated, migrate_baseline, migrate_run
 from ditbench.store.noise import Floor, Noise, noise_path, noise_read, noise_write
 from ditbench.store.order import clock_notes
-from ditbench.store.reading import Run, read, read_head
+from ditbench.store.reading import Run, read, read_head, skim
 from ditbench.store.sameness import unlike
 from ditbench.store.sessions import Arm, Session, SessionWriter, session_read
 from ditbench.store.taking import Offer, offered, take_over
@@ -43,6 +43,7 @@ __all__ = [
     "baseline_list",
     "baseline_read",
     "baseline_set",
+    "before",
     "clock_notes",
     "concluded_against",
     "done",
@@ -61,6 +62,7 @@ __all__ = [
     "rubbish",
     "runs",
     "session_read",
+    "skim",
     "slug",
     "take_over",
     "unlike",

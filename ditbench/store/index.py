@@ -13,7 +13,8 @@ from ditbench.errors import StoreError
 from ditbench.registry import did_you_mean
 from ditbench.store.disk import load
 from ditbench.store.order import is_id
-from ditbench.store.reading import HEAD, RECORDS, gone, missing, read_head
+from ditbench.store.reading import HEAD, RECORDS, Run, gone, missing, read_head
+from ditbench.store.writing import slug
 
 LATEST = "latest"
 _OF_SUITES = (".yaml", ".yml")
@@ -63,6 +64,12 @@ def find(results: Path, text: str) -> Path:
         )
     names = [LATEST, *(folder.name for folder in folders)]
     raise StoreError(f"{results}: no run {text!r}{did_you_mean(text, names)}")
+
+
+def before(results: Path, run: Run) -> tuple[Path, ...]:
+    """The folders of the runs of its suite that began before it, oldest first."""
+    found = (folder for folder in _folders(results) if is_id(folder.name))
+    return tuple(one for one in found if one.parent.name == slug(run.suite) and one.name < run.id)
 
 
 def _newest_of(suite: str, results: Path, folders: list[Path]) -> Path:

@@ -6,7 +6,8 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,13 +24,15 @@ from ditbench.records import (
     record_from_json,
 )
 from ditbench.store.disk import load
-from ditbench.store.seal import unsealed
+from ditbench.store.seal import lists, unsealed
 
 HEAD = "run.json"
 RECORDS = "records.jsonl"
 REJECTED = "records.rejected.jsonl"
 # What a line of the wrong shape can raise on its way to becoming a record.
 _MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+# A record's line begins with its cell, and that with its key.
+_KEY = re.compile(rb'\{"sum": "[0-9a-f]{8}","cell": \{"key": "([0-9a-f]{16})"')
 
 T = TypeVar("T")
 
@@ -151,7 +154,37 @@ def head_to_json(run: Run) -> dict[str, Any]:
     }
 
 
-def parse(path: Path, data: bytes, first: int = 1) -> Lines:
+@dataclass(frozen=True)
+class Part:
+    """What of a file of records is read. keys: of cells, None for all; empty: as for `unsealed`."""
+
+    keys: Collection[str] | None = None
+    empty: re.Pattern[bytes] | None = None
+
+    def holds(self, line: bytes) -> bool:
+        """Whether the line is read; one that shows no key is, because something is wrong with it."""
+        found = _KEY.match(line) if self.keys is not None else None
+        return found is None or found[1].decode() in (self.keys or ())
+
+
+ALL = Part()
+
+
+def skim(head: Run, keys: Collection[str], empty: Iterable[str]) -> Run:
+    """The run with the records of these keys only, lists of these names read as empty; nothing is written.
+
+    Raises StoreError where its records are gone. Lines of other cells are not looked at.
+    """
+    if reason := gone(head.folder):
+        raise StoreError(reason)
+    path = head.folder / RECORDS
+    data = load(path)
+    lines = parse(path, data, part=Part(keys, lists(empty)))
+    problems = (*lines.problems, *missing(path, head.written, data.count(b"\n")))
+    return dataclasses.replace(head, records=lines.records, problems=problems)
+
+
+def parse(path: Path, data: bytes, first: int = 1, part: Part = ALL) -> Lines:
     """The records in these bytes. first: the number of the first line, for people."""
     records: dict[tuple[str, str, int], Record] = {}
     problems: dict[int, str] = {}
@@ -161,8 +194,10 @@ def parse(path: Path, data: bytes, first: int = 1) -> Lines:
         len(lines) - 1 if lines[-1] else None
     )  # a whole last line leaves nothing behind its newline
     for index, line in enumerate(lines if lines[-1] else lines[:-1]):
+        if not part.holds(line):
+            continue
         try:
-            record = to_record(line, read_cell)
+            record = to_record(line, read_cell, part.empty)
         except _MALFORMED as error:
             problems[index] = "torn: the line breaks off" if index == torn else cause_of(error)
             continue
@@ -179,9 +214,13 @@ def parse(path: Path, data: bytes, first: int = 1) -> Lines:
     )
 
 
-def to_record(line: bytes, read_cell: Callable[[Mapping[str, Any]], Cell]) -> Record:
+def to_record(
+    line: bytes,
+    read_cell: Callable[[Mapping[str, Any]], Cell],
+    empty: re.Pattern[bytes] | None = None,
+) -> Record:
     """The record on one line. Raises one of many errors on anything else."""
-    plain = unsealed(line)
+    plain = unsealed(line, empty)
     record = record_from_json(plain, read_cell)
     if plain["cell"].get("key") != record.cell.key:
         raise ValueError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ditbench import shape
@@ -28,16 +28,23 @@ def sealed(plain: Mapping[str, Any], *, indent: int | None = None, sort_keys: bo
     return f'{{"sum": "{zlib.crc32(text.encode()):08x}",{text[1:]}'
 
 
-def unsealed(data: bytes) -> dict[str, Any]:
+def unsealed(data: bytes, empty: re.Pattern[bytes] | None = None) -> dict[str, Any]:
     """The fields, lifted to the present schema, without their checksum. Raises one of many errors.
 
-    Files of schema 1 have no checksum.
+    Files of schema 1 have no checksum. empty: lists that nobody asks for, as `lists` finds them: they are
+    read as empty ones, which takes a tenth of the time; the checksum is that of the whole line.
     """
-    plain = _object(data)
+    plain = _object(empty.sub(rb"\1[]", data) if empty else data)
     check_schema(plain)
     if plain["schema"] >= _SEALED_SINCE:
         _check(data.rstrip(b"\n"), plain)
     return lifted({name: value for name, value in plain.items() if name != _SUM})
+
+
+def lists(names: Iterable[str]) -> re.Pattern[bytes]:
+    """Where lists of numbers by these names stand in sealed text; in a text the quotes are escaped."""
+    told = "|".join(map(re.escape, names))
+    return re.compile(rf'("(?:{told})": )\[[^][]*\]'.encode())
 
 
 def _object(data: bytes) -> dict[str, Any]:
