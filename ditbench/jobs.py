@@ -113,6 +113,12 @@ class Job:
     device: str
     pictures: Path
     reference: Cell | None = None
+    beside: Cell | None = None
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """What runs in this process: one cell, or arm A's and arm B's."""
+        return (self.beside, self.cell) if self.beside else (self.cell,)
 
     @property
     def caches(self) -> Path:

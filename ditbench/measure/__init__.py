@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ditbench.jobs import Findings, Job
-from ditbench.measure import fit, gates, op_gates, op_timing, quality, shots, timing
+from ditbench.measure import duel, fit, gates, op_gates, op_timing, quality, shots, timing
 from ditbench.records import Stage
 
 _STAGES = {
@@ -21,4 +21,6 @@ _STAGES_OF_AN_OP = {Stage.GATE: op_gates.run, Stage.TIME: op_timing.run}
 
 def measure(job: Job, say: Callable[[str], None]) -> Findings:
     """Do the job's stage; `say` tells the parent the phase. Exceptions are the worker's to name."""
+    if job.beside:
+        return duel.run(job, say)
     return (_STAGES_OF_AN_OP if job.cell.op else _STAGES)[job.stage](job, say)

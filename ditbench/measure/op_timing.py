@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -18,7 +19,7 @@ from ditbench.measure import caches, memory
 from ditbench.measure.flush import Flush
 from ditbench.measure.op import Core, set_up, sizes_of
 from ditbench.measure.timing import Stopwatch, conduct, stopwatch, timed_runs, warm_up
-from ditbench.records import Status
+from ditbench.records import Cell, Status
 
 # An interval of hot calls: two thousand times what a CUDA event resolves.
 _INTERVAL_S = 1e-3
@@ -26,7 +27,7 @@ _MOST_TOGETHER, _TRIES = 1000, 3
 
 
 @dataclass
-class _Calls:
+class Calls:
     """One timed interval after the other, each on queries of its own.
 
     flush: what comes before a call with a cold cache; None for a hot one, which another call warms. together:
@@ -39,6 +40,28 @@ class _Calls:
     flush: Flush | None = None
     together: int = 1
     finite: bool = True
+
+    @classmethod
+    def of(cls, cell: Cell, device: str, seed: int = 0) -> Calls:
+        """Those of a cell of an op, compiled where it is to be. seed: of the queries."""
+        core = set_up(cell, device)
+        if cell.compile:
+            core.compile()
+        generator = torch.Generator(core.device).manual_seed(seed)
+        return cls(core, stopwatch(core.device), generator)
+
+    def first(self) -> float:
+        """Seconds of the first call of all, compilation included."""
+        self.watch.start()
+        self.watch.mark(0)
+        self.core()
+        self.watch.mark(1)
+        return sum(self.watch.seconds())
+
+    def on(self, number: int) -> list[float]:
+        """As `once`, on the queries of that number."""
+        self.generator.manual_seed(number)
+        return self.once()
 
     def once(self) -> list[float]:
         """Seconds of one call, as the mean of those in the interval."""
@@ -57,10 +80,21 @@ class _Calls:
         return [seconds / self.together]
 
     def settle(self) -> None:
-        """How many calls fill an interval: one where each has to find a cold cache."""
-        if self.flush is None:
-            one = min(self.once()[0] for _ in range(_TRIES))
-            self.together = min(max(1, math.ceil(_INTERVAL_S / one)), _MOST_TOGETHER)
+        """Make what comes before a cold call, or find how many hot ones fill an interval."""
+        if sizes_of(self.core.cell).cache == "cold":
+            self.flush = Flush.of(self.core.device)
+            return
+        one = min(self.once()[0] for _ in range(_TRIES))
+        self.together = min(max(1, math.ceil(_INTERVAL_S / one)), _MOST_TOGETHER)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was run, for the record."""
+        return {
+            "rows": self.core.cell.rows,
+            "calls_together": self.together,
+            "flushed_bytes": self.flush.bytes if self.flush else 0,
+        }
 
 
 def run(job: Job, say: Callable[[str], None]) -> Findings:
@@ -72,20 +106,14 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
 def _time(job: Job, say: Callable[[str], None]) -> Findings:
     start_bytes = memory.resident()
     say("loading")
-    core = set_up(job.cell, job.device)
-    if job.cell.compile:
-        core.compile()
-    watch = stopwatch(core.device)
+    calls = Calls.of(job.cell, job.device, job.replicate)
     say("first call")
-    first = _first(core, watch)
+    first = calls.first()
     # Before the buffer of the flush is made, which is no part of any method.
-    peak = memory.Peak(core.device, start_bytes)
+    peak = memory.Peak(calls.core.device, start_bytes)
     peak.reset()
-    core()
+    calls.core()
     measured = peak.read()
-    calls = _Calls(core, watch, torch.Generator(core.device).manual_seed(job.replicate))
-    if sizes_of(job.cell).cache == "cold":
-        calls.flush = Flush.of(core.device)
     calls.settle()
     warm = warm_up(calls, job.timing, say)
     timed = timed_runs(calls, job.timing, say)
@@ -94,20 +122,5 @@ def _time(job: Job, say: Callable[[str], None]) -> Findings:
     return Findings(
         metrics={"first_call": (first,), "latency": timed.runs, **measured},
         warmups={"latency": warm.runs},
-        facts={
-            "rows": job.cell.rows,
-            "calls_together": calls.together,
-            "flushed_bytes": calls.flush.bytes if calls.flush else 0,
-            **conduct(job.timing, warm, timed),
-            **peak.facts(),
-        },
+        facts={**calls.facts, **conduct(job.timing, warm, timed), **peak.facts()},
     )
-
-
-def _first(core: Core, watch: Stopwatch) -> float:
-    """Seconds of the first call of all, compilation included."""
-    watch.start()
-    watch.mark(0)
-    core()
-    watch.mark(1)
-    return sum(watch.seconds())

@@ -87,7 +87,7 @@ class Runs(Protocol):
 
 
 @dataclass
-class _Samplings:
+class Samplings:
     """One sampling run after the other, each on a batch of its own.
 
     What a method has kept of a batch that it saw would show as speed. The inputs are made before the clock
@@ -100,16 +100,26 @@ class _Samplings:
     finite: bool = True
 
     def once(self) -> list[float]:
-        """A sampling run, opened anew: seconds of each step."""
-        size = self.bench.cell.batch_size
-        inputs = self.bench.inputs(range(self.made * size, (self.made + 1) * size))
+        """A sampling run on the next batch: seconds of each step."""
         self.made += 1
+        return self.on(self.made - 1)
+
+    def on(self, number: int) -> list[float]:
+        """A sampling run, opened anew, on the batch of that number: seconds of each step."""
+        size = self.bench.cell.batch_size
+        inputs = self.bench.inputs(range(number * size, (number + 1) * size))
         self.bench.denoiser.install(self.bench.layers)
         self.watch.start()
         latents = self.bench.sample(inputs, on_step=self.watch.mark)
         steps = self.watch.seconds()
         self.finite &= bool(torch.isfinite(latents).all())
         return steps
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was run, for the record."""
+        cell = self.bench.cell
+        return {"weights": self.bench.weights, "rows": cell.rows, "nfe": cell.steps}
 
 
 @dataclass(frozen=True)
@@ -146,12 +156,12 @@ def until(
 
 def warm_up(runs: Runs, timing: Timing, say: Callable[[str], None]) -> Series:
     """Runs until their speed is steady, as far as the suite waits for it."""
-    return until(runs, _warmup(timing).over, lambda n: say(f"warm-up {n}"))
+    return until(runs, warmup_of(timing).over, lambda n: say(f"warm-up {n}"))
 
 
 def timed_runs(runs: Runs, timing: Timing, say: Callable[[str], None]) -> Series:
     """Runs until the suite's number of them, or its precision, is reached."""
-    stopping = _stopping(timing)
+    stopping = stopping_of(timing)
     return until(
         runs,
         lambda seconds, elapsed_s: bool(stopping.reason(seconds, elapsed_s)),
@@ -163,18 +173,20 @@ def conduct(timing: Timing, warm: Series, timed: Series) -> dict[str, Any]:
     """How it was timed, for the record."""
     return {
         "threads": torch.get_num_threads(),
-        "warmup": _warmup(timing).facts(warm.runs, warm.elapsed_s),
-        "stopping": _stopping(timing).facts(timed.runs, timed.elapsed_s),
+        "warmup": warmup_of(timing).facts(warm.runs, warm.elapsed_s),
+        "stopping": stopping_of(timing).facts(timed.runs, timed.elapsed_s),
         # For what is sampled from outside: telemetry and energy of the timed calls alone.
         "timed_ns": [timed.begin_ns, timed.end_ns],
     }
 
 
-def _warmup(timing: Timing) -> Warmup:
+def warmup_of(timing: Timing) -> Warmup:
+    """When the stopwatch may start."""
     return Warmup(timing.warmup, timing.warmup_cap_s)
 
 
-def _stopping(timing: Timing) -> Stopping:
+def stopping_of(timing: Timing) -> Stopping:
+    """When there are enough timed runs."""
     return Stopping(timing.repeats, timing.precision, timing.most, timing.cap_s)
 
 
@@ -190,7 +202,7 @@ def _time(job: Job, say: Callable[[str], None]) -> Findings:
     bench = set_up(job.cell, job.device)
     if job.cell.compile:
         bench.denoiser.compile()
-    runs = _Samplings(bench, stopwatch(bench.device))
+    runs = Samplings(bench, stopwatch(bench.device))
     say("first call")
     first = runs.once()
     warm = warm_up(runs, job.timing, say)
@@ -212,9 +224,7 @@ def _time(job: Job, say: Callable[[str], None]) -> Findings:
         },
         warmups={"latency": warm.runs},
         facts={
-            "weights": bench.weights,
-            "rows": job.cell.rows,
-            "nfe": job.cell.steps,
+            **runs.facts,
             **conduct(job.timing, warm, timed),
             **peak.facts(),
         },
