@@ -73,8 +73,8 @@ class Ledger:
     def _pointless(self, job: Job, untried: set[str]) -> bool:
         """untried: quality keys of cells whose gate may still be passed."""
         if job.stage in {Stage.TIME, Stage.FIT}:
-            gate = self.ended.get((job.cell.key, Stage.GATE, 0))
-            failed = gate is not None and gate.status is not Status.OK
+            gates = (self.ended.get((cell.key, Stage.GATE, 0)) for cell in job.cells)
+            failed = any(gate is not None and gate.status is not Status.OK for gate in gates)
             return failed or job.cell.key in self.broken
         if not job.stage.of_pictures or key_of(job) in untried:
             return False

@@ -150,7 +150,7 @@ def _decides(job: Job) -> tuple[Need, ...]:
 def _needs(job: Job) -> tuple[Need, ...]:
     """What must be known before the job may start."""
     if job.stage in {Stage.TIME, Stage.FIT}:
-        return ((Stage.GATE, job.cell.key),)
+        return tuple((Stage.GATE, cell.key) for cell in job.cells)
     if not job.stage.of_pictures:
         return ()
     own = (Stage.GATE, key_of(job))

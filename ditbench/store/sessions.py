@@ -16,10 +16,11 @@ from typing import IO, Any, Self
 from ditbench import shape
 from ditbench.environment import Environment
 from ditbench.errors import StoreError
-from ditbench.records import SCHEMA, Cell, Record, cell_from_json, cell_to_json, record_to_json
+from ditbench.records import SCHEMA, Cell, Record, cell_from_json, cell_to_json
 from ditbench.store.disk import load, write_all, writing
 from ditbench.store.reading import cause_of, to_record, well_formed
 from ditbench.store.seal import sealed, unsealed
+from ditbench.store.writing import to_plain
 
 # The facts by which a record says where in its session it stands.
 ARM, PROCESS, WITNESS = "arm", "process", "witness"
@@ -84,7 +85,7 @@ class SessionWriter:
 
     def append(self, record: Record) -> None:
         """One process of one arm. Raises StoreError."""
-        self._write({"schema": SCHEMA, **record_to_json(record)})
+        self._write({"schema": SCHEMA, **to_plain(record)})
 
     def finish(self) -> None:
         """Say that all came to its end."""

@@ -1,0 +1,195 @@
+"""Two arms side by side: what runs, in which order, what is written, and what a failure costs."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from fakes_run import FakeServer, cell, suite
+
+from ditbench.devices.device import Device
+from ditbench.environment import Environment
+from ditbench.errors import INTERRUPTED, StoreError, UsageError
+from ditbench.jobs import Findings, Timing
+from ditbench.records import Stage, Status
+from ditbench.run import duel as fighting
+from ditbench.run.duel import Match, duel
+from ditbench.run.interrupts import InterruptedRunError
+from ditbench.run.server import Answer
+from ditbench.store import Arm, session_read
+
+HERE = Environment({"device": "cpu"})
+ARMS = tuple(Arm(said, {"version": "1", "commit": "0123abcdef"}, HERE) for said in "ab")
+PAIRS = (
+    (cell("softmax"), cell("sdpa")),
+    (cell("softmax", batch_size=2), cell("sdpa", batch_size=2)),
+)
+CRASH = Findings(Status.CRASHED, "segmentation fault (SIGSEGV)")
+FOUGHT = {
+    "arms": {
+        name: {
+            "metrics": {"latency": [at, at + 1]},
+            "warmups": {"first_call": [9.0]},
+            "facts": {"rows": 2},
+        }
+        for name, at in (("a", 1.0), ("b", 3.0))
+    },
+    "begins": "a",
+    "threads": 2,
+}
+
+
+class Ring(FakeServer):
+    """A server whose processes of two arms say what two arms say."""
+
+    def run_job(self, job, log, hear):
+        self.jobs = [*getattr(self, "jobs", []), job]
+        answer = super().run_job(job, log, hear)
+        if job.beside and answer.findings.status is Status.OK:
+            return Answer(Findings(facts=FOUGHT), answer.started, answer.seconds)
+        return answer
+
+
+def match(tmp_path, pairs=PAIRS, **more):
+    what = suite(timing=Timing(repeats=20, processes=3), gate=more.pop("gate", {}))
+    return Match(what, pairs, ARMS, tmp_path / "one.session.jsonl", **({"processes": 2} | more))
+
+
+def fought(asked, server):
+    return duel(asked, server, (Device(),), pytest.fail)
+
+
+def told(session):
+    return [
+        (r.cell.attention.name, r.cell.batch_size, r.facts["arm"], r.facts["process"], r.status)
+        for r in session.records
+    ]
+
+
+def test_gates_of_both_arms_come_first_and_then_rounds_over_all_pairs(tmp_path):
+    server = Ring()
+    fought(match(tmp_path), server)
+    ran = [(job.stage, job.cell.batch_size, job.replicate) for job in server.jobs]
+    assert [stage for stage, *_ in ran] == [Stage.GATE] * 4 + [Stage.TIME] * 4
+    assert [one[1:] for one in ran[4:]] == [(1, 0), (2, 0), (2, 1), (1, 1)]
+    assert {job.beside.attention.name for job in server.jobs[4:]} == {"softmax"}
+
+
+def test_each_process_is_a_record_of_either_arm_with_its_raw_values(tmp_path):
+    session = fought(match(tmp_path), Ring())
+    ok = Status.OK
+    assert told(session)[:4] == [
+        ("softmax", 1, "a", 0, ok),
+        ("sdpa", 1, "b", 0, ok),
+        ("softmax", 2, "a", 0, ok),
+        ("sdpa", 2, "b", 0, ok),
+    ]
+    a, b = session.records[:2]
+    assert (a.metrics, b.metrics) == ({"latency": (1.0, 2.0)}, {"latency": (3.0, 4.0)})
+    assert a.warmups == {"first_call": (9.0,)}
+    assert {name: a.facts[name] for name in ("begins", "threads", "rows")} == {
+        "begins": "a",
+        "threads": 2,
+        "rows": 2,
+    }
+    assert "arms" not in a.facts
+    assert (a.environment, a.code) == (HERE.id, "1+0123abcd")
+    assert session.finished
+    assert session.inside
+    assert session.pairs == PAIRS
+
+
+def test_an_arm_against_itself_is_two_records_a_process(tmp_path):
+    session = fought(match(tmp_path, ((cell(), cell()),)), server := Ring())
+    assert [job.stage for job in server.jobs].count(Stage.GATE) == 1
+    assert [one[2:4] for one in told(session)] == [("a", 0), ("b", 0), ("a", 1), ("b", 1)]
+
+
+@pytest.mark.parametrize(("failing", "arm"), [("softmax", "a"), ("sdpa", "b")])
+def test_mistake_27_an_arm_that_fails_its_gate_keeps_its_pairs_from_the_stopwatch(
+    tmp_path, failing, arm
+):
+    gate = Findings(Status.FAILED_GATE, "lies 1.02 from softmax in float64")
+    server = Ring({(failing, Stage.GATE): gate})
+    session = fought(match(tmp_path), server)
+    assert {job.stage for job in server.jobs} == {Stage.GATE}
+    assert told(session) == [(failing, n, arm, 0, Status.FAILED_GATE) for n in (1, 2)]
+    assert session.finished
+
+
+def test_a_crash_is_a_record_of_both_arms_and_costs_its_own_pair_only(tmp_path):
+    class Second(Ring):
+        def run_job(self, job, log, hear):
+            answer = super().run_job(job, log, hear)
+            lost = job.beside and job.cell.batch_size == 2
+            return dataclasses.replace(answer, findings=CRASH) if lost else answer
+
+    session = fought(match(tmp_path), Second())
+    assert [one for one in told(session) if one[1] == 2] == [
+        ("softmax", 2, "a", 0, Status.CRASHED),
+        ("sdpa", 2, "b", 0, Status.CRASHED),
+    ]
+    assert len([one for one in told(session) if one[1] == 1]) == 4
+
+
+def test_pairs_that_want_more_processes_get_them_once_all_have_had_theirs(tmp_path):
+    asked = []
+
+    def wants_more(session):
+        asked.append(len(session.records))
+        return PAIRS[1:]
+
+    server = Ring()
+    session = fought(match(tmp_path, most=4, wants_more=wants_more), server)
+    assert asked == [8]
+    timed = [(job.cell.batch_size, job.replicate) for job in server.jobs if job.beside]
+    assert timed[4:] == [(2, 2), (2, 3)]
+    assert [job.stage for job in server.jobs].count(Stage.GATE) == 4
+    assert len(session.records) == 12
+
+
+def test_a_process_is_to_know_its_ratio_to_a_quarter_of_the_gate(tmp_path):
+    timing = match(tmp_path, gate={"latency": 0.1}).timing
+    assert (timing.precision, timing.repeats, timing.cap_s) == (0.025, 20, 20.0)
+    assert match(tmp_path).timing.precision == 0.005
+
+
+def test_ctrl_c_leaves_what_had_ended_and_says_where(tmp_path):
+    asked = match(tmp_path)
+    with pytest.raises(InterruptedRunError) as caught:
+        fought(asked, Ring(interrupt_at=6))
+    assert caught.value.exit_code == INTERRUPTED
+    assert str(caught.value) == (
+        f"interrupted; the 2 processes that had ended are in {asked.path}, "
+        "which nothing goes on with: measure anew into another file"
+    )
+    session = session_read(asked.path)
+    assert len(session.records) == 4
+    assert not session.finished
+
+
+def test_a_cell_in_two_pairs_of_an_arm_is_refused_before_anything_is_written(tmp_path):
+    pairs = ((cell("softmax"), cell("sdpa")), (cell("monarch"), cell("sdpa")))
+    with pytest.raises(UsageError, match=r"attention=sdpa .*: stands in two pairs of arm b"):
+        fought(match(tmp_path, pairs), Ring())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_session_that_is_there_already_is_left_alone(tmp_path):
+    asked = match(tmp_path)
+    asked.path.write_text("kept")
+    with pytest.raises(StoreError, match="is there already: name another place, or remove it"):
+        fought(asked, server := Ring())
+    assert (asked.path.read_text(), server.ran) == ("kept", [])
+
+
+def test_evidence_that_is_no_finite_number_is_written_all_the_same(tmp_path):
+    gate = Findings(Status.NOT_FINITE, "not finite", facts={"numeric_error": float("inf")})
+    session = fought(match(tmp_path), Ring({("sdpa", Stage.GATE): gate}))
+    assert session.records[0].facts["numeric_error"] == "inf"
+    assert session.problems == ()
+
+
+def test_logs_and_telemetry_lie_beside_the_session(tmp_path):
+    fought(match(tmp_path), Ring())
+    assert (tmp_path / "one.logs" / fighting.telemetry.FILE).is_file()
