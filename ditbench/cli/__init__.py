@@ -17,6 +17,7 @@ from ditbench import __version__, errors
 from ditbench.cli import (
     doctor,
     drawing,
+    exporting,
     keeping,
     offering,
     profiling,
@@ -42,6 +43,7 @@ profiling.add_to(app)
 drawing.add_to(app)
 statistics.add_to(app)
 reading.add_to(app)
+exporting.add_to(app)
 offering.add_to(app)
 starting.add_to(app)
 keeping.add_to(app)

@@ -9,6 +9,8 @@ import typer
 
 RESULTS = Path("results")
 BASELINES = Path("baselines")
+# What `ditbench.export` writes; that the two agree is tested, for its import takes a while.
+FORMATS = ("gha", "gha-bigger", "csv", "parquet", "junit", "json")
 
 
 def runs(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -58,6 +60,11 @@ def _plugins(folder: str) -> set[str]:
 
     ours = {path.stem for path in (Path(__file__).parents[1] / folder).glob("[!_]*.py")} - {"base"}
     return ours | {point.name for point in entry_points(group=f"ditbench.{folder}")}
+
+
+def formats(incomplete: str) -> list[str]:
+    """What a run may be exported as."""
+    return _beginning(FORMATS, incomplete)
 
 
 def axes(incomplete: str) -> list[str]:

@@ -25,12 +25,19 @@ def conclude(
     from ditbench.report.render import render
 
     summed = summary.summarise(run)
-    comparison = comparing.compare(run, against, chosen.called, required=chosen.required)
+    comparison = judged(run, against, chosen)
     page = render(run, summed, comparison, folder)
     if folder == run.folder:
         findings = comparing.findings_to_json(comparison)
         store.write_verdict(folder, findings, comparison.exit_codes, chosen)
     return summed, comparison, page
+
+
+def judged(run: Run, against: Run | None, chosen: Against) -> Comparison:
+    """The comparison with all that is known beside the two."""
+    from ditbench import compare as comparing
+
+    return comparing.compare(run, against, chosen.called, required=chosen.required)
 
 
 def either(

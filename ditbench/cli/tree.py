@@ -11,7 +11,7 @@ _Command = TyperCommand | TyperGroup
 
 PANELS = {
     "Measure": ("run", "sample", "plan", "doctor", "profile", "draw", "train", "stats"),
-    "Read": ("show", "report", "compare", "claims", "list"),
+    "Read": ("show", "report", "compare", "claims", "list", "export"),
     "Keep": ("baseline", "merge", "migrate", "gc"),
     "Help": ("init", "methods", "models", "extractors", "schema"),
 }
