@@ -59,26 +59,23 @@ def middle(values: Sequence[float]) -> float:
 @_quiet
 def median(groups: Groups) -> Interval:
     """The median of process medians, one process's samples in each group. Raises ValueError on no samples."""
-    return _interval(middle(medians(groups)), _resampled(_frozen(groups), _ABOVE))
+    return interval(middle(medians(groups)), _resampled(_frozen(groups), _ABOVE))
 
 
 @_quiet
 def ratio(above: Groups, below: Groups) -> Interval:
     """`median(above) / median(below)`, the two resampled apart; NaN where it is 0/0, infinite for x/0."""
-    draws = _divided(_resampled(_frozen(above), _ABOVE), _resampled(_frozen(below), _BELOW))
+    drawn = _divided(_resampled(_frozen(above), _ABOVE), _resampled(_frozen(below), _BELOW))
     value = _divided(np.float64(middle(medians(above))), np.float64(middle(medians(below))))
-    return _interval(float(value), draws)
+    return interval(float(value), drawn)
 
 
-def hodges_lehmann_ratio(above: Sequence[float], below: Sequence[float]) -> float:
-    """The median of all ratios a / b, taken on the logarithmic scale (Hodges & Lehmann 1963).
+def draws(groups: Groups, *, below: bool = False) -> Array:
+    """(DRAWS, processes): medians of processes that were drawn with replacement, and samples within each.
 
-    For process medians; NaN where a value is not positive, because it has no logarithm.
+    below: the other side of a ratio, drawn apart.
     """
-    tops, bottoms = np.asarray(above, float), np.asarray(below, float)
-    if min(tops.min(), bottoms.min()) <= 0:
-        return math.nan
-    return float(np.exp(np.median(np.log(tops)[:, None] - np.log(bottoms)[None, :])))
+    return _drawn(_frozen(groups), _BELOW if below else _ABOVE)
 
 
 @_quiet
@@ -109,10 +106,13 @@ def _frozen(groups: Groups) -> tuple[tuple[float, ...], ...]:
 
 @lru_cache(maxsize=64)
 def _resampled(groups: tuple[tuple[float, ...], ...], arm: int) -> Array:
-    """DRAWS medians of process medians, processes and then samples drawn with replacement.
+    """DRAWS medians of process medians. Kept: one reference stands in the ratios of many cells."""
+    middles, half = np.sort(_drawn(groups, arm), axis=1), len(groups) // 2
+    return np.asarray((middles[:, half] + middles[:, half - 1 + len(groups) % 2]) / 2)
 
-    Kept for a while: one reference stands in the ratios of many cells. arm: equal ones draw alike.
-    """
+
+def _drawn(groups: tuple[tuple[float, ...], ...], arm: int) -> Array:
+    """(DRAWS, processes) medians of processes. arm: equal ones draw alike."""
     sizes = np.array([len(group) for group in groups])
     table = np.full((len(groups), sizes.max()), np.nan)
     for row, group in zip(table, groups, strict=True):
@@ -126,9 +126,7 @@ def _resampled(groups: tuple[tuple[float, ...], ...], arm: int) -> Array:
             for other, rank in zip(_ranks(size, len(groups), arm), (low, high), strict=True)
         )
     flat, start = table.ravel(), chosen * table.shape[1]
-    middles = np.sort((flat[start + low] + flat[start + high]) / 2, axis=1)
-    half = len(groups) // 2
-    return np.asarray((middles[:, half] + middles[:, half - 1 + len(groups) % 2]) / 2)
+    return np.asarray((flat[start + low] + flat[start + high]) / 2)
 
 
 @lru_cache(maxsize=64)
@@ -155,11 +153,14 @@ def _ranks(n: int, processes: int, arm: int) -> tuple[NDArray[np.intp], NDArray[
     return low, high
 
 
-def _interval(value: float, draws: Array) -> Interval:
-    """Percentiles that are draws themselves, so that infinite ones do no harm."""
-    last = len(draws) - 1
+def interval(value: float, drawn: Array) -> Interval:
+    """A figure with the 95 % interval of its draws.
+
+    Percentiles that are draws themselves, so that infinite ones do no harm.
+    """
+    last = len(drawn) - 1
     ends = math.floor(_TAIL * last), math.ceil((1 - _TAIL) * last)
-    low, high = np.partition(draws, ends)[list(ends)].tolist()
+    low, high = np.partition(drawn, ends)[list(ends)].tolist()
     return Interval(value, min(low, value), max(high, value))
 
 

@@ -11,6 +11,7 @@ _SMALL = ((1.0, "s"), (1e-3, "ms"), (1e-6, "\N{MICRO SIGN}s"), (1e-9, "ns"))
 SIZE = r"([0-9]+(?:\.[0-9]+)?)\s*([kKMGT]i?)?B"
 _LONG = 1e9  # seconds, thirty years: beyond it no clock has run
 _DURATION = "".join(rf"(?:([0-9]+(?:\.[0-9]+)?)\s*{unit}\s*)?" for unit in "hms")
+_BARE = frozenset({"ratio", "distance", "score"})
 _POWERS = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4}
 _BINARY = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
 
@@ -72,3 +73,12 @@ def percent(share: float, *, signed: bool = False) -> str:
     """0.0213 -> "2.13 %"; signed: "+2.13 %"."""
     sign = "+" if signed and share > 0 else ""
     return f"{sign}{digits(100 * share)} %"
+
+
+def of(value: float, unit: str) -> str:
+    """A value in its unit: 0.0123, "s" -> "12.3 ms"; of what has no word, digits alone."""
+    if not math.isfinite(value):
+        return f"{value} {unit}"
+    if unit in {"s", "B"}:
+        return seconds(value) if unit == "s" else size(value)
+    return digits(value) if unit in _BARE else count(value, unit)

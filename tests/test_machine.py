@@ -181,7 +181,7 @@ class TestARunOnASlowedGpu:
         before = fake_run(*watched({}, {}, seconds=0.01), *watched({}, {}, of=cell()))
         comparison = compare(self.run, before, "then")
         found = {one.metric: one for one in comparison.findings if one.cell == cell("sdpa")}
-        assert found["latency"].verdict is Verdict.INCOMPARABLE
+        assert found["latency"].verdict is Verdict.INCONCLUSIVE
         assert "the machine was not fit now: the GPU was slowed by heat" in found["latency"].reason
         assert found["macs"].verdict is Verdict.UNCHANGED
         assert errors.PERFORMANCE not in comparison.exit_codes

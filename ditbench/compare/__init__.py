@@ -1,52 +1,141 @@
 """Two runs, or a run and a baseline: a verdict per cell and metric, with its reason, never a bare colour.
 
-Cells are matched by key. Multiply-adds are exact, so any change of them is a verdict. Time, memory and
-pictures are screened: a change beyond what the processes' own spread explains is shown as `inconclusive`,
-because what moves between two sessions may be the session; interleaved runs confirm it, this does not.
+Cells are matched by key. Counts are exact, so any change of them is a verdict, and figures of pictures of
+fixed seeds nearly so. Times have two stages: one that leaves its gate here is `inconclusive`, because what
+moves between two runs may be the machine, until a session of both arms side by side has judged the cell.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from ditbench import errors
-from ditbench.compare import pictures
-from ditbench.compare.judging import Pair, judge
-from ditbench.compare.verdicts import Comparison, Finding, Verdict, findings_to_json, order
+from ditbench.compare import memory, pictures
+from ditbench.compare.confirming import judge_session
+from ditbench.compare.given import Given
+from ditbench.compare.judging import judge
+from ditbench.compare.pair import Pair
+from ditbench.compare.rules import GATE, Gate
+from ditbench.compare.suitewide import shifted, traded, unconfirmed
+from ditbench.compare.verdicts import (
+    Comparison,
+    Duel,
+    Finding,
+    Lint,
+    Step,
+    Verdict,
+    finding_to_json,
+    findings_to_json,
+    order,
+)
+from ditbench.deciding import Decision, decide, wants_more
 from ditbench.environment import differences, incompatible, refusals
-from ditbench.metrics import known, word_of
+from ditbench.metrics import Metric, known, word_of
 from ditbench.records import Cell, Stage, Status
 from ditbench.store import Run
 from ditbench.summary import DERIVED, Evidence, gather
 
-__all__ = ["GATE", "Comparison", "Finding", "Verdict", "compare", "findings_to_json"]
+__all__ = [
+    "GATE",
+    "Comparison",
+    "Decision",
+    "Duel",
+    "Finding",
+    "Given",
+    "Lint",
+    "Step",
+    "Verdict",
+    "compare",
+    "decide",
+    "finding_to_json",
+    "findings_to_json",
+    "flagged",
+    "judge_session",
+    "wants_more",
+]
 
-# The relative change below which nothing is said where the suite names no gate of its own.
-GATE = 0.02
+
+_NOTHING = Given()
+# Steps are not timed side by side: the batch that they make up is.
+_STEPS, _WHOLE = "step_latency", "latency"
 
 
 def compare(
-    candidate: Run, baseline: Run | None, name: str, *, required: bool = False
+    candidate: Run,
+    baseline: Run | None,
+    name: str,
+    *,
+    required: bool = False,
+    given: Given = _NOTHING,
 ) -> Comparison:
-    """Every verdict on the candidate. name: what the baseline is called. required: one must compare."""
+    """Every verdict on the candidate. name: what the baseline is called. required: one must compare.
+
+    given: earlier nights, floors of noise, and a session that confirms or does not.
+    """
     now = gather(candidate)
+    history = given.history if given.history.runs else None
     if baseline is None:
         codes = _codes(candidate, now, (), required=required)
-        return Comparison("", (), (), incomparable=False, exit_codes=codes)
+        return Comparison("", (), (), incomparable=False, exit_codes=codes, history=history)
     forbidden = incompatible(baseline.environment, candidate.environment)
     before = gather(baseline)
     wanted = [one for one in before if _selected(candidate, one.cell)]
-    found = _findings(wanted, now, forbidden, candidate.gate)
-    findings = tuple(sorted(found, key=order))
+    found = _findings(wanted, now, forbidden, _Known.of(candidate, given))
+    moved, shift = shifted(tuple(found))
+    findings = tuple(sorted(traded(moved), key=order))
+    codes = _codes(candidate, now, findings, required=required)
+    undecided = any(unconfirmed(one) for one in findings)
     return Comparison(
         baseline=name,
         findings=findings,
         differences=tuple(differences(baseline.environment, candidate.environment)),
         incomparable=bool(forbidden),
-        exit_codes=_codes(candidate, now, findings, required=required),
+        exit_codes=codes | {errors.ENVIRONMENT} if shift and undecided else codes,
         unselected=len(before) - len(wanted),
+        shift=shift,
+        history=history,
     )
+
+
+def flagged(comparison: Comparison) -> tuple[Cell, ...]:
+    """Cells whose times left their gate and that no session has judged, by effect: to be confirmed."""
+    return tuple(dict.fromkeys(one.cell for one in comparison.findings if unconfirmed(one)))
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a pair is judged by. sessions: what a session of two arms came to, by cell key and metric."""
+
+    gate: Mapping[str, float]
+    given: Given
+    sessions: Mapping[tuple[str, str], Finding]
+
+    @classmethod
+    def of(cls, candidate: Run, given: Given) -> _Known:
+        """Floors of another machine say nothing of this one."""
+        noise = given.noise
+        if noise and incompatible(noise.environment, candidate.environment):
+            given = replace(given, noise=None)
+        session = given.session
+        found = judge_session(session, given.noise) if session else ()
+        same = {a.key for a, b in session.pairs if a.key == b.key} if session else set()
+        of_same = {(one.cell.key, one.metric): one for one in found if one.cell.key in same}
+        return cls(candidate.gate, given, of_same)
+
+    def pair(self, metric: Metric, then: Evidence, now: Evidence) -> Pair:
+        """One metric of one cell, with all that is known of it."""
+        key = now.cell.key
+        floor = self.given.floor(key, metric.name)
+        usual = {Stage.FIT: 0.0}.get(metric.stage, memory.GATE if metric.unit == "B" else GATE)
+        # A suite names figures of sets by a word: records by network, count and reference too.
+        gate = Gate(self.gate.get(word_of(metric.name)), floor.apart if floor else None, usual)
+        confirmed = self.sessions.get((key, metric.name))
+        if confirmed is None and metric.name == _STEPS:
+            confirmed = self.sessions.get((key, _WHOLE))
+        history = self.given.history.clean(key, metric.name)
+        return Pair(metric, then, now, gate, history, confirmed)
 
 
 def _selected(run: Run, cell: Cell) -> bool:
@@ -61,7 +150,7 @@ def _findings(
     before: Iterable[Evidence],
     now: Iterable[Evidence],
     forbidden: list[str],
-    gate: Mapping[str, float],
+    known_of: _Known,
 ) -> Iterator[Finding]:
     """All findings, matched by key: where a cell stands in either suite does not matter.
 
@@ -82,7 +171,7 @@ def _findings(
                 old, new, f"other weights of that name: {old.weights} -> {new.weights}"
             )
         else:
-            yield from _metrics(old, new, gate)
+            yield from _metrics(old, new, known_of)
 
 
 def _one_sided(old: Evidence | None, new: Evidence | None) -> Iterator[Finding]:
@@ -115,7 +204,7 @@ def _forbidden(old: Evidence, new: Evidence, reason: str) -> Finding:
     )
 
 
-def _metrics(old: Evidence, new: Evidence, gate: Mapping[str, float]) -> Iterator[Finding]:
+def _metrics(old: Evidence, new: Evidence, known_of: _Known) -> Iterator[Finding]:
     """One finding for every measured metric of either side."""
     unlike = pictures.unlike(old, new)
     yield from unlike.findings(new.cell)
@@ -132,9 +221,7 @@ def _metrics(old: Evidence, new: Evidence, gate: Mapping[str, float]) -> Iterato
                 new.cell, name, Verdict.MISSING, f"this run has no {name}", baseline=before
             )
         elif found := known(name):
-            usual = 0.0 if found.stage is Stage.FIT else GATE
-            # A suite names figures of sets by a word: records by network, count and reference too.
-            yield judge(Pair(found, old, new, gate.get(word_of(name), usual)))
+            yield judge(known_of.pair(found, old, new))
         else:
             yield Finding(
                 new.cell, name, Verdict.INCOMPARABLE, f"this ditbench knows no metric {name}"
@@ -155,8 +242,18 @@ def _codes(
         or bool(candidate.problems)
         or any(row.status is not Status.OK and not row.status.known_before for row in rows)
         or any(row.unjudged for row in rows),
-        errors.PERFORMANCE: any(one.verdict is Verdict.REGRESSED for one in findings),
+        errors.PERFORMANCE: any(_regressed(one) and not _pictured(one) for one in findings),
+        errors.QUALITY: any(_regressed(one) and _pictured(one) for one in findings),
         errors.ENVIRONMENT: bool(refusals(candidate.environment)) or any(row.unfit for row in rows),
         errors.NOTHING_COMPARABLE: required and not judged,
     }
     return frozenset(code for code, holds_now in holds.items() if holds_now)
+
+
+def _regressed(one: Finding) -> bool:
+    return one.verdict is Verdict.REGRESSED
+
+
+def _pictured(one: Finding) -> bool:
+    metric = known(one.metric)
+    return metric is not None and metric.stage is Stage.QUALITY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from enum import StrEnum
@@ -59,7 +60,8 @@ class Duel:
     base, judged: medians of A's and B's processes in the order of time, in the metric's unit. ratio: the
     Hodges-Lehmann ratio B / A with its interval. best: the ratio of the best modes. witness: the same ratio
     of each arm's ratio to the reference method of its own process, where that was timed. slow: the share of
-    processes in the slow mode, A's and B's. inside: whether both arms shared each process.
+    processes in the slow mode, A's and B's. inside: whether both arms shared each process. p: of no
+    difference; q: the same after all timings of the session (Benjamini & Hochberg 1995); NaN for unknown.
     """
 
     base: tuple[float, ...]
@@ -69,6 +71,8 @@ class Duel:
     witness: Interval | None = None
     slow: tuple[float, float] = (0.0, 0.0)
     inside: bool = False
+    p: float = math.nan
+    q: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -145,17 +149,45 @@ def order(finding: Finding) -> tuple[int, float, str, str]:
 
 def findings_to_json(comparison: Comparison) -> list[dict[str, Any]]:
     """One plain object a finding, in the comparison's order."""
-    return [
-        {
-            "key": one.cell.key,
-            "cell": one.cell.id,
-            "metric": one.metric,
-            "verdict": str(one.verdict),
-            "reason": one.reason,
-            "change": number_to_json(one.change),
-            "floor": number_to_json(one.floor),
-            "baseline": estimate_to_json(one.baseline),
-            "candidate": estimate_to_json(one.candidate),
-        }
-        for one in comparison.findings
-    ]
+    return [finding_to_json(one) for one in comparison.findings]
+
+
+def finding_to_json(one: Finding) -> dict[str, Any]:
+    """One finding as plain data."""
+    return {
+        "key": one.cell.key,
+        "cell": one.cell.id,
+        "metric": one.metric,
+        "verdict": str(one.verdict),
+        "reason": one.reason,
+        "change": number_to_json(one.change),
+        "floor": number_to_json(one.floor),
+        "baseline": estimate_to_json(one.baseline),
+        "candidate": estimate_to_json(one.candidate),
+        "steps": [dataclasses.asdict(step) for step in one.steps],
+        "then": list(map(number_to_json, one.then)),
+        "now": list(map(number_to_json, one.now)),
+        "duel": _duel_to_json(one.duel),
+    }
+
+
+def _duel_to_json(duel: Duel | None) -> dict[str, Any] | None:
+    if duel is None:
+        return None
+    return {
+        "base": list(map(number_to_json, duel.base)),
+        "judged": list(map(number_to_json, duel.judged)),
+        "ratio": _interval_to_json(duel.ratio),
+        "best": number_to_json(duel.best),
+        "witness": _interval_to_json(duel.witness),
+        "slow": list(duel.slow),
+        "inside": duel.inside,
+        "p": number_to_json(duel.p),
+        "q": number_to_json(duel.q),
+    }
+
+
+def _interval_to_json(of: Interval | None) -> dict[str, Any] | None:
+    if of is None:
+        return None
+    return {name: number_to_json(part) for name, part in dataclasses.asdict(of).items()}

@@ -134,7 +134,7 @@ def test_the_floor_of_a_distance_is_its_paired_error_where_there_is_one():
         Verdict.UNCHANGED
     )
     assert found(judged({"fid_256@dataset": (110.0,)}))["fid_256@dataset"].verdict is (
-        Verdict.INCONCLUSIVE
+        Verdict.REGRESSED
     )
     assert found(judged({"kid_256@dataset": (0.0129,)}))["kid_256@dataset"].verdict is (
         Verdict.UNCHANGED

@@ -124,15 +124,6 @@ def test_a_ratio_to_zero_is_infinite_and_of_zeros_is_not_a_number():
     assert math.isnan(stats.ratio([[0.0]], [[0.0]]).value)
 
 
-def test_hodges_lehmann_is_the_median_of_all_ratios():
-    assert stats.hodges_lehmann_ratio([2.0, 4.0, 8.0], [1.0]) == pytest.approx(4)
-    assert stats.hodges_lehmann_ratio([1.0, 1.1, 9.0], [1.0, 1.0, 1.1]) == pytest.approx(1.1)
-
-
-def test_hodges_lehmann_of_what_has_no_logarithm_is_not_a_number():
-    assert math.isnan(stats.hodges_lehmann_ratio([1.0, 0.0], [1.0]))
-
-
 def test_deviation_and_spread():
     assert stats.deviation([1.0, 2.0, 3.0, 4.0, 100.0]) == 1
     assert stats.spread([99.0, 100.0, 102.0]) == pytest.approx(0.014826)

@@ -1,0 +1,23 @@
+"""What else is known when a run is judged: earlier nights, the machine's noise, arms side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ditbench.store import Floor, Noise, Session
+from ditbench.summary.history import History
+
+
+@dataclass(frozen=True)
+class Given:
+    """Empty where nothing is known. now: when the run is judged, None for the time of judging."""
+
+    history: History = field(default_factory=History)
+    noise: Noise | None = None
+    session: Session | None = None
+    now: datetime | None = None
+
+    def floor(self, key: str, metric: str) -> Floor | None:
+        """What equal arms of this cell were measured to differ by, None where nobody measured."""
+        return self.noise.floor(key, metric) if self.noise else None

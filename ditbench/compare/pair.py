@@ -1,0 +1,74 @@
+"""One metric of one cell, then and now, with all that is known to judge it by."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ditbench import units
+from ditbench.compare.rules import Gate
+from ditbench.compare.verdicts import Finding, Verdict
+from ditbench.metrics import Metric
+from ditbench.summary import Estimate, Evidence
+
+
+@dataclass(frozen=True)
+class Pair:
+    """history: clean values of the nights before. confirmed: what a session of two arms came to."""
+
+    metric: Metric
+    then: Evidence
+    now: Evidence
+    gate: Gate
+    history: tuple[float, ...] = ()
+    confirmed: Finding | None = None
+
+    @property
+    def before(self) -> Estimate:
+        """The baseline's figure."""
+        return self.then.estimates[self.metric.name]
+
+    @property
+    def after(self) -> Estimate:
+        """The candidate's."""
+        return self.now.estimates[self.metric.name]
+
+    @property
+    def change(self) -> float | None:
+        """Candidate / baseline - 1, or None where that is no finite number."""
+        return relative(self.before.value, self.after.value)
+
+    @property
+    def medians(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Of the processes of baseline and candidate."""
+        name = self.metric.name
+        return self.then.per_process.get(name, ()), self.now.per_process.get(name, ())
+
+    @property
+    def values(self) -> str:
+        """Both figures, for people."""
+        before, after = (units.of(one.value, self.metric.unit) for one in (self.before, self.after))
+        return f"{before} -> {after}"
+
+    def finding(self, verdict: Verdict, reason: str) -> Finding:
+        """The verdict, with both figures beside it."""
+        then, now = self.medians
+        return Finding(
+            cell=self.now.cell,
+            metric=self.metric.name,
+            verdict=verdict,
+            reason=reason,
+            change=self.change,
+            baseline=self.before,
+            candidate=self.after,
+            duel=self.confirmed.duel if self.confirmed else None,
+            then=then,
+            now=now,
+        )
+
+
+def relative(before: float, after: float) -> float | None:
+    """After / before - 1, or None where that is no finite number."""
+    if before <= 0 or not (math.isfinite(before) and math.isfinite(after)):
+        return None
+    return after / before - 1

@@ -1,0 +1,185 @@
+"""The rule that confirms: two robust figures of process medians, both beyond the gate and on one side of it.
+
+Of processes of two arms the Hodges-Lehmann ratio, the median of all ratios b / a, and the ratio of the best
+processes, min b / min a. Where each process ran both arms in turns, its own ratio takes the place of the
+first: the median of all geometric means of two of them (Walsh averages). One figure by itself is fooled by a
+machine of two modes: the first by an arm whose processes were slow more often, the second by an arm none of
+whose processes was fast. What tests of significance lose here ADR 0019 tells with numbers.
+
+Everything takes arrays of shape (..., processes) and is defined for any number of processes and any values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+IMPROVED, UNCHANGED, REGRESSED, INCONCLUSIVE = -1, 0, 1, 2
+# Fewer processes an arm confirm nothing: of four the best tell too little of a machine of two modes.
+LEAST = 5
+# So many an arm where two modes show.
+MOST = 8
+# Two modes lie further apart than the usual gate, and than three times what either spans by itself.
+_APART = np.log(1.02)
+_SPANS = 3.0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What two arms come to; every field of the shape of the leading axes.
+
+    ratio: Hodges-Lehmann, B / A. best: of the best processes. codes: IMPROVED (faster), UNCHANGED, REGRESSED
+    (slower) or INCONCLUSIVE. p: of no difference, by a t test on the faster modes (see `p_value`). Ratios and
+    p are NaN where a value has no logarithm.
+    """
+
+    ratio: Array
+    best: Array
+    codes: NDArray[np.int8]
+    p: Array
+
+
+def decide(
+    base: ArrayLike, judged: ArrayLike, gate: ArrayLike, paired: ArrayLike | None = None
+) -> Decision:
+    """The verdict on arms A and B from their process medians, (..., processes), counts may differ.
+
+    gate: the relative change that is let pass, of the leading axes. paired: where each process ran both arms
+    in turns, its own ratio b / a, (..., processes).
+    """
+    difference = np.log(ratio(base, judged, paired))
+    best = logarithms(judged).min(axis=-1) - logarithms(base).min(axis=-1)
+    sides = (base, judged) if paired is None else (base, judged, paired)
+    enough = min(logarithms(side).shape[-1] for side in sides) >= LEAST
+    codes = _codes(difference, best, np.log1p(np.asarray(gate, float)))
+    codes = codes if enough else np.full_like(codes, INCONCLUSIVE)
+    return Decision(np.exp(difference), np.exp(best), codes, p_value(base, judged, paired))
+
+
+def ratio(base: ArrayLike, judged: ArrayLike, paired: ArrayLike | None = None) -> Array:
+    """The Hodges-Lehmann ratio B / A, of two samples or of the processes' own ratios (`decide`)."""
+    logs = (
+        _walsh(logarithms(paired))
+        if paired is not None
+        else _shift(logarithms(base), logarithms(judged))
+    )
+    return np.asarray(np.exp(logs))
+
+
+def wants_more(base: ArrayLike, judged: ArrayLike, paired: ArrayLike | None = None) -> Flags:
+    """Whether two modes show, so that five processes an arm are to become eight.
+
+    In the processes of either arm, and in those of both together: five fast and five slow ones may be two
+    arms, or two modes. Where processes ran both arms, the modes of a process are those of both and cancel;
+    then only `paired` is looked at.
+    """
+    if paired is not None:
+        return modes(logarithms(paired))[0]
+    a, b = logarithms(base), logarithms(judged)
+    return modes(a)[0] | modes(b)[0] | modes(np.concatenate([a, b], axis=-1))[0]
+
+
+def slow_share(medians: ArrayLike) -> Array:
+    """The share of processes in the slow mode; 0 where there are not two."""
+    return np.asarray((~_fast(logarithms(medians))).mean(axis=-1))
+
+
+def p_value(base: ArrayLike, judged: ArrayLike, paired: ArrayLike | None = None) -> Array:
+    """Of a difference as large between equal arms; NaN where a value has no logarithm or too few there are.
+
+    Two-sided t tests on logarithms: of paired ratios against 0, else between the arms' faster modes with
+    their common variance. Ranks of five against five reach no lower than 1 / 126, which over twenty cells
+    discovers nothing at all, and a slow process among five makes a plain t test blind.
+    """
+    if paired is not None:
+        own = logarithms(paired)
+        count = np.full(own.shape[:-1], own.shape[-1])
+        return _t_test(own.mean(axis=-1), _squares(own, np.ones_like(own, bool)), (count,))
+    a, b = logarithms(base), logarithms(judged)
+    fast = _fast(a), _fast(b)
+    counts = tuple(one.sum(axis=-1) for one in fast)
+    difference = _mean(b, fast[1]) - _mean(a, fast[0])
+    return _t_test(difference, _squares(a, fast[0]) + _squares(b, fast[1]), counts)
+
+
+def modes(logs: Array) -> tuple[Flags, Array]:
+    """Whether two modes show along the last axis, and the largest value of the faster one.
+
+    logs: (..., n). Two modes are two groups at the largest gap: further apart than the usual gate, and than
+    three times what the wider of them spans.
+    """
+    ordered = np.sort(logs, axis=-1)
+    gaps = np.diff(ordered, axis=-1)
+    if not gaps.shape[-1]:
+        return np.zeros(logs.shape[:-1], bool), ordered[..., -1]
+    place = gaps.argmax(axis=-1)[..., None]
+    gap = np.take_along_axis(gaps, place, -1)[..., 0]
+    below = np.take_along_axis(ordered, place, -1)[..., 0]
+    above = np.take_along_axis(ordered, place + 1, -1)[..., 0]
+    span = np.maximum(below - ordered[..., 0], ordered[..., -1] - above)
+    return (gap > _APART) & (gap > _SPANS * span), below
+
+
+def logarithms(values: ArrayLike) -> Array:
+    """Logarithms; NaN for what has none, infinite times among it, and no warning."""
+    given = np.atleast_1d(np.asarray(values, float))
+    if not given.shape[-1]:
+        return np.full((*given.shape[:-1], 1), np.nan)
+    usable = np.isfinite(given) & (given > 0)
+    return np.asarray(np.log(np.where(usable, given, np.nan)))
+
+
+def _shift(a: Array, b: Array) -> Array:
+    """The median of all differences b - a (Hodges & Lehmann 1963)."""
+    differences = b[..., :, None] - a[..., None, :]
+    return np.asarray(np.median(differences.reshape(*differences.shape[:-2], -1), axis=-1))
+
+
+def _walsh(logs: Array) -> Array:
+    """The median of all means of two values, each with itself among them."""
+    first, second = np.triu_indices(logs.shape[-1])
+    return np.asarray(np.median((logs[..., first] + logs[..., second]) / 2, axis=-1))
+
+
+def _codes(difference: Array, best: Array, gate: Array) -> NDArray[np.int8]:
+    """NaN is on no side of anything."""
+    rules = (
+        (difference > gate) & (best > gate),
+        (difference < -gate) & (best < -gate),
+        (abs(difference) <= gate) & (abs(best) <= gate),
+    )
+    return np.asarray(np.select(rules, (REGRESSED, IMPROVED, UNCHANGED), INCONCLUSIVE), np.int8)
+
+
+def _fast(logs: Array) -> Flags:
+    """Which processes are in the faster mode; all where one mode shows."""
+    two, last = modes(logs)
+    return np.asarray(~two[..., None] | (logs <= last[..., None]))
+
+
+def _mean(logs: Array, chosen: Flags) -> Array:
+    return np.asarray(np.where(chosen, logs, 0).sum(axis=-1) / chosen.sum(axis=-1))
+
+
+def _squares(logs: Array, chosen: Flags) -> Array:
+    """The sum of squared distances from the mean."""
+    away = np.where(chosen, logs - _mean(logs, chosen)[..., None], 0)
+    return np.asarray((away**2).sum(axis=-1))
+
+
+def _t_test(difference: Array, squares: Array, counts: tuple[NDArray[np.intp], ...]) -> Array:
+    """Student's; certain where nothing varies and something differs."""
+    freedom = np.asarray(sum(counts) - len(counts))
+    inverse = np.asarray(sum(1 / count for count in counts))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = difference / np.sqrt(squares / freedom * inverse)
+        p = 2 * special.stdtr(freedom, -abs(t))
+    certain = np.where(difference == 0, 1.0, 0.0)
+    found = np.where(squares == 0, certain, p)
+    return np.asarray(np.where((freedom > 0) & ~np.isnan(difference), found, np.nan))

@@ -1,0 +1,83 @@
+"""Sessions of two arms that nobody measured: each process a few calls around its median."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fakes_runs import CODE, ENVIRONMENT, cell, record
+
+from ditbench.records import Cell, Record, Stage
+from ditbench.store import Arm, Floor, Noise, Session
+
+ARMS = (Arm("git:main", CODE, ENVIRONMENT), Arm("git:HEAD", CODE, ENVIRONMENT))
+# Calls of a process around its median, which stays what it is.
+CALLS = (0.999, 1.0, 1.001)
+
+
+def process(of: Cell, arm: str, number: int, seconds: float, **facts) -> Record:
+    """One process of one arm."""
+    calls = tuple(seconds * factor for factor in CALLS)
+    peak = facts.pop("peak", 200e6)
+    return record(
+        of,
+        Stage.TIME,
+        replicate=number,
+        metrics={"first_call": (2 * seconds,), "latency": calls, "peak_allocated": (peak,)},
+        facts={"arm": arm, "process": number} | facts,
+    )
+
+
+def abba(of: Cell, base, judged, **facts) -> tuple[Record, ...]:
+    """Processes in the order A B B A, each with its median."""
+    order = "abba" * max(len(base), len(judged))
+    left = {"a": list(base), "b": list(judged)}
+    rows = []
+    for arm in order:
+        if left[arm]:
+            rows.append(process(of, arm, len(rows), left[arm].pop(0), **facts))
+    return tuple(rows)
+
+
+def turns(of: Cell, base, judged, **facts) -> tuple[Record, ...]:
+    """Both arms in each process."""
+    return tuple(
+        process(of, arm, number, seconds, **facts)
+        for number, pair in enumerate(zip(base, judged, strict=True))
+        for arm, seconds in zip("ab", pair, strict=True)
+    )
+
+
+def beside(of: Cell, timed: tuple[Record, ...], seconds) -> tuple[Record, ...]:
+    """The reference method in each of these processes. seconds: its medians by arm."""
+    return tuple(
+        process(
+            cell("sdpa"), one.facts["arm"], one.facts["process"],
+            seconds[one.facts["arm"]], witness=of.key,
+        )
+        for one in timed
+    )  # fmt: skip
+
+
+def session(*records: Record, **parts) -> Session:
+    """A session of those records; its pairs are their cells, each with itself."""
+    cells = dict.fromkeys(one.cell for one in records if "witness" not in one.facts)
+    plain = {
+        "path": Path("results/fashion/x/confirm.session.jsonl"),
+        "suite": "fashion",
+        "suite_path": "suites/fashion.yaml",
+        "started": "2026-11-22T03:00:00+00:00",
+        "arms": ARMS,
+        "inside": False,
+        "pairs": tuple((one, one) for one in cells),
+        "gate": {},
+        "effort": {},
+        "records": tuple(records),
+        "finished": True,
+    }
+    return Session(**(plain | parts))
+
+
+def noise(of: Cell, relative: float, metric: str = "latency") -> Noise:
+    """Floors of one cell, inside and apart alike."""
+    floor = Floor(of.id, relative, relative, 10)
+    return Noise("fashion", "2026-11-21", ENVIRONMENT, CODE, {of.key: {metric: floor}})
