@@ -19,7 +19,7 @@ from ditbench.compare import memory
 from ditbench.compare.bout import Bout, Side
 from ditbench.compare.rules import GATE, Gate, Rules, Ruling, judged, said
 from ditbench.compare.verdicts import Finding, Step, Verdict
-from ditbench.metrics import Metric, known
+from ditbench.metrics import CALL_FLOOR_S, Metric, known
 from ditbench.records import Cell, Stage, Status
 from ditbench.stats import Interval
 from ditbench.store import Floor, Noise, Session
@@ -30,7 +30,9 @@ from ditbench.summary import DERIVED
 DISCOVERIES = 0.05
 _RATIOS = "ratios"
 # In a shared process the second arm's first call finds the first one's work done, and peaks are of both.
-_APART_ONLY = "first_call"
+_FIRST = "first_call"
+# One call a process has no median: what loads and compiles varies by more than warm calls do.
+FIRST_CALL = 0.10
 
 
 def judge_session(session: Session, noise: Noise | None = None) -> tuple[Finding, ...]:
@@ -46,7 +48,7 @@ def _bouts(session: Session, noise: Noise | None) -> Iterator[Bout]:
     for pair in session.pairs:
         a, b = (_side(session, arm, cell) for arm, cell in zip("ab", pair, strict=True))
         for metric in _metrics(a, b):
-            shared = metric.unit == "B" or metric.name == _APART_ONLY
+            shared = metric.unit == "B" or metric.name == _FIRST
             if not (session.inside and shared):
                 yield Bout(metric, a, b, _gate(session, noise, pair, metric), session.inside)
 
@@ -76,7 +78,7 @@ def _gate(session: Session, noise: Noise | None, pair: tuple[Cell, Cell], metric
     """The larger of both cells' floors counts."""
     found = [noise.floor(cell.key, metric.name) for cell in pair] if noise else []
     floors = [_relative(one, inside=session.inside) for one in found if one]
-    usual = memory.GATE if metric.unit == "B" else GATE
+    usual = {_FIRST: FIRST_CALL}.get(metric.name, memory.GATE if metric.unit == "B" else GATE)
     return Gate(session.gate.get(metric.name), max(floors, default=None), usual)
 
 
@@ -106,6 +108,16 @@ def _machine(bout: Bout) -> Ruling | None:
 
 def _gated(bout: Bout) -> Ruling:
     return bout.gate.ruling
+
+
+def _small(bout: Bout) -> Ruling | None:
+    """Differences that the clock cannot tell, or of a first call nobody would."""
+    a, b = (float(np.median(one)) for one in bout.medians)
+    least = bout.metric.floor if bout.metric.name == _FIRST else CALL_FLOOR_S
+    if bout.metric.unit != "s" or not abs(b - a) <= least:
+        return None
+    told = f"a difference of {abs(b - a):.3g}, which {least:.3g} may be by itself"
+    return said("difference", f"{units.seconds(a)} -> {units.seconds(b)}", told, Verdict.UNCHANGED)
 
 
 def _modes(bout: Bout) -> Ruling | None:
@@ -150,7 +162,7 @@ def _ratios(bout: Bout) -> Ruling | None:
 def _witness(bout: Bout) -> Ruling | None:
     """The ratio to the reference method of the same process, which cancels the machine's clocks."""
     witness, ratio = bout.witness, float(bout.decision.ratio)
-    if witness is None:
+    if witness is None or bout.metric.name == _FIRST:
         return None
     numbers = f"B/A {_ratio(ratio)}; of the ratios to the reference method {_told(witness)}"
     least = math.log1p(bout.gate.value / 2)
@@ -232,6 +244,6 @@ def _ratio(value: float | np.ndarray) -> str:
 
 
 _TIMING: Rules[Bout] = (
-    _processes, _machine, _gated, _modes, _interval, _ratios, _witness, _verdict,
+    _processes, _machine, _gated, _small, _modes, _interval, _ratios, _witness, _verdict,
 )  # fmt: skip
 _MEMORY: Rules[Bout] = (_gated, _peaks)
