@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ditbench import errors, units
 from ditbench.compare import Comparison, Verdict
+from ditbench.environment import refusals
 from ditbench.records import Status
 from ditbench.report import cells, cores, largest, words
 from ditbench.report.changes import MARKS, effect
@@ -45,7 +47,11 @@ class Count:
 
 @dataclass(frozen=True)
 class Headline:
-    """The verdict. tone: `good`, `bad` or `unsure`, for a colour beside the words."""
+    """The verdict. tone: `good`, `bad` or `unsure`, for a colour beside the words.
+
+    banner: that the machine changed, or was not fit, before anything is said of the code; empty for neither.
+    points: what moved most, and the winners where nothing did; else winners stand apart.
+    """
 
     code: int
     title: str
@@ -54,7 +60,9 @@ class Headline:
     compared: str
     cells: str
     counts: tuple[Count, ...]
+    banner: tuple[str, ...]
     points: tuple[str, ...]
+    winners: tuple[str, ...]
     others: tuple[str, ...]
 
 
@@ -62,6 +70,8 @@ def headline(run: Run, summary: Summary, comparison: Comparison, names: words.Na
     """The top of the page."""
     code = _code(comparison)
     title, meaning, tone = _told(code, comparison)
+    moved = tuple(_moved(comparison, names))
+    winners = tuple(_winners(summary, names))
     return Headline(
         code=code,
         title=title,
@@ -70,12 +80,31 @@ def headline(run: Run, summary: Summary, comparison: Comparison, names: words.Na
         compared=_compared(comparison),
         cells=_cells(run, summary),
         counts=_counts(comparison),
-        points=(*_moved(comparison, names), *_winners(summary, names), *_claims(summary)),
+        banner=_banner(run, summary, comparison),
+        points=(*moved, *(() if moved else winners), *_claims(summary)),
+        winners=winners if moved else (),
         others=tuple(
             f"exit code {other} holds too: {_meaning(other)[0]}"
             for other in sorted(comparison.exit_codes - {code, errors.OK})
         ),
     )
+
+
+def _banner(run: Run, summary: Summary, comparison: Comparison) -> tuple[str, ...]:
+    """One statement of everything about the machine that weakens what follows."""
+    unfit = [row.unfit for row in summary.rows if row.unfit]
+    cells = f"{words.plural(len(unfit), 'cell')} of {len(summary.rows)}"
+    told = (
+        f"The machine changed, and not one method: {comparison.shift}." if comparison.shift else "",
+        *(f"The machine was not fit to measure on: {one}." for one in refusals(run.environment)),
+        f"The machine was not fit while {cells} were timed: {_often(unfit)}." if unfit else "",
+    )
+    return tuple(one.replace("..", ".") for one in told if one)
+
+
+def _often(reasons: Sequence[str]) -> str:
+    """Each reason once, the most frequent first."""
+    return "; ".join(reason for reason, _ in Counter(reasons).most_common(_GROUPS))
 
 
 def _claims(summary: Summary) -> tuple[str, ...]:

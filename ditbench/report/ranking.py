@@ -71,6 +71,11 @@ def is_bound(row: Row) -> bool:
     return row.cell.attention.name in _BOUNDS
 
 
+def is_timed(summary: Summary) -> bool:
+    """Whether any cell has a speed."""
+    return any("latency" in row.estimates for row in summary.rows)
+
+
 def latency(row: Row) -> float:
     """What rows are ranked by; without it a row comes last."""
     found = row.estimates.get("latency")
@@ -87,13 +92,15 @@ def tables(
     made: list[Ranking] = []
     together = groups(summary, names)
     judged = {one.row.cell.quality_key: one for peers in found for one in peers.methods}
-    counted = only_counted(run)
-    columns = _columns_of_counts(names) if counted else _columns(summary.rows, judged, names)
-    more = () if counted else _columns_of_work(summary.rows, names)
+    counted, timed = only_counted(run), is_timed(summary)
+    columns = (
+        _columns_of_counts(names) if counted else _columns(summary.rows, judged, names, timed=timed)
+    )
+    more = () if counted else _columns_of_work(summary.rows, names, timed=timed)
     for group in together:
         if limit <= 0:
             break
-        made.append(_ranking(group, columns, more, limit))
+        made.append(_ranking(group, columns, more, limit, timed=timed))
         limit -= len(group.rows) + _HEAD
     return tuple(made), len(together) - len(made)
 
@@ -103,24 +110,29 @@ def _ranking(
     columns: Sequence[tuple[Column, Fill]],
     more: Sequence[tuple[Column, Fill]],
     limit: int,
+    *,
+    timed: bool,
 ) -> Ranking:
     shared = _shared(group.rows)
     rows = tuple(
         (
-            Value(str(place) if "latency" in row.estimates else "\N{EN DASH}", order=place),
+            *((_place(place, row),) if timed else ()),
             *(_cell(fill, row, shared) for _, fill in columns),
         )
         for place, row in enumerate(group.rows[:limit], start=1)
     )
-    heads = (Column("rank", numeric=True), *(column for column, _ in columns))
-    note = (
-        f"{words.plural(group.silent, 'cell')} of this group without a speed"
-        if group.silent
-        else ""
-    )
+    rank = (Column("rank", numeric=True),) if timed else ()
+    heads = (*rank, *(column for column, _ in columns))
+    without = "a speed" if timed else "a result"
+    silent = words.plural(group.silent, "cell")
+    note = f"{silent} of this group without {without}" if group.silent else ""
     hidden = len(group.rows) - len(rows)
     table, below = Table(heads, rows, hidden), _more(group, more, limit)
     return Ranking(group.title, table, note, below, shared)
+
+
+def _place(place: int, row: Row) -> Value:
+    return Value(str(place) if "latency" in row.estimates else "\N{EN DASH}", order=place)
 
 
 def _shared(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -151,28 +163,33 @@ def _more(group: Group, columns: Sequence[tuple[Column, Fill]], limit: int) -> T
 
 
 def _columns(
-    rows: Sequence[Row], judged: Mapping[str, Method], names: words.Names
+    rows: Sequence[Row], judged: Mapping[str, Method], names: words.Names, *, timed: bool
 ) -> list[tuple[Column, Fill]]:
-    """Every column with what fills it; one metric never shares a column with another."""
+    """Every column with what fills it; one metric never shares a column with another.
+
+    timed: whether any cell has a speed; where none has, nobody looks for one.
+    """
     measured = {name for row in rows for name in row.estimates}
     return [
         (Column("method"), partial(_method, names)),
-        *_speed(),
+        *(_speed() if timed else ()),
         *_energy(measured),
         *_pictures(rows, judged),
         (Column("doubts", group="evidence"), _doubts),
     ]
 
 
-def _columns_of_work(rows: Sequence[Row], names: words.Names) -> list[tuple[Column, Fill]]:
-    """What a speed comes of, and what it rests on."""
+def _columns_of_work(
+    rows: Sequence[Row], names: words.Names, *, timed: bool
+) -> list[tuple[Column, Fill]]:
+    """What a speed comes of, and what it rests on. Memory is a timed process's."""
     measured = list(dict.fromkeys(name for row in rows for name in row.estimates))
     return [
         (Column("method"), partial(_method, names)),
         *_work(),
         *(
             (_column(name.replace("_", " "), name, "memory"), partial(_estimate, name))
-            for name in _chosen(measured, MEMORY)
+            for name in (_chosen(measured, MEMORY) if timed else ())
         ),
         (Column("kernel that ran", group="evidence"), _kernels),
     ]

@@ -13,11 +13,12 @@ from typing import Any
 import altair as alt
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ditbench.compare import Comparison
 from ditbench.report.charts import Figure
-from ditbench.report.view import HTML, MARKDOWN, Limits, charts, page
+from ditbench.report.clocks import Beside
+from ditbench.report.view import HTML, MARKDOWN, Limits, made, page
 from ditbench.store import Run
 from ditbench.store.disk import write_whole
 from ditbench.summary import Summary
@@ -28,27 +29,35 @@ _ALONE = "#7d8590"
 _HTML_BYTES = 2_900_000
 _MARKDOWN_BYTES = 850_000
 _FIELD = 300  # characters of one field of a Markdown table
+NOTHING = Beside()
+_SIGNS = re.compile(r"[\\`*_{}\[\]|~$]")
 _SPECIAL = re.compile(r"([\\`*{}\[\]|#~$])|((?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 
 
-def render(run: Run, summary: Summary, comparison: Comparison, out: Path) -> Path:
+def render(
+    run: Run, summary: Summary, comparison: Comparison, out: Path, beside: Beside = NOTHING
+) -> Path:
     """Write report.html, report.md and charts/*.svg into a folder; the HTML file's path."""
-    figures = charts(run, summary)
-    drawn = {figure.name: svg(figure) for figure in figures}
-    specs = {figure.name: figure.spec for figure in figures}
+    shared = made(run, summary, beside)
+    drawn = {figure.name: svg(figure) for figure in shared.figures}
+    specs = {figure.name: figure.spec for figure in shared.figures}
 
     def whole(limits: Limits) -> str:
-        full = page(run, summary, comparison, limits, figures)
+        full = page(run, summary, comparison, limits, shared)
         return html("report.html.jinja", full, drawn, specs)
 
     def markdown(limits: Limits) -> str:
-        template = _markdown().get_template("report.md.jinja")
-        return template.render(page=page(run, summary, comparison, limits, figures))
+        shown = page(run, summary, comparison, limits, shared)
+        for card in shown.changes.cards:
+            small.update((drawing.name, drawing.svg) for drawing in card.drawings)
+        return _markdown().get_template("report.md.jinja").render(page=shown)
 
-    for name, drawing in drawn.items():
+    small: dict[str, str] = {}
+    text = _fitting(_MARKDOWN_BYTES, MARKDOWN, markdown)
+    for name, drawing in (drawn | small).items():
         alone = drawing.replace("<svg ", f'<svg color="{_ALONE}" ', 1)
         write(out / "charts" / f"{name}.svg", alone)
-    write(out / "report.md", _fitting(_MARKDOWN_BYTES, MARKDOWN, markdown))
+    write(out / "report.md", text)
     return write(out / "report.html", _fitting(_HTML_BYTES, HTML, whole))
 
 
@@ -95,7 +104,15 @@ def _markdown() -> Environment:
     """The same rules; what is printed is escaped for Markdown, which autoescape does not know."""
     environment = templates().overlay(autoescape=False, finalize=_escaped)
     environment.filters["ready"] = Markup
+    environment.filters["plain"] = _plain
     return environment
+
+
+def _plain(value: str) -> Markup:
+    """Text within a tag: there a backslash would be seen, so Markdown's signs are entities."""
+    text = str(escape(" ".join(value.split())))
+    safe = _SIGNS.sub(lambda sign: f"&#{ord(sign[0])};", text)
+    return Markup(safe)  # noqa: S704 (escaped above)
 
 
 def _escaped(value: object) -> str:

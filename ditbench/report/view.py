@@ -23,15 +23,18 @@ from ditbench.report import (
 from ditbench.report.cells import Absent, Claims
 from ditbench.report.changes import Changes, changes
 from ditbench.report.charts import Figure, by_count, figures
+from ditbench.report.clocks import Beside, Clocks, clocks
 from ditbench.report.cores import Crossings
 from ditbench.report.distances import Sheet
 from ditbench.report.headline import Headline, headline
+from ditbench.report.heat import Heat, heat
 from ditbench.report.judged import Peers
 from ditbench.report.moved import Moved
 from ditbench.report.pictures import Gallery, galleries
 from ditbench.report.protocol import Card
 from ditbench.report.ranking import Ranking
 from ditbench.report.tables import Table
+from ditbench.report.uncompared import uncompared
 from ditbench.store import Run
 from ditbench.summary import Summary, only_counted
 
@@ -88,7 +91,10 @@ class Quality:
 
 @dataclass(frozen=True)
 class Page:
-    """Everything on the page, in its order. counted: whether counts were all that was asked for."""
+    """Everything on the page, in its order.
+
+    counted: whether counts were all that was asked for. timed: whether any cell has a speed.
+    """
 
     suite: str
     run: str
@@ -98,11 +104,14 @@ class Page:
     headline: Headline
     notes: tuple[str, ...]
     counted: bool
+    timed: bool
     rankings: tuple[Ranking, ...]
     rankings_hidden: int
     crossings: tuple[Crossings, ...]
     largest: tuple[Ranking, ...]
     changes: Changes
+    heat: Heat
+    uncompared: Table
     compared: bool
     baseline: str
     figures: tuple[Figure, ...]
@@ -121,10 +130,25 @@ class Page:
     suite_text: str
 
     @property
+    def ranked_by(self) -> str:
+        """What the main table is, by what it is in the order of."""
+        if self.counted:
+            return "Methods by count"
+        return "Methods by speed" if self.timed or not self.rankings else "Methods"
+
+    @property
     def charts(self) -> tuple[Figure, ...]:
         """The figures that stand in no other section."""
         elsewhere = {one.chart for one in self.crossings} | {one.chart for one in self.quality}
         return tuple(figure for figure in self.figures if figure.name not in elsewhere)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the pages of one run share: its figures, and at which clock each process ran."""
+
+    figures: tuple[Figure, ...]
+    clocks: Clocks
 
 
 def charts(run: Run, summary: Summary) -> tuple[Figure, ...]:
@@ -134,14 +158,20 @@ def charts(run: Run, summary: Summary) -> tuple[Figure, ...]:
     return (*figures(summary, ranking.groups(summary, names), names), *curves)
 
 
+def made(run: Run, summary: Summary, beside: Beside) -> Made:
+    """The parts that no limit cuts."""
+    return Made(charts(run, summary), clocks(run, beside))
+
+
 def page(
     run: Run,
     summary: Summary,
     comparison: Comparison,
     limits: Limits = HTML,
-    drawn: tuple[Figure, ...] | None = None,
+    shared: Made | None = None,
 ) -> Page:
-    """The whole page as text. drawn: its figures, where they are made already."""
+    """The whole page as text. shared: its `made`, where they are there already."""
+    shared = shared or made(run, summary, Beside())
     names = _names(run, summary)
     peers = judged.peers(run, summary, names)
     if any(row.cell.op for row in summary.rows):
@@ -159,14 +189,17 @@ def page(
         headline=headline(run, summary, comparison, names),
         notes=summary.notes,
         counted=only_counted(run),
+        timed=ranking.is_timed(summary),
         rankings=rankings,
         rankings_hidden=rankings_hidden,
         crossings=cores.crossings(summary, names),
         largest=largest.tables(summary, names, limits.ranking),
-        changes=changes(comparison, names, limits.changes_shown, limits.changes),
+        changes=changes(comparison, names, shared.clocks, limits.changes_shown, limits.changes),
+        heat=heat(comparison, names),
+        uncompared=uncompared(run, comparison, names),
         compared=bool(comparison.findings),
         baseline=comparison.baseline,
-        figures=charts(run, summary) if drawn is None else drawn,
+        figures=shared.figures,
         claims=cells.claims(summary),
         absent=cells.absent(run, summary, names, limits.absent),
         quality=_quality(run, peers, limits.distances),

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from ditbench.compare import Comparison, Finding, Verdict
+from ditbench.compare.verdicts import Duel, Step
 from ditbench.environment import Environment
 from ditbench.records import Cell, Choice, Record, Sampling, Stage, Status
+from ditbench.stats import Interval
 from ditbench.store import Run, pictures, shelf
 from ditbench.summary import Answered, ClaimResult, Estimate, Row, Summary
+from ditbench.summary.history import History, Point
 
 FD = "fd_fashion_cnn_1000"
 MODEL = Choice(
@@ -163,6 +166,55 @@ def finding(method=METHODS[1], verdict=Verdict.REGRESSED, change=0.12, **parts) 
         "candidate": estimate(0.3 * (1 + (change or 0))),
     }
     return Finding(**(plain | parts))
+
+
+STEPS = (
+    Step("gate", "suite 2 %, measured floor 0.8 %", "2 %: the suite's, above twice the floor"),
+    Step("screen", "+12 % against 10 clean runs", "beyond the gate: to be confirmed"),
+    Step("confirm", "B / A 1.121, best modes 1.118", "both beyond the gate"),
+)
+
+
+def duel(change: float = 0.12, value: float = 0.3, **parts) -> Duel:
+    plain = {
+        "base": tuple(value * (1 + share) for share in (0.004, -0.003, 0.0, 0.006, -0.005)),
+        "judged": tuple(
+            value * (1 + change) * (1 + share) for share in (0.002, -0.004, 0.001, 0.005, 0.0)
+        ),
+        "ratio": Interval(1 + change, 1 + change - 0.006, 1 + change + 0.007),
+        "best": 1 + change - 0.002,
+        "witness": Interval(1 + change - 0.001, 1 + change - 0.004, 1 + change + 0.003),
+        "slow": (0.0, 0.2),
+    }
+    return Duel(**(plain | parts))
+
+
+def confirmed(method=METHODS[1], verdict=Verdict.REGRESSED, change=0.12, **parts) -> Finding:
+    """A finding with all its evidence."""
+    plain = {
+        "steps": STEPS,
+        "duel": duel(change),
+        "then": (0.299, 0.3, 0.302),
+        "now": tuple(share * (1 + change) for share in (0.299, 0.3, 0.302)),
+    }
+    return finding(method, verdict, change, **(plain | parts))
+
+
+def nights(values=(), method=METHODS[1], metric="latency", unclean=()) -> History:
+    """A history of one figure; unclean: numbers of nights that no gate looks at."""
+    key = cell(method).key
+    points = tuple(
+        Point(
+            run=f"202602{day:02d}-020000-aaaa",
+            started=f"2026-02-{day:02d}T02:00:00+00:00",
+            value=value,
+            processes=(value * 0.99, value, value * 1.01),
+            clean=day - 1 not in unclean,
+            code=f"commit {day:07x}",
+        )
+        for day, value in enumerate(values, start=1)
+    )
+    return History(tuple(point.run for point in points), {(key, metric): points})
 
 
 def comparison(**parts) -> Comparison:

@@ -13,6 +13,7 @@ from ditbench import errors
 from ditbench.compare import Verdict
 from ditbench.records import Status
 from ditbench.report import cells, changes, charts, points, ranking, words
+from ditbench.report.clocks import Clocks
 from ditbench.report.view import page
 from ditbench.summary import Estimate
 
@@ -67,7 +68,7 @@ def test_a_run_that_only_counted_shows_no_columns_of_speed_and_pictures(tmp_path
     shown = page(counted, summary, fakes.NOTHING)
     table = shown.rankings[0].table
     assert (shown.counted, view(tmp_path).counted) == (True, False)
-    titles = ["rank", "method", "per step", "per image", "core share", "MAC ceiling", "doubts"]
+    titles = ["method", "per step", "per image", "core share", "MAC ceiling", "doubts"]
     assert [c.title for c in table.columns] == titles
 
 
@@ -141,7 +142,7 @@ def test_mistake_39_what_is_folded_away_is_counted():
     loud = tuple(fakes.finding(change=0.1 + n / 100) for n in range(10))
     quiet = tuple(fakes.finding(verdict=Verdict.UNCHANGED, change=0.004) for _ in range(20))
     comparison = fakes.comparison(findings=loud + quiet)
-    made = changes.changes(comparison, words.Names.of([fakes.cell()]), shown=4, limit=14)
+    made = changes.changes(comparison, words.Names.of([fakes.cell()]), Clocks(), shown=4, limit=14)
     assert len(made.open.rows) == 4
     assert (len(made.folded.rows), made.folded.hidden) == (10, 16)
     assert made.folded_title.startswith("26 more verdicts: 6 smaller in effect, 20 unchanged")
@@ -192,7 +193,7 @@ def test_only_what_was_compared_is_called_calm(tmp_path, verdicts, said):
 
 def test_changes_for_which_there_is_no_room_are_not_called_calm():
     comparison = moved(Verdict.REGRESSED, Verdict.UNCHANGED)
-    made = changes.changes(comparison, words.Names.of([fakes.cell()]), shown=0, limit=14)
+    made = changes.changes(comparison, words.Names.of([fakes.cell()]), Clocks(), shown=0, limit=14)
     assert made.open.rows == ()
     assert made.quiet == "What changed is folded away below."
 

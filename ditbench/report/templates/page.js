@@ -41,6 +41,29 @@ for (const button of document.querySelectorAll("th button")) {
   });
 }
 
+// Filtering: what is written into the field hides every row and every change that does not contain it.
+const filtered = [...document.querySelectorAll("article.change, .heat tbody tr, table:has(th button) tbody tr")];
+const contents = filtered.map((one) => one.textContent.toLowerCase());
+
+function filter(words, told) {
+  let shown = 0;
+  filtered.forEach((one, at) => {
+    one.hidden = !words.every((word) => contents[at].includes(word));
+    shown += !one.hidden;
+  });
+  told.textContent = words.length ? shown + " of " + filtered.length + " rows and changes" : "";
+}
+
+const sections = document.querySelector("nav");
+if (sections && filtered.length) {
+  const form = document.createElement("div");
+  form.className = "filter";
+  form.innerHTML = '<label for="filter">Show only what contains</label><input id="filter" type="search" autocomplete="off"><span role="status"></span>';
+  sections.after(form);
+  const [, field, told] = form.children;
+  field.addEventListener("input", () => filter(field.value.toLowerCase().split(/\s+/).filter(Boolean), told));
+}
+
 // Pictures: the one that is pointed at, or walked to with the arrow keys, stands large beside softmax's.
 const peek = document.getElementById("peek");
 
