@@ -139,7 +139,7 @@ def _card(
         cell=names.cell(finding.cell),
         metric=_metric(finding),
         change="" if change is None else units.percent(change, signed=True),
-        figures=tuple(part for part in (_sides(finding), *_duel(finding.duel)) if part),
+        figures=tuple(part for part in _figures(finding, history) if part),
         reason=finding.reason,
         strip=strips.drawn(finding, arms, name),
         trend=nights.drawn(finding, history, f"{name}-history"),
@@ -155,6 +155,10 @@ def _metric(finding: Finding) -> str:
 
 def _step(step: Step) -> tuple[Value, ...]:
     return Value(step.rule), Value(step.numbers), Value(step.outcome)
+
+
+def _figures(finding: Finding, history: History | None) -> tuple[str, ...]:
+    return _sides(finding), *_duel(finding.duel), *nights.told(finding, history)
 
 
 def _sides(finding: Finding) -> str:

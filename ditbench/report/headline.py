@@ -93,11 +93,11 @@ def headline(run: Run, summary: Summary, comparison: Comparison, names: words.Na
 def _banner(run: Run, summary: Summary, comparison: Comparison) -> tuple[str, ...]:
     """One statement of everything about the machine that weakens what follows."""
     unfit = [row.unfit for row in summary.rows if row.unfit]
-    cells = f"{words.plural(len(unfit), 'cell')} of {len(summary.rows)}"
+    cells = f"{len(unfit)} of {words.plural(len(summary.rows), 'cell')}"
     told = (
         f"The machine changed, and not one method: {comparison.shift}." if comparison.shift else "",
         *(f"The machine was not fit to measure on: {one}." for one in refusals(run.environment)),
-        f"The machine was not fit while {cells} were timed: {_often(unfit)}." if unfit else "",
+        f"The machine was not fit for {cells}: {_often(unfit)}." if unfit else "",
     )
     return tuple(one.replace("..", ".") for one in told if one)
 

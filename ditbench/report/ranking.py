@@ -92,7 +92,8 @@ def tables(
     made: list[Ranking] = []
     together = groups(summary, names)
     judged = {one.row.cell.quality_key: one for peers in found for one in peers.methods}
-    counted, timed = only_counted(run), is_timed(summary)
+    counted = only_counted(run)
+    timed = is_timed(summary) and not counted
     columns = (
         _columns_of_counts(names) if counted else _columns(summary.rows, judged, names, timed=timed)
     )

@@ -263,7 +263,7 @@ def records(of: Summary) -> tuple[Record, ...]:
                 warmups={"latency": (value,) * 3},
                 facts={"threads": 2, "peak_without_warmup": True},
             )
-            for number, value in enumerate(one.per_process["latency"])
+            for number, value in enumerate(one.per_process.get("latency", ()))
         ]
         if "latent_drift" not in one.estimates:
             continue
