@@ -22,11 +22,12 @@ def conclude(
     """Summarise, compare, write the pages into a folder, and the verdict where that is the run's own."""
     from ditbench import compare as comparing
     from ditbench import store, summary
+    from ditbench.report.clocks import Beside
     from ditbench.report.render import render
 
     summed = summary.summarise(run)
     comparison = judged(run, against, chosen)
-    page = render(run, summed, comparison, folder)
+    page = render(run, summed, comparison, folder, Beside(against))
     if folder == run.folder:
         findings = comparing.findings_to_json(comparison)
         store.write_verdict(folder, findings, comparison.exit_codes, chosen)
