@@ -39,12 +39,13 @@ def judge_session(session: Session, noise: Noise | None = None) -> tuple[Finding
     """One finding per pair and metric, about B's cell. noise: this machine's floors, where measured."""
     found = tuple(
         judged(bout, _MEMORY if bout.metric.unit == "B" else _TIMING)
-        for bout in _bouts(session, noise)
+        for bout in bouts(session, noise)
     )
     return _discoveries(found)
 
 
-def _bouts(session: Session, noise: Noise | None) -> Iterator[Bout]:
+def bouts(session: Session, noise: Noise | None = None) -> Iterator[Bout]:
+    """Every pair and metric that a session can tell of, with its gate."""
     for pair in session.pairs:
         a, b = (_side(session, arm, cell) for arm, cell in zip("ab", pair, strict=True))
         for metric in _metrics(a, b):
