@@ -52,7 +52,11 @@ def floors(session: Session) -> Mapping[str, Mapping[str, Floor]]:
 def _floor(bout: Bout) -> Floor | None:
     a, b = (np.array(one, float) for one in bout.medians)
     paired = np.array(bout.paired or (), float)
-    usable = np.isfinite(deciding.logs([a, b, paired])).all(axis=0) if len(a) else np.zeros(0, bool)
+    usable = (
+        np.isfinite(deciding.logarithms([a, b, paired])).all(axis=0)
+        if len(a)
+        else np.zeros(0, bool)
+    )
     a, b, paired = a[usable], b[usable], paired[usable]
     if len(a) < FEWEST:
         return None
