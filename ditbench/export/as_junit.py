@@ -20,8 +20,6 @@ from ditbench.export.result import Exported, Result
 from ditbench.records import Cell, Status
 from ditbench.summary import Row
 
-# What trips a gate; a broken cell is one that failed.
-_WORSE = frozenset({Verdict.REGRESSED, Verdict.TRADED})
 # What XML 1.0 has no character for, beside the controls that `one_line` takes out.
 _NO_XML = re.compile("[\ufffe\uffff]")
 
@@ -82,7 +80,7 @@ def _case(cell: Cell, seconds: float) -> ET.Element:
 
 def _outcome(case: ET.Element, row: Row, findings: list[Finding]) -> None:
     """At most one, as the schema wants it: what failed says more than what got slower."""
-    worse = [one for one in findings if one.verdict in _WORSE]
+    worse = [one for one in findings if one.verdict is Verdict.REGRESSED]
     if row.status.known_before:
         ET.SubElement(case, "skipped", message=_plain(f"{row.status}: {row.reason}"))
     elif row.status is not Status.OK:
