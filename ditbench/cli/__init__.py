@@ -15,6 +15,7 @@ import typer
 
 from ditbench import __version__, errors
 from ditbench.cli import (
+    ab,
     doctor,
     drawing,
     exporting,
@@ -38,6 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 running.add_to(app)
+ab.add_to(app)
 sampling.add_to(app)
 profiling.add_to(app)
 drawing.add_to(app)

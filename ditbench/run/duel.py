@@ -9,10 +9,12 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import truediv
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from ditbench import environment
+from ditbench import deciding, environment
 from ditbench.devices import nvml
 from ditbench.devices.device import Device
 from ditbench.errors import UsageError
@@ -36,9 +38,28 @@ _MOST_PAIRS, _CAP_S = 1000, 20.0
 _SUFFIX = ".session.jsonl"
 
 
-def nobody(_session: Session) -> Pairs:
-    """No pair is given more processes."""
-    return ()
+def two_modes(session: Session) -> Pairs:
+    """The pairs whose processes show two modes: five of them do not tell which is an arm's own."""
+    found = []
+    for pair in session.pairs:
+        a, b = (_latencies(session, name, cell) for name, cell in zip("ab", pair, strict=True))
+        shared = sorted(a.keys() & b.keys())
+        if not shared:
+            continue
+        ratios = [median(map(truediv, b[at], a[at])) for at in shared]
+        base, judged = ([median(one[at]) for at in shared] for one in (a, b))
+        if deciding.wants_more(base, judged, ratios).all():
+            found.append(pair)
+    return tuple(found)
+
+
+def _latencies(session: Session, name: str, cell: Cell) -> dict[int, tuple[float, ...]]:
+    """Seconds of an arm's calls by process."""
+    return {
+        record.facts[PROCESS]: record.metrics["latency"]
+        for record in session.records
+        if record.facts[ARM] == name and record.key == cell.key and record.status is Status.OK
+    }
 
 
 @dataclass(frozen=True)
@@ -55,7 +76,7 @@ class Match:
     path: Path
     processes: int = PROCESSES
     most: int = MOST
-    wants_more: Callable[[Session], Pairs] = nobody
+    wants_more: Callable[[Session], Pairs] = two_modes
 
     @property
     def timing(self) -> Timing:
@@ -190,7 +211,7 @@ class _Ring:
 
 
 def _told(record: Record, pairs: Pairs) -> Iterator[Record]:
-    """What a job's record says of each arm: of a gate only a failure, of each arm whose cell that is."""
+    """What a job's record says of each arm; a gate only where it keeps that arm from the stopwatch."""
     if record.stage is Stage.TIME:
         pair = next(pair for pair in pairs if pair[1].key == record.cell.key)
         arms = record.facts.get("arms", {})
@@ -199,7 +220,7 @@ def _told(record: Record, pairs: Pairs) -> Iterator[Record]:
     elif record.status is not Status.OK:
         for number, name in enumerate("ab"):
             if record.cell.key in {pair[number].key for pair in pairs}:
-                yield _of_arm(record, name, record.cell, {})
+                yield _of_arm(dataclasses.replace(record, stage=Stage.TIME), name, record.cell, {})
 
 
 def _of_arm(record: Record, name: str, cell: Cell, told: Mapping[str, Any]) -> Record:

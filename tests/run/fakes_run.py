@@ -320,6 +320,33 @@ class FakeServer:
         return Answer(answer, "2030-01-01T00:00:00+00:00", self.seconds)
 
 
+@dataclass
+class Ring(FakeServer):
+    """Answers jobs of two arms too.
+
+    speeds: seconds of A's and B's first call by process; the second takes one more.
+    """
+
+    speeds: list[tuple[float, float]] = field(default_factory=lambda: [(1.0, 3.0)] * 8)
+    jobs: list[Job] = field(default_factory=list)
+
+    def run_job(self, job, log, hear):
+        self.jobs.append(job)
+        answer = super().run_job(job, log, hear)
+        if not job.beside or answer.findings.status is not Status.OK:
+            return answer
+        arms = {
+            name: {
+                "metrics": {"latency": [seconds, seconds + 1]},
+                "warmups": {"first_call": [9.0]},
+                "facts": {"rows": 2},
+            }
+            for name, seconds in zip("ab", self.speeds[job.replicate], strict=True)
+        }
+        told = Findings(facts={"arms": arms, "begins": "a", "threads": 2})
+        return Answer(told, answer.started, answer.seconds)
+
+
 class NvmlError(Exception):
     """What this NVML raises."""
 

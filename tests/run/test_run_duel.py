@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from fakes_run import FakeServer, cell, suite
+from fakes_run import Ring, cell, suite
 
 from ditbench.devices.device import Device
 from ditbench.environment import Environment
@@ -15,7 +15,6 @@ from ditbench.records import Stage, Status
 from ditbench.run import duel as fighting
 from ditbench.run.duel import Match, duel
 from ditbench.run.interrupts import InterruptedRunError
-from ditbench.run.server import Answer
 from ditbench.store import Arm, session_read
 
 HERE = Environment({"device": "cpu"})
@@ -25,29 +24,6 @@ PAIRS = (
     (cell("softmax", batch_size=2), cell("sdpa", batch_size=2)),
 )
 CRASH = Findings(Status.CRASHED, "segmentation fault (SIGSEGV)")
-FOUGHT = {
-    "arms": {
-        name: {
-            "metrics": {"latency": [at, at + 1]},
-            "warmups": {"first_call": [9.0]},
-            "facts": {"rows": 2},
-        }
-        for name, at in (("a", 1.0), ("b", 3.0))
-    },
-    "begins": "a",
-    "threads": 2,
-}
-
-
-class Ring(FakeServer):
-    """A server whose processes of two arms say what two arms say."""
-
-    def run_job(self, job, log, hear):
-        self.jobs = [*getattr(self, "jobs", []), job]
-        answer = super().run_job(job, log, hear)
-        if job.beside and answer.findings.status is Status.OK:
-            return Answer(Findings(facts=FOUGHT), answer.started, answer.seconds)
-        return answer
 
 
 def match(tmp_path, pairs=PAIRS, **more):
@@ -114,6 +90,7 @@ def test_mistake_27_an_arm_that_fails_its_gate_keeps_its_pairs_from_the_stopwatc
     session = fought(match(tmp_path), server)
     assert {job.stage for job in server.jobs} == {Stage.GATE}
     assert told(session) == [(failing, n, arm, 0, Status.FAILED_GATE) for n in (1, 2)]
+    assert {record.stage for record in session.records} == {Stage.TIME}
     assert session.finished
 
 
@@ -193,3 +170,14 @@ def test_evidence_that_is_no_finite_number_is_written_all_the_same(tmp_path):
 def test_logs_and_telemetry_lie_beside_the_session(tmp_path):
     fought(match(tmp_path), Ring())
     assert (tmp_path / "one.logs" / fighting.telemetry.FILE).is_file()
+
+
+def test_processes_of_two_modes_ask_for_more_and_others_do_not(tmp_path):
+    """What counts are each process's own ratios: modes that both arms share cancel in them."""
+    both_slow = [(3.0, 3.0), (1.0, 1.0), (3.0, 3.0), (1.0, 1.0), (1.0, 1.0)]
+    one_slow = [(1.0, 1.2), (1.0, 1.0), (1.0, 1.2), (1.0, 1.0), (1.0, 1.0)]
+    for speeds, found in ((both_slow, ()), (one_slow, PAIRS)):
+        path = tmp_path / str(len(found))
+        session = fought(match(path, processes=5, wants_more=lambda _s: ()), Ring(speeds=speeds))
+        assert fighting.two_modes(session) == found
+    assert match(tmp_path).wants_more is fighting.two_modes

@@ -1,0 +1,254 @@
+"""`ditbench ab`: two arms of a suite, measured side by side and judged."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ditbench import errors, units
+from ditbench.cli import output
+from ditbench.cli.options import (
+    BASELINES,
+    RESULTS,
+    Baselines,
+    Gpu,
+    Json,
+    Select,
+    Set,
+    SuiteFile,
+)
+from ditbench.cli.pairing import Side, paired
+from ditbench.cli.preparing import Choices, session_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ditbench.compare import Finding
+    from ditbench.compare.verdicts import Duel
+    from ditbench.records import Cell
+    from ditbench.store import Noise, Session
+
+_SUFFIX = ".session.jsonl"
+_PROCESSES = 5
+_ARM = "AXIS=VALUE as attention=sdpa, `.` for the suite as it is, git:REV or pip:SPEC."
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register this verb."""
+    app.command("ab")(ab)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What two arms are to be measured by. path: of the session's file. processes: of each pair and arm."""
+
+    given: Choices
+    sides: tuple[Side, Side]
+    path: Path
+    processes: int
+
+
+def ab(
+    suite: SuiteFile,
+    a: Annotated[
+        str, typer.Option("--a", metavar="ARM", help=f"The base: {_ARM}", show_default=False)
+    ],
+    b: Annotated[
+        str,
+        typer.Option("--b", metavar="ARM", help="What is judged, likewise.", show_default=False),
+    ],
+    select: Select = "",
+    set_: Set = None,
+    gpu: Gpu = None,
+    processes: Annotated[
+        int,
+        typer.Option(
+            "--processes",
+            metavar="N",
+            help="Fresh processes of a pair; fewer than 5 confirm nothing.",
+            min=1,
+        ),
+    ] = _PROCESSES,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="FILE|DIR", help=f"A new file *{_SUFFIX}, or where to make one."
+        ),
+    ] = RESULTS / "ab",
+    baselines: Baselines = BASELINES,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Every rule on the way to each verdict.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Measure two arms in turns, and say whether B is slower than A; -k chooses among A's cells."""
+    from ditbench import compare as comparing
+    from ditbench import store
+
+    sides = Side("a", a), Side("b", b)
+    given = Choices(suite, select, tuple(set_ or ()), gpu=gpu)
+    session = measured(Asked(given, sides, path_of(out, suite), processes))
+    noise = store.noise_read(store.noise_path(session.suite, baselines))
+    findings = comparing.judge_session(session, noise)
+    if json:
+        output.as_json([comparing.finding_to_json(one) for one in findings])
+    else:
+        show(session, findings, noise)
+        if explain:
+            _explain(findings)
+        print(f"session: {session.path}")
+    return errors.first_of(codes(session, findings))
+
+
+def measured(asked: Asked) -> Session:
+    """The session, measured: in shared processes where both arms are of this code, else each in its own."""
+    if not any(side.abroad for side in asked.sides):
+        return _inside(asked)
+    if asked.processes != _PROCESSES:
+        raise errors.UsageError(
+            f"--processes {asked.processes}: commits and package sets have {_PROCESSES} processes an arm, "
+            "and more where two modes show: leave it out"
+        )
+    from ditbench.cli import apart
+
+    a, b = (apart.source(side.said, asked.given.suite) for side in asked.sides)
+    return apart.apart(apart.Asked(asked.given, a, b, asked.path))
+
+
+def _inside(asked: Asked) -> Session:
+    from ditbench import environment, store
+    from ditbench.devices.device import facts_of
+    from ditbench.run.duel import MOST, Match, duel
+
+    with session_of(asked.given) as (server, devices):
+        found = paired(asked.given, asked.sides, server, devices[0])
+        for line in found.alone:
+            output.warn(line)
+        here = environment.collect(devices[0].kind, facts_of(devices), os.environ)
+        code = environment.code_identity()
+        a, b = (store.Arm(side.said, code, here) for side in asked.sides)
+        match = Match(
+            found.plan.suite,
+            found.pairs,
+            (a, b),
+            asked.path,
+            asked.processes,
+            max(asked.processes, MOST),
+        )
+        return duel(match, server, devices, output.warn)
+
+
+def path_of(out: Path, suite: Path) -> Path:
+    """The file that was asked for, or a new one in a folder."""
+    from ditbench.store import slug
+
+    if out.name.endswith(_SUFFIX):
+        return out
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    return out / f"{slug(suite.stem)}-{stamp}{_SUFFIX}"
+
+
+def show(session: Session, findings: Sequence[Finding], noise: Noise | None) -> None:
+    """One line a finding, in the order of the suite."""
+    a, b = (arm.said for arm in session.arms)
+    names = _names(session.pairs)
+    output.table(
+        f"{session.suite}: B, {b}, against A, {a}",
+        ["pair", "metric", "verdict", "B/A", "best", "processes", "gate", "why"],
+        (
+            [
+                names[one.cell.key],
+                one.metric,
+                str(one.verdict),
+                *_figures(one.duel),
+                _gate(one, session, noise),
+                one.reason,
+            ]
+            for one in findings
+        ),
+    )
+    for arm in ("a", "b"):
+        for record in session.records:
+            if record.facts["arm"] == arm and record.reason:
+                print(f"{arm.upper()}, {record.cell.id}: {record.status}, {record.reason}")
+    for problem in session.problems:
+        print(f"note: {problem}")
+
+
+def _figures(duel: Duel | None) -> tuple[str, str, str]:
+    """The ratio with its interval, that of the best modes, and how many processes told."""
+    if duel is None:
+        return "", "", "0"
+    ratio = duel.ratio
+    counts = [str(len(side)) for side in (duel.base, duel.judged)]
+    return (
+        f"{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})",
+        f"{duel.best:.3f}",
+        counts[0] if duel.inside else " and ".join(counts),
+    )
+
+
+def _gate(one: Finding, session: Session, noise: Noise | None) -> str:
+    """The relative change that is let pass, and the floor of this machine beside it."""
+    gate = units.percent(one.floor) if one.floor is not None else ""
+    floors = [
+        floor.inside if session.inside else floor.apart
+        for pair in session.pairs
+        if noise and pair[1].key == one.cell.key
+        for floor in [noise.floor(cell.key, one.metric) for cell in pair]
+        if floor
+    ]
+    return f"{gate}, floor {units.percent(max(floors))}" if floors else f"{gate}, no floor measured"
+
+
+def _names(pairs: Sequence[tuple[Cell, Cell]]) -> dict[str, str]:
+    """By B's key: the axes on which the arms differ, as `attention=softmax -> sdpa`, or cells do."""
+    axes = [(a.axes, b.axes) for a, b in pairs]
+    every = dict.fromkeys(axis for both in axes for one in both for axis in one)
+    telling = [
+        axis
+        for axis in every
+        if axis == "attention" or len({one.get(axis) for both in axes for one in both}) > 1
+    ]
+    return {
+        b.key: " ".join(
+            _named(axis, a.axes.get(axis, ""), b.axes.get(axis, "")) for axis in telling
+        )
+        for a, b in pairs
+    }
+
+
+def _named(axis: str, a: str, b: str) -> str:
+    return f"{axis}={a}" if a == b else f"{axis}={a} -> {b}"
+
+
+def _explain(findings: Sequence[Finding]) -> None:
+    for one in findings:
+        output.table(
+            f"\n{one.cell.id}: {one.metric}: {one.verdict}",
+            ["rule", "numbers", "outcome"],
+            ([step.rule, step.numbers, step.outcome] for step in one.steps),
+        )
+
+
+def codes(session: Session, findings: Sequence[Finding]) -> set[int]:
+    """Every exit code that holds."""
+    from ditbench.metrics import known
+    from ditbench.records import Stage, Status
+
+    worse = [one for one in findings if one.verdict == "regressed"]
+    quality = [one for one in worse if (row := known(one.metric)) and row.stage is Stage.QUALITY]
+    holds = {
+        errors.CELLS_FAILED: not session.finished
+        or bool(session.problems)
+        or any(record.status is not Status.OK for record in session.records),
+        errors.QUALITY: bool(quality),
+        errors.PERFORMANCE: len(worse) > len(quality),
+        errors.ENVIRONMENT: any(step.rule == "machine" for one in findings for step in one.steps),
+    }
+    return {code for code, holds_now in holds.items() if holds_now}
