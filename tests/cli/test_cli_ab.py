@@ -134,7 +134,11 @@ def test_cells_that_only_one_arm_has_are_told(suite):
             "--b timing.repeats=5: timing.repeats is the same for both arms: give it with --set",
         ),
         (".", "atention=sdpa", "--b atention: unknown axis (did you mean 'attention'?)"),
-        (".", "attention=sdpaa", "--b attention: unknown attention method 'sdpaa' (did you mean 'sdpa'?)"),
+        (
+            ".",
+            "attention=sdpaa",
+            "--b attention: unknown attention method 'sdpaa' (did you mean 'sdpa'?)",
+        ),
     ],
 )
 def test_an_arm_that_cannot_be_is_one_line_with_the_way_out(suite, a, b, told):
