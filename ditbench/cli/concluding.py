@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 from ditbench import errors
 
 if TYPE_CHECKING:
-    from ditbench.compare import Comparison
-    from ditbench.store import Against, Run
+    from ditbench.compare import Comparison, Given
+    from ditbench.store import Against, Noise, Run, Session
     from ditbench.summary import Summary
+
+# The session in a run's folder that its flagged cells are confirmed by.
+CONFIRMATION = "confirm.session.jsonl"
 
 
 def conclude(
-    run: Run, against: Run | None, chosen: Against, folder: Path
+    run: Run, against: Run | None, chosen: Against, given: Given, folder: Path
 ) -> tuple[Summary, Comparison, Path]:
     """Summarise, compare, write the pages into a folder, and the verdict where that is the run's own."""
     from ditbench import compare as comparing
@@ -26,7 +29,7 @@ def conclude(
     from ditbench.report.render import render
 
     summed = summary.summarise(run)
-    comparison = judged(run, against, chosen)
+    comparison = judged(run, against, chosen, given)
     page = render(run, summed, comparison, folder, Beside(against))
     if folder == run.folder:
         findings = comparing.findings_to_json(comparison)
@@ -34,11 +37,55 @@ def conclude(
     return summed, comparison, page
 
 
-def judged(run: Run, against: Run | None, chosen: Against) -> Comparison:
+def judged(run: Run, against: Run | None, chosen: Against, given: Given) -> Comparison:
     """The comparison with all that is known beside the two."""
     from ditbench import compare as comparing
 
-    return comparing.compare(run, against, chosen.called, required=chosen.required)
+    return comparing.compare(run, against, chosen.called, required=chosen.required, given=given)
+
+
+def given_for(run: Run, chosen: Against, out: Path, baselines: Path) -> Given:
+    """What is known beside a run and its baseline: earlier nights, floors of noise, its own session.
+
+    A session or floors that cannot be read are told on stderr, and the run is judged without them: a night
+    is not lost for it.
+    """
+    from ditbench import compare as comparing
+    from ditbench.summary import history
+
+    return comparing.Given(
+        history=history.history(out, run),
+        noise=_noise(run, chosen, baselines),
+        session=_session(run.folder / CONFIRMATION),
+    )
+
+
+def _noise(run: Run, chosen: Against, baselines: Path) -> Noise | None:
+    """The floors beside the baseline, else those of the suite."""
+    from ditbench import store
+
+    for name in dict.fromkeys(one for one in (chosen.name, run.suite) if one):
+        try:
+            found = store.noise_read(store.noise_path(Path(name).stem, baselines))
+        except errors.StoreError as error:
+            _tell(f"judged without measured floors of noise: {error}")
+            return None
+        if found:
+            return found
+    return None
+
+
+def _session(path: Path) -> Session | None:
+    """The run's own session of two arms, finished or not."""
+    from ditbench import store
+
+    if not path.is_file():
+        return None
+    try:
+        return store.session_read(path)
+    except errors.StoreError as error:
+        _tell(f"judged without the session that confirms: {error}")
+        return None
 
 
 def either(

@@ -10,7 +10,7 @@ import typer
 
 from ditbench import errors
 from ditbench.cli import completion, output
-from ditbench.cli.concluding import asked_or_kept, judged
+from ditbench.cli.concluding import asked_or_kept, given_for, judged
 from ditbench.cli.options import BASELINES, RESULTS, Baselines, Out, RunName
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def export(
         )
     found = store.read(store.find(out, run))
     against, chosen = asked_or_kept(found, baseline, out, baselines)
-    comparison = judged(found, against, chosen)
+    comparison = judged(found, against, chosen, given_for(found, chosen, out, baselines))
     result = exporting.Result(found, summary.summarise(found), comparison)
     _deliver(chosen_format.write(result), to)
     return errors.OK

@@ -14,7 +14,7 @@ from rich.text import Text
 from ditbench import errors, units
 
 if TYPE_CHECKING:
-    from ditbench.compare import Comparison
+    from ditbench.compare import Comparison, Finding
     from ditbench.plan import Entry, Estimate, Plan
     from ditbench.store import Run
     from ditbench.summary import Row, Summary
@@ -254,6 +254,21 @@ def show_findings(comparison: Comparison) -> None:
         ),
     )
     print(f"unchanged: {len(comparison.findings) - len(told)}")
+    if comparison.shift:
+        print(f"shift: {comparison.shift}")
+
+
+def show_explained(findings: Sequence[Finding]) -> None:
+    """Every rule of these findings, cell by cell."""
+    from ditbench.compare import explaining
+
+    cell = None
+    for one in findings:
+        if one.cell != cell:
+            cell = one.cell
+            print(f"{cell.key}  {errors.one_line(cell.id)}")
+        for depth, line in explaining.lines(one):
+            print("  " * (1 + depth) + errors.one_line(line))
 
 
 def _show_comparison(comparison: Comparison) -> None:
@@ -265,6 +280,8 @@ def _show_comparison(comparison: Comparison) -> None:
         counts[finding.verdict] = counts.get(finding.verdict, 0) + 1
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     print(f"compared with {comparison.baseline}: {told or 'no cell in common'}")
+    if comparison.shift:
+        print(f"shift: {comparison.shift}")
     if comparison.unselected:
         print(f"not selected here: {comparison.unselected} cells of it")
     if comparison.incomparable:

@@ -10,7 +10,7 @@ import typer
 
 from ditbench import errors
 from ditbench.cli import completion, output, preparing
-from ditbench.cli.concluding import asked_or_kept, conclude, either
+from ditbench.cli.concluding import asked_or_kept, conclude, either, given_for, judged
 from ditbench.cli.options import BASELINES, RESULTS, Baselines, Json, Out, RunName
 
 if TYPE_CHECKING:
@@ -44,6 +44,14 @@ def compare(
         ),
     ],
     candidate: RunName = "latest",
+    explain: Annotated[
+        str,
+        typer.Option(
+            "--explain",
+            metavar="CELL",
+            help="Of cells whose id holds this regular expression: every rule in order, with its numbers.",
+        ),
+    ] = "",
     out: Out = RESULTS,
     baselines: Baselines = BASELINES,
     json: Json = False,
@@ -51,12 +59,17 @@ def compare(
     """Say what changed between a baseline and a run; 7 where nothing compares."""
     from ditbench import compare as comparing
     from ditbench import store
+    from ditbench.compare import explaining
 
     run = store.read(store.find(out, candidate))
     against, chosen = either(baseline, out, baselines, of=run.id)
-    found = comparing.compare(run, against, chosen.called, required=True)
+    chosen = dataclasses.replace(chosen, required=True)
+    found = judged(run, against, chosen, given_for(run, chosen, out, baselines))
+    shown = explaining.asked(found, explain) if explain else found.findings
     if json:
-        output.as_json(comparing.findings_to_json(found))
+        output.as_json([comparing.finding_to_json(one) for one in shown])
+    elif explain:
+        output.show_explained(shown)
     else:
         output.show_findings(found)
     return errors.first_of(set(found.exit_codes))
@@ -99,7 +112,8 @@ def report(
         raise errors.UsageError(
             f"--to {folder}: cannot be made a folder: {error.strerror}"
         ) from error
-    print(conclude(found, against, chosen, folder)[2])
+    given = given_for(found, chosen, out, baselines)
+    print(conclude(found, against, chosen, given, folder)[2])
     return errors.OK
 
 

@@ -95,7 +95,7 @@ def run(
     with session_of(choices) as (server, devices):
         planned = judged_plan_of(choices, server, devices[0])
         folder = measure(planned, server, devices, out, resume, allowed, source=source)
-    return _conclude(folder, out, against)
+    return _conclude(folder, out, baselines, against)
 
 
 def plan(
@@ -229,14 +229,17 @@ def _before(run: Run, out: Path) -> tuple[Run | None, Against]:
     return against, store.Against(against.id, against.id) if against else store.Against()
 
 
-def _conclude(folder: Path, out: Path, required: tuple[Run | None, Against] | None) -> int:
+def _conclude(
+    folder: Path, out: Path, baselines: Path, required: tuple[Run | None, Against] | None
+) -> int:
     """Summarise, compare, write the reports, and only then decide the exit code."""
     from ditbench import store
-    from ditbench.cli.concluding import conclude
+    from ditbench.cli.concluding import conclude, given_for
 
     found = store.read(folder)
     against, chosen = required or _before(found, out)
-    summed, comparison, page = conclude(found, against, chosen, folder)
+    given = given_for(found, chosen, out, baselines)
+    summed, comparison, page = conclude(found, against, chosen, given, folder)
     output.show_summary(found, summed, comparison)
     print(page)
     return errors.first_of(set(comparison.exit_codes))

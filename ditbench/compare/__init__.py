@@ -18,6 +18,7 @@ from ditbench.compare.given import Given
 from ditbench.compare.judging import judge
 from ditbench.compare.pair import Pair
 from ditbench.compare.rules import GATE, Gate
+from ditbench.compare.screening import MACHINE
 from ditbench.compare.suitewide import shifted, traded, unconfirmed
 from ditbench.compare.verdicts import (
     Comparison,
@@ -244,7 +245,9 @@ def _codes(
         or any(row.unjudged for row in rows),
         errors.PERFORMANCE: any(_regressed(one) and not _pictured(one) for one in findings),
         errors.QUALITY: any(_regressed(one) and _pictured(one) for one in findings),
-        errors.ENVIRONMENT: bool(refusals(candidate.environment)) or any(row.unfit for row in rows),
+        errors.ENVIRONMENT: bool(refusals(candidate.environment))
+        or any(row.unfit for row in rows)
+        or any(step.rule == MACHINE for one in findings for step in one.steps),
         errors.NOTHING_COMPARABLE: required and not judged,
     }
     return frozenset(code for code, holds_now in holds.items() if holds_now)

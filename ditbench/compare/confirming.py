@@ -91,6 +91,9 @@ def _processes(bout: Bout) -> Ruling:
     """Four processes confirm nothing."""
     a, b = map(len, bout.groups)
     told = f"{a} and {b} processes"
+    if not all(0 < value < math.inf for side in bout.medians for value in side):
+        why = "a median that is no time, against which nothing can be judged"
+        return said("processes", told, why, Verdict.INCONCLUSIVE)
     if min(a, b) >= deciding.LEAST:
         return said("processes", told, "enough")
     failures = [f"{name}: {side.failed}" for name, side in (("A", bout.a), ("B", bout.b))]
@@ -100,11 +103,11 @@ def _processes(bout: Bout) -> Ruling:
 
 
 def _machine(bout: Bout) -> Ruling | None:
-    for name, side in (("A", bout.a), ("B", bout.b)):
-        if unfit := machine.unfit(tuple(side.records.values())):
-            told = f"the machine was not fit while {name} was timed: {unfit}"
-            return said("machine", "", told, Verdict.INCONCLUSIVE)
-    return None
+    unfit = machine.session_unfit((*bout.a.records.values(), *bout.b.records.values()))
+    if not unfit:
+        return None
+    told = f"the machine was not fit for the session: {unfit}"
+    return said("machine", "", told, Verdict.INCONCLUSIVE)
 
 
 def _gated(bout: Bout) -> Ruling:
@@ -117,7 +120,8 @@ def _small(bout: Bout) -> Ruling | None:
     least = bout.metric.floor if bout.metric.name == _FIRST else CALL_FLOOR_S
     if bout.metric.unit != "s" or not abs(b - a) <= least:
         return None
-    told = f"a difference of {abs(b - a):.3g}, which {least:.3g} may be by itself"
+    told = f"side by side B/A is {_interval_of(bout)}, a difference of {abs(b - a):.3g}, "
+    told += f"which {least:.3g} may be by itself"
     return said("difference", f"{units.seconds(a)} -> {units.seconds(b)}", told, Verdict.UNCHANGED)
 
 

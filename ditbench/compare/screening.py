@@ -7,7 +7,7 @@ because what it lets pass nobody looks at again.
 
 from __future__ import annotations
 
-from ditbench import stats, units
+from ditbench import machine, stats, units
 from ditbench.compare.pair import Pair, relative
 from ditbench.compare.rules import Rules, Ruling, said
 from ditbench.compare.verdicts import Step, Verdict
@@ -16,17 +16,29 @@ from ditbench.summary.history import WINDOW
 
 # Changes within three standard deviations of what was seen are what the machine does by itself.
 _SIGMAS = 3
-CONFIRM = "confirm"
+CONFIRM, MACHINE = "confirm", "machine"
 _HOW = "not confirmed: run with --confirm or `ditbench ab`"
 
 
 def _unfit(pair: Pair) -> Ruling | None:
-    """A slowed or shared machine measures itself."""
+    """A slowed or shared machine measures itself; a session says for itself whether it was fit."""
     unfit = pair.now.unfit or pair.then.unfit
-    if not unfit:
+    if not unfit or pair.confirmed:
         return None
     told = f"the machine was not fit {'now' if pair.now.unfit else 'then'}: {unfit}"
-    return said("machine", pair.values, told, Verdict.INCONCLUSIVE)
+    return said(MACHINE, pair.values, told, Verdict.INCONCLUSIVE)
+
+
+def _explained(pair: Pair) -> Ruling | None:
+    """What the machine did to a time that moved: other programs beside it, or another clock."""
+    if pair.confirmed:
+        return None
+    then, now = pair.then.times, pair.now.times
+    why = machine.crowded(now) or machine.crowded(then) or machine.other_clocks(then, now)
+    if not why:
+        return None
+    told = f"{_screen(pair).step.outcome}, but {why}"
+    return said(MACHINE, pair.values, told, Verdict.INCONCLUSIVE)
 
 
 def _small(pair: Pair) -> Ruling:
@@ -75,7 +87,7 @@ def _floor(pair: Pair) -> tuple[float, str]:
         varied, what = stats.spread(pair.history), f"{_SIGMAS} x 1.4826 x MAD of the nights"
     else:
         varied = max((stats.spread(medians) for medians in pair.medians if medians), default=0.0)
-        what = f"{len(pair.history)} clean nights; {_SIGMAS} x the spread of process medians"
+        what = f"clean nights: {len(pair.history)}; {_SIGMAS} x the spread of process medians"
     return max(pair.gate.value, _SIGMAS * varied), f"{what} {units.percent(_SIGMAS * varied)}"
 
 
@@ -100,4 +112,4 @@ def _confirm(pair: Pair) -> Ruling:
     return said(CONFIRM, f"session's {found.metric}", told, found.verdict)
 
 
-RULES: Rules[Pair] = (_unfit, _small, _gate, _screen, _confirm)
+RULES: Rules[Pair] = (_unfit, _small, _gate, _screen, _explained, _confirm)
