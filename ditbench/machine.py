@@ -29,6 +29,7 @@ _DISAGREEMENT = 0.05
 # Medians of clocks that differ by more belong to different machines, and not to different code. A processor's
 # frequency is read off a few of its cores, whose governors move it by some per cents by themselves.
 _CLOCKS = {"sm_clock": ("GPU's clock", 0.02), "frequency": ("processors' frequency", 0.10)}
+_PARTS = 5
 
 Facts = Sequence[Mapping[str, Any]]
 
@@ -83,6 +84,15 @@ def session_unfit(records: Sequence[Record]) -> str:
         by_arm[str(record.facts.get("arm", ""))].append(record)
     clauses = (check(arm) for arm in by_arm.values() for check in (unfit, crowded))
     return "; ".join(dict.fromkeys(clause for clause in clauses if clause))
+
+
+def best_of_parts(values: Sequence[float]) -> tuple[float, ...]:
+    """The smallest of each fifth of a series, in order: what a canary's series comes to.
+
+    Of these again the same, so that a baseline may keep them in place of the series.
+    """
+    size = max(1, -(-len(values) // _PARTS))
+    return tuple(min(values[at : at + size]) for at in range(0, len(values), size))
 
 
 def other_clocks(then: Iterable[Record], now: Iterable[Record]) -> str:

@@ -65,6 +65,7 @@ class Stage(StrEnum):
     SAMPLE = "sample"
     QUALITY = "quality"
     COUNT = "count"  # from shapes alone: no network ran
+    CANARY = "canary"  # of no cell: what the machine itself does, at several times of a run
 
     @property
     def of_pictures(self) -> bool:
@@ -232,6 +233,12 @@ class Cell:
         if self.finds_batch:
             raise ValueError(f"{self.id}: has no number of rows, only its trials have")
         return self.batch_size * (2 if self.sampling.guidance_scale > 1 else 1)
+
+
+# Of the canary's records, which are nobody's results: no model or method may have this name. Their replicate
+# says when in the run they were taken (CANARY_PLACES), and of several devices which: place + 3 x device.
+CANARY = Cell(Choice("canary"), Choice("canary"), weights="none", steps=1)
+CANARY_PLACES = ("start", "middle", "end")
 
 
 @dataclass(frozen=True)

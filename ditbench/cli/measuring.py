@@ -86,7 +86,7 @@ def measure(
         _write_refused(writer, planned, head, done)
         if not pictures:
             _write_counted(writer, planned, head, server, device)
-        jobs = _jobs(planned, writer, device, pictures=pictures)
+        jobs = _jobs(planned, writer, devices, pictures=pictures)
         watch = telemetry.Telemetry(watches, writer.folder, output.warn)
         session = Session(
             writer.logs,
@@ -109,16 +109,20 @@ def measure(
     return writer.folder
 
 
-def _jobs(planned: Plan, writer: RunWriter, device: Device, *, pictures: bool) -> tuple[Job, ...]:
+def _jobs(
+    planned: Plan, writer: RunWriter, devices: Sequence[Device], *, pictures: bool
+) -> tuple[Job, ...]:
     """What is to be done: everything, or pictures alone."""
     from ditbench.run import fit
-    from ditbench.run.order import jobs_of, pictures_of
+    from ditbench.run.order import jobs_of, pictures_of, with_canaries
 
+    device = devices[0]
     if pictures:
         return pictures_of(planned.runnable, planned.suite, device.name, writer.images)
     limit = fit.limit(writer.run.records) if device.kind == "cpu" else None
     to_run = () if planned.counts_only else planned.runnable
-    return jobs_of(to_run, planned.suite, device.name, writer.images, limit)
+    jobs = jobs_of(to_run, planned.suite, device.name, writer.images, limit)
+    return with_canaries(jobs, [one.name for one in devices])
 
 
 def _offer(source: Run, head: Run, planned: Plan) -> Offer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ditbench.jobs import Findings, Job
-from ditbench.measure import duel, fit, gates, op_gates, op_timing, quality, shots, timing
+from ditbench.measure import canary, duel, fit, gates, op_gates, op_timing, quality, shots, timing
 from ditbench.records import Stage
 
 _STAGES = {
@@ -14,6 +14,7 @@ _STAGES = {
     Stage.FIT: fit.run,
     Stage.SAMPLE: shots.run,
     Stage.QUALITY: quality.run,
+    Stage.CANARY: canary.run,
 }
 # Of an attention core by itself.
 _STAGES_OF_AN_OP = {Stage.GATE: op_gates.run, Stage.TIME: op_timing.run}

@@ -22,7 +22,7 @@ from ditbench import units
 from ditbench.devices import lock
 from ditbench.jobs import Job
 from ditbench.metrics import LARGEST_BATCH
-from ditbench.records import Cell, Record, Stage, Status
+from ditbench.records import CANARY, Cell, Record, Stage, Status
 from ditbench.run.events import Ended, Event, Phase, Progress
 from ditbench.run.order import key_of
 
@@ -31,7 +31,7 @@ _STYLES = {Status.OK: "green", None: "cyan"}
 _STATE, _LATENCY, _DONE, _GAP = 20, 9, 5, 2
 _LEAST_NAME = 16
 # Stages of which a cell has several jobs: processes and shards.
-_COUNTED = frozenset({Stage.TIME, Stage.SAMPLE})
+_COUNTED = frozenset({Stage.TIME, Stage.SAMPLE, Stage.CANARY})
 # The share of one core that drawing may take from what is measured, and seconds between two drawings.
 _DRAWING, _INTERVAL_S = 0.01, 0.25
 
@@ -122,7 +122,8 @@ class _Board:
     def of(cls, jobs: Iterable[Job]) -> _Board:
         jobs = tuple(jobs)
         cells = {job.cell.key: job.cell for job in jobs}
-        names = short_names(cells)
+        names = short_names({key: one for key, one in cells.items() if one != CANARY})
+        names[CANARY.key] = str(Stage.CANARY)
         planned: dict[str, Counter[Stage]] = {key: Counter() for key in cells}
         for job in jobs:
             planned[job.cell.key][job.stage] += job.stage in _COUNTED
@@ -150,7 +151,9 @@ class _Board:
 
     def counts(self) -> str:
         """How many rows are in each state: 3 ok, 1 timeout, 5 waiting."""
-        found = Counter(str(row.status or "waiting") for row in self.rows.values())
+        found = Counter(
+            str(row.status or "waiting") for key, row in self.rows.items() if key != CANARY.key
+        )
         return ", ".join(f"{number} {state}" for state, number in found.items())
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ditbench.jobs import Job
 from ditbench.metrics import PAIRS, stage_of
-from ditbench.records import Cell, Choice, Stage
+from ditbench.records import CANARY, CANARY_PLACES, Cell, Choice, Stage
 from ditbench.suite.spec import Suite
 
 
@@ -71,9 +71,29 @@ def pictures_of(
     return (*gates, *(job(cell, Stage.SAMPLE, number) for cell in made for number in shards))
 
 
+def with_canaries(jobs: Sequence[Job], devices: Sequence[str]) -> tuple[Job, ...]:
+    """The same jobs and, where something is timed, the canary's at start, middle and end on each device.
+
+    A run of one process a cell, as --quick makes it, has no middle: nothing is judged by it, and to say what
+    machine it met two ends suffice.
+    """
+    timed = [job for job in jobs if job.stage is Stage.TIME]
+    if not timed:
+        return tuple(jobs)
+    common = dataclasses.replace(timed[0], cell=CANARY, stage=Stage.CANARY)
+    places = range(len(CANARY_PLACES)) if any(job.replicate for job in timed) else (0, 2)
+    canaries = (
+        dataclasses.replace(common, replicate=place + len(CANARY_PLACES) * at, device=device)
+        for at, device in enumerate(devices)
+        for place in places
+    )
+    return (*jobs, *canaries)
+
+
 def in_order(jobs: Iterable[Job], first: Collection[str] = ()) -> tuple[Job, ...]:
     """Gates; rounds of replicates over all cells, every other round backwards; searches; pictures.
 
+    The canary comes before all of them, between the two halves of what is timed, and behind all.
     So no method always follows the same one, nor always meets a warmer machine. Pictures come method by
     method, the shards in order and then their judge, so that a run that is cut off has judged what it made;
     softmax's come before those that are judged against them. first: methods that begin the first round, for
@@ -87,12 +107,25 @@ def in_order(jobs: Iterable[Job], first: Collection[str] = ()) -> tuple[Job, ...
     ]
     if rounds and first:
         rounds[0].sort(key=lambda job: job.cell.attention.name not in first)
+    flat = [job for one in rounds for job in one]
+    half = len(flat) // 2
+    start, middle, end = (_canaries(jobs, place) for place in range(len(CANARY_PLACES)))
     return (
+        *start,
         *(job for job in jobs if job.stage is Stage.GATE),
-        *(job for one in rounds for job in one),
+        *flat[:half],
+        *middle,
+        *flat[half:],
         *(job for job in jobs if job.stage is Stage.FIT),
         *_by_method(job for job in jobs if job.stage.of_pictures),
+        *end,
     )
+
+
+def _canaries(jobs: Iterable[Job], place: int) -> list[Job]:
+    """Those of one place, on every device."""
+    number = len(CANARY_PLACES)
+    return [job for job in jobs if job.stage is Stage.CANARY and job.replicate % number == place]
 
 
 def _by_method(jobs: Iterable[Job]) -> list[Job]:

@@ -40,6 +40,8 @@ _LOOKS_AT_REST = 5
 _FLUSH_S = 1.0
 # Days of one GPU. What is beyond is sampled all the same, and not written.
 _LARGEST = 2**28
+# Stages whose times the machine may have spoilt.
+_WATCHED = frozenset({Stage.TIME, Stage.CANARY})
 _KEPT = 72_000  # samples of one job: two hours at the higher rate
 
 Metrics = dict[str, Values]
@@ -108,6 +110,8 @@ class GpuWatch:
         told = readings.gpu(window) | {"device": self.device}
         if others := self._memory_of_others():
             told["memory_of_others"] = others
+        if job.stage is Stage.CANARY:  # it makes no image
+            return _Told({"telemetry": told})
         if self.meter.cut:
             missing = "a slice of a GPU has no energy counter of its own"
             return _Told({"telemetry": told, "energy": {"missing": missing}})
@@ -218,7 +222,7 @@ class Telemetry:
         self._look(watch)
         samples = self._since_last(job.device)
         findings = answer.findings
-        if job.stage is not Stage.TIME or findings.status is not Status.OK:
+        if job.stage not in _WATCHED or findings.status is not Status.OK:
             return answer
         begin, end = findings.facts.get("timed_ns", (begin, end))
         told = watch.tell(job, findings.metrics, Window(samples, begin, end))

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ditbench.records import Stage, Status
 from ditbench.store import Run, clock_notes
-from ditbench.summary import arms, claims, costs, pictures
+from ditbench.summary import arms, canary, claims, costs, pictures
 from ditbench.summary.doubts import Suspect, Twin, doubts, twins
 from ditbench.summary.evidence import DERIVED, Asked, Evidence, gather, only_counted
 from ditbench.summary.rows import (
@@ -117,6 +117,7 @@ def _notes(run: Run, rows: tuple[Row, ...], together: Iterable[Group]) -> Iterab
     if run.problems:
         yield f"Lines of the results that could not be read: {len(run.problems)}."
     yield from clock_notes(run)
+    yield from _canary_notes(run)
     together = tuple(together)
     if not any(row.status is Status.OK for row in rows):
         yield "No cell has a result."
@@ -134,6 +135,14 @@ def _notes(run: Run, rows: tuple[Row, ...], together: Iterable[Group]) -> Iterab
         yield f"Rows of different models differ in more than attention: {told}."
     yield from pictures.unmeasured(cells)
     yield from costs.dearer(_costs(run, rows))
+
+
+def _canary_notes(run: Run) -> Iterable[str]:
+    """What the machine itself did meanwhile, and where nobody knows."""
+    if told := canary.drift(run):
+        yield f"The machine changed while it measured: {told} (the canary)."
+    for clause in canary.failures(run):
+        yield f"The canary was not measured at the {clause}."
 
 
 def _bounds(rows: Iterable[Row]) -> Iterable[str]:

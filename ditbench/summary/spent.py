@@ -11,7 +11,7 @@ from ditbench.records import Record, Stage
 from ditbench.store import Run
 
 # Phases of a worker in which a model runs, or its pictures are made; the others prepare or judge.
-_MEASURING = frozenset({"gates", "first call", "warm-up", "timing", "pictures", "batch"})
+_MEASURING = frozenset({"gates", "first call", "warm-up", "timing", "pictures", "batch", "canary"})
 # Between two jobs nothing takes so long: the run was cut off and went on later.
 _PAUSE_S = 120.0
 

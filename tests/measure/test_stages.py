@@ -15,12 +15,12 @@ from cells import TINY, cell, model
 from ditbench import stopping
 from ditbench.errors import UnfitError
 from ditbench.jobs import Job, Quality, Timing
-from ditbench.measure import kernels, measure, quality, shots, timing
+from ditbench.measure import canary, kernels, measure, quality, shots, timing
 from ditbench.measure.bench import Bench, set_up
 from ditbench.measure.catalog import catalog, inspect, macs_per_second
 from ditbench.measure.cost import cost
 from ditbench.models.dit import DiT
-from ditbench.records import LARGEST, Choice, Sampling, Stage, Status
+from ditbench.records import CANARY, LARGEST, Choice, Sampling, Stage, Status
 from ditbench.store.pictures import Shards
 from ditbench.store.shelf import folder_of
 
@@ -362,3 +362,26 @@ def data_bytes():
     """What this process may write to, which is what its memory limit counts."""
     line = next(x for x in Path("/proc/self/status").read_text().splitlines() if "VmData" in x)
     return int(line.split()[1]) * 1024
+
+
+def test_the_canary_keeps_the_seconds_of_every_product_and_copy_in_order(tmp_path):
+    told = []
+    before = torch.get_num_threads()
+    found = measure(job(CANARY, Stage.CANARY, tmp_path), told.append)
+    assert (told, found.status) == (["canary"], Status.OK)
+    products, copies = found.metrics["canary_matrix"], found.metrics["canary_copy"]
+    assert len(products) == len(copies) == 500
+    assert min(*products, *copies) > 0
+    begin, end = found.facts["timed_ns"]
+    assert sum(products) + sum(copies) <= (end - begin) / 1e9
+    assert (found.facts["side"], found.facts["copied"]) == (192, 4 * 2**20)
+    assert torch.get_num_threads() == before
+
+
+def test_the_canary_does_the_same_work_in_every_process():
+    load = canary.Load(8, torch.float32, 64, 1, 0.0)
+    results = []
+    for _ in range(2):
+        product, copy = canary._works(torch.device("cpu"), load)
+        results.append((product().clone(), copy().clone()))
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))

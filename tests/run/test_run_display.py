@@ -17,7 +17,7 @@ from ditbench.metrics import LARGEST_BATCH
 from ditbench.records import LARGEST, Choice, Record, Stage, Status
 from ditbench.run.display import LiveTable, PlainLines, display_of, short_names
 from ditbench.run.events import Ended, Phase, Progress, Started
-from ditbench.run.order import jobs_of
+from ditbench.run.order import jobs_of, with_canaries
 from ditbench.run.scheduler import Session, execute
 
 SUITE = suite(metrics=("latency", "psnr"), timing=Timing(processes=2), quality=Quality(samples=4))
@@ -209,6 +209,18 @@ def test_lines_say_progress_cell_stage_status_latency_and_reason():
         "5/6 jobs, 2 s left  softmax  sample 1/1  ok  500 ms",
         "6/6 jobs  softmax  quality  ok  500 ms",
     ]
+
+
+def test_the_canary_has_a_line_and_is_counted_among_no_cells():
+    screen = console(terminal=False)
+    jobs = with_canaries(jobs_of((cell("softmax"),), SUITE, "cpu", Path("images")), ["cpu"])
+    display = display_of(jobs, screen)
+    with display:
+        execute(jobs, FakeServer(), Session(Path("logs"), "", ""), lambda _r: None, display)
+    lines = screen.file.getvalue().splitlines()
+    assert lines[0] == "1/8 jobs, 14 s left  canary  canary 1/3  ok  500 ms"
+    assert lines[1].endswith("softmax  gate  ok  500 ms")
+    assert display._board.counts() == "1 ok"
 
 
 def test_a_cell_is_named_by_what_sets_it_apart():

@@ -8,8 +8,8 @@ import pytest
 from fakes_run import cell, suite
 
 from ditbench.jobs import Quality, Timing
-from ditbench.records import LARGEST, Stage
-from ditbench.run.order import in_order, jobs_of
+from ditbench.records import CANARY, LARGEST, Stage
+from ditbench.run.order import in_order, jobs_of, with_canaries
 
 CELLS = (cell("sdpa"), cell("softmax"), cell("sdpa", batch_size=8))
 PICTURES = Quality(samples=8)
@@ -45,6 +45,41 @@ def test_pictures_are_made_once_per_quality_key():
     jobs = made(metrics=("latent_drift",), quality=PICTURES)
     pictured = [job for job in jobs if job.stage is Stage.QUALITY]
     assert sorted(job.cell.attention.name for job in pictured) == ["sdpa", "softmax"]
+
+
+TIMED = {"metrics": ("latency", "psnr"), "quality": PICTURES}
+
+
+def test_the_canary_runs_first_of_all_between_the_halves_of_what_is_timed_and_last():
+    jobs = made(timing=Timing(processes=3), **TIMED)
+    order = in_order(with_canaries(jobs, ["cpu"]))
+    places = [place for place, job in enumerate(order) if job.stage is Stage.CANARY]
+    assert [order[place].replicate for place in places] == [0, 1, 2]
+    assert (places[0], places[-1]) == (0, len(order) - 1)
+    timed = [job.stage is Stage.TIME for job in order]
+    assert (sum(timed[: places[1]]), sum(timed[places[1] :])) == (4, 5)
+    assert {order[place].cell for place in places} == {CANARY}
+
+
+def test_a_run_of_one_process_a_cell_has_a_canary_at_its_ends_alone():
+    jobs = with_canaries(made(timing=Timing(processes=1), **TIMED), ["cpu"])
+    assert [job.replicate for job in jobs if job.stage is Stage.CANARY] == [0, 2]
+
+
+def test_where_nothing_is_timed_there_is_no_canary():
+    jobs = made(metrics=("psnr",), quality=PICTURES)
+    assert with_canaries(jobs, ["cpu"]) == jobs
+    assert with_canaries((), ["cpu"]) == ()
+
+
+def test_every_device_has_a_canary_of_its_own():
+    jobs = with_canaries(made(timing=Timing(processes=2), **TIMED), ["GPU-a", "GPU-b"])
+    canaries = [(job.replicate, job.device) for job in jobs if job.stage is Stage.CANARY]
+    assert canaries == [*((n, "GPU-a") for n in range(3)), *((n, "GPU-b") for n in range(3, 6))]
+
+
+def test_the_canarys_key_never_changes_for_runs_of_years_are_held_together_by_it():
+    assert CANARY.key == "af5bc0fa9162c191"
 
 
 def test_the_word_frechet_asks_for_pictures():

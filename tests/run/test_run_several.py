@@ -19,7 +19,7 @@ from ditbench.records import Stage, Status
 from ditbench.run import crew, scheduler, waiting
 from ditbench.run.events import Ended, Started
 from ditbench.run.interrupts import InterruptedRunError
-from ditbench.run.order import jobs_of
+from ditbench.run.order import jobs_of, with_canaries
 from ditbench.run.scheduler import Session, execute
 from ditbench.run.server import Answer
 from ditbench.run.waiting import Budget
@@ -96,6 +96,39 @@ def test_cells_whose_times_stand_in_one_ratio_are_timed_on_one_device():
             homes.setdefault(ratio(record.cell), set()).add(record.facts["gpu_uuid"])
     assert all(len(devices) == 1 for devices in homes.values())
     assert len(set().union(*homes.values())) == 2
+
+
+def test_a_canary_runs_on_the_device_that_it_is_of():
+    server = Busy()
+    jobs = with_canaries(jobs_of(CELLS[:3], SUITE, PAIR[0], Path("images")), PAIR)
+    session = Session(Path("logs"), "env", "code", devices=PAIR)
+    records = []
+    assert execute(jobs, server, session, records.append) == 0
+    canaries = [one for one in records if one.stage is Stage.CANARY]
+    assert {one.replicate: one.facts["gpu_uuid"] for one in canaries} == {
+        0: PAIR[0], 1: PAIR[0], 2: PAIR[0], 3: PAIR[1], 4: PAIR[1], 5: PAIR[1],
+    }  # fmt: skip
+
+
+def test_a_canary_that_crashes_costs_its_own_figures_and_nothing_else():
+    lost = {("canary", Stage.CANARY): Findings(Status.CRASHED, "signal 9")}
+    jobs = with_canaries(jobs_of(CELLS[:3], SUITE, "cpu", Path("images")), ["cpu"])
+    records = []
+    execute(jobs, Busy(answers=lost), Session(Path("logs"), "", ""), records.append)
+    failed = {(one.stage, one.replicate) for one in records if one.status is not Status.OK}
+    assert failed == {(Stage.CANARY, place) for place in range(3)}
+    assert len(records) == len(jobs)
+
+
+def test_a_resumed_run_measures_no_canary_twice():
+    jobs = with_canaries(jobs_of(CELLS[:3], SUITE, "cpu", Path("images")), ["cpu"])
+    records = []
+    execute(jobs, Busy(), Session(Path("logs"), "", ""), records.append)
+    rest = []
+    cut = records[: len(records) // 2]
+    execute(jobs, Busy(), Session(Path("logs"), "", "", done=tuple(cut)), rest.append)
+    again = [one.replicate for one in (*cut, *rest) if one.stage is Stage.CANARY]
+    assert again == [0, 1, 2]
 
 
 def test_a_resumed_run_times_them_where_it_began():
