@@ -10,6 +10,8 @@ from ditbench import units
 from ditbench.records import Record
 from ditbench.report import words
 from ditbench.report.tables import NOT_MEASURED
+from ditbench.store import Run
+from ditbench.summary.canary import METRICS, Figure, drift, figures
 
 Facts = Mapping[str, Any]
 
@@ -23,6 +25,32 @@ def machine(records: Sequence[Record]) -> str:
     if not by_device:
         return f"What the machine did while cells were timed was {NOT_MEASURED}." if records else ""
     return " ".join(_device(name, seen) for name, seen in by_device.items())
+
+
+def canary(run: Run) -> str:
+    """What the machine did with the same work at several times of the run, and whether it changed."""
+    told = [
+        f"{METRICS[metric]} {'; '.join(_places(found))}"
+        for metric, found in figures(run).items()
+        if found
+    ]
+    if not told:
+        return ""
+    changed = drift(run)
+    return (
+        "A fixed matrix product and a fixed copy, in processes of their own at several times of the run: "
+        f"the best of many repetitions and, in brackets, their median. {'. '.join(told)}. "
+        + (f"The machine changed meanwhile: {changed}." if changed else "They agree.")
+    )
+
+
+def _places(found: Sequence[Figure]) -> list[str]:
+    several = len({one.device for one in found}) > 1
+    return [
+        f"{one.place}{f' on device {one.device}' if several else ''} {units.seconds(one.best)} "
+        f"({units.seconds(one.median)})"
+        for one in found
+    ]
 
 
 def energy(records: Sequence[Record]) -> str:

@@ -43,6 +43,7 @@ def sentences(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
         ("Sampling", "" if of_cores else _sampling(run)),
         ("Memory", _memory(by[Stage.TIME])),
         ("The machine meanwhile", condition.machine(by[Stage.TIME])),
+        ("The canary", condition.canary(run)),
         ("Energy", condition.energy(by[Stage.TIME])),
         ("Thresholds", _thresholds(run)),
         ("Time spent", _spent(run)),

@@ -7,6 +7,7 @@ import pytest
 from fakes_runs import fake_run, measured, record
 
 from ditbench.records import CANARY, Stage, Status
+from ditbench.report import conduct
 from ditbench.summary import canary, summarise
 from ditbench.summary.canary import drift, failures, figures, moved
 
@@ -116,6 +117,17 @@ def test_a_canary_that_failed_is_a_note_and_fails_nothing():
 
 def test_a_canary_is_no_row_of_any_table():
     assert [row.cell.attention.name for row in summarise(STEADY).rows] == ["softmax", "sdpa"]
+
+
+def test_the_page_says_what_the_canary_found():
+    told = dict(conduct.sentences(STEADY, summarise(STEADY)))["The canary"]
+    assert "matrix product start 100 µs (126 µs); middle " in told
+    assert told.endswith("They agree.")
+    hot = run(1e-4, 1e-4, 1.2e-4)
+    told = dict(conduct.sentences(hot, summarise(hot)))["The canary"]
+    assert "The machine changed meanwhile: its matrix product took 100 µs at the start and" in told
+    bare = fake_run(*measured("softmax"))
+    assert "The canary" not in dict(conduct.sentences(bare, summarise(bare)))
 
 
 def test_devices_are_held_against_themselves_alone():
