@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from ditbench import errors
 from ditbench.compare import memory, pictures
+from ditbench.compare.conditions import warned
 from ditbench.compare.confirming import judge_session
 from ditbench.compare.given import Given
 from ditbench.compare.judging import judge
@@ -36,7 +37,7 @@ from ditbench.environment import differences, incompatible, refusals
 from ditbench.metrics import Metric, known, word_of
 from ditbench.records import Cell, Stage, Status
 from ditbench.store import Run
-from ditbench.summary import DERIVED, Evidence, gather
+from ditbench.summary import DERIVED, Evidence, canary, gather
 
 __all__ = [
     "GATE",
@@ -85,7 +86,8 @@ def compare(
     wanted = [one for one in before if _selected(candidate, one.cell)]
     found = _findings(wanted, now, forbidden, _Known.of(candidate, given))
     moved, shift = shifted(tuple(found))
-    findings = tuple(sorted(traded(moved), key=order))
+    told = warned(moved, canary.moved(baseline, candidate))
+    findings = tuple(sorted(traded(told), key=order))
     codes = _codes(candidate, now, findings, required=required)
     undecided = any(unconfirmed(one) for one in findings)
     return Comparison(

@@ -19,9 +19,9 @@ def test_a_budget_that_is_too_small_is_exit_3_with_the_way_on_and_the_page_says_
     ended = shell("run", shell.suite(SUITE), "--time-budget", "0.1s")
     assert ended.code == 3
     run = shell.run_folder().name
-    line = f"ditbench: stopped after 100 ms: 6 of 6 jobs left; go on with --resume {run}"
+    line = f"ditbench: stopped after 100 ms: 9 of 9 jobs left; go on with --resume {run}"
     assert line in ended.err.splitlines()
-    told = "did not come to its end (stopped after 100 ms: 6 of 6 jobs left)"
+    told = "did not come to its end (stopped after 100 ms: 9 of 9 jobs left)"
     assert told in ended.out
     page = (shell.run_folder() / "report.html").read_text()
     assert told in page
@@ -30,7 +30,7 @@ def test_a_budget_that_is_too_small_is_exit_3_with_the_way_on_and_the_page_says_
     again = shell.again("run", "suite.yaml", "--resume", run, "--time-budget", "1h")
     assert again.code == 0, again.err
     assert "did not come to its end" not in (shell.run_folder() / "report.html").read_text()
-    assert (shell.run_folder() / "records.jsonl").read_text().count("\n") == 6
+    assert (shell.run_folder() / "records.jsonl").read_text().count("\n") == 9
 
 
 @pytest.mark.parametrize("text", ["soon", "30", "0s"])

@@ -1,0 +1,38 @@
+"""A canary that moved between two runs: the machine is another, and times that moved say nothing of code.
+
+Looked at for times that left their gate and that no session has judged: side by side, both arms meet one
+machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ditbench.compare.screening import MACHINE
+from ditbench.compare.suitewide import unconfirmed
+from ditbench.compare.verdicts import Finding, Step
+from ditbench.metrics import known
+from ditbench.records import Stage
+
+# Memory and what is counted do not depend on how fast a machine runs.
+_OF_SPEED = frozenset({"s", "J"})
+
+
+def warned(findings: tuple[Finding, ...], canary: str) -> tuple[Finding, ...]:
+    """The findings, those that a moved canary explains saying so.
+
+    canary: how it moved between the two runs, in words; empty where it did not.
+    """
+    return tuple(_warned(one, canary) if canary and _moved(one) else one for one in findings)
+
+
+def _moved(one: Finding) -> bool:
+    """Whether it is a time that left its gate, unconfirmed."""
+    metric = known(one.metric)
+    of_speed = metric is not None and metric.stage is Stage.TIME and metric.unit in _OF_SPEED
+    return of_speed and unconfirmed(one)
+
+
+def _warned(one: Finding, canary: str) -> Finding:
+    told = f"the canary moved too, so the machine is another: {canary}"
+    return replace(one, reason=f"{one.reason}; {told}", steps=(*one.steps, Step(MACHINE, "", told)))
