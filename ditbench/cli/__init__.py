@@ -20,6 +20,7 @@ from ditbench.cli import (
     drawing,
     exporting,
     keeping,
+    noise,
     offering,
     profiling,
     reading,
@@ -49,6 +50,7 @@ exporting.add_to(app)
 offering.add_to(app)
 starting.add_to(app)
 keeping.add_to(app)
+noise.add_to(app)
 doctor.add_to(app)
 
 

@@ -28,7 +28,7 @@ from ditbench.records import Cell, Status
 
 # The arms' names, in the order of `Job.cells`.
 NAMES = ("a", "b")
-# However fast the calls: a burst would lie within one state of the machine.
+# However fast the calls, where the suite has so much time: a burst lies within one state of the machine.
 _LEAST_S = 1.0
 
 
@@ -107,7 +107,7 @@ def _fight(job: Job, say: Callable[[str], None]) -> Findings:
     timed, until_known = _pairs(
         _Turns(arms, first, warm.made),
         lambda turns, elapsed_s: (
-            elapsed_s >= _LEAST_S and bool(stopping.reason(turns.ratios, elapsed_s))
+            elapsed_s >= min(_LEAST_S, job.timing.cap_s) and bool(stopping.reason(turns.ratios, elapsed_s))
         ),
         lambda n: say(f"timing {n}"),
     )
