@@ -10,7 +10,18 @@ from typer.core import TyperCommand, TyperGroup
 _Command = TyperCommand | TyperGroup
 
 PANELS = {
-    "Measure": ("run", "ab", "noise", "sample", "plan", "doctor", "profile", "draw", "train", "stats"),
+    "Measure": (
+        "run",
+        "ab",
+        "noise",
+        "sample",
+        "plan",
+        "doctor",
+        "profile",
+        "draw",
+        "train",
+        "stats",
+    ),
     "Read": ("show", "report", "compare", "claims", "list", "export"),
     "Keep": ("baseline", "merge", "migrate", "gc"),
     "Help": ("init", "methods", "models", "extractors", "schema"),

@@ -107,7 +107,8 @@ def _fight(job: Job, say: Callable[[str], None]) -> Findings:
     timed, until_known = _pairs(
         _Turns(arms, first, warm.made),
         lambda turns, elapsed_s: (
-            elapsed_s >= min(_LEAST_S, job.timing.cap_s) and bool(stopping.reason(turns.ratios, elapsed_s))
+            elapsed_s >= min(_LEAST_S, job.timing.cap_s)
+            and bool(stopping.reason(turns.ratios, elapsed_s))
         ),
         lambda n: say(f"timing {n}"),
     )
