@@ -25,6 +25,10 @@ IMPROVED, UNCHANGED, REGRESSED, INCONCLUSIVE = -1, 0, 1, 2
 LEAST = 5
 # So many an arm where two modes show.
 MOST = 8
+# Changes within three deviations of the nights before are what the machine does by itself.
+SIGMAS = 3.0
+# Makes the median absolute deviation of normal values their standard deviation.
+_NORMAL = 1.4826
 # Two modes lie further apart than the usual gate, and than three times what either spans by itself.
 _APART = np.log(1.02)
 _SPANS = 3.0
@@ -83,6 +87,22 @@ def wants_more(base: ArrayLike, judged: ArrayLike, paired: ArrayLike | None = No
         return modes(logarithms(paired))[0]
     a, b = logarithms(base), logarithms(judged)
     return modes(a)[0] | modes(b)[0] | modes(np.concatenate([a, b], axis=-1))[0]
+
+
+def nights(history: ArrayLike) -> tuple[Array, Array]:
+    """The middle of the nights before, (..., nights), and their spread: 1.4826 x MAD, relative to it."""
+    values = np.asarray(history, float)
+    middle = np.median(values, axis=-1)
+    away = np.median(abs(values - middle[..., None]), axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(middle), np.asarray(_NORMAL * away / middle)
+
+
+def screened(history: ArrayLike, now: ArrayLike, gate: ArrayLike) -> Flags:
+    """Whether a value left the gate and three deviations of the nights before; of the leading axes."""
+    middle, spread = nights(history)
+    change = abs(np.asarray(now, float) / middle - 1)
+    return np.asarray(change > np.maximum(gate, SIGMAS * spread))
 
 
 def slow_share(medians: ArrayLike) -> Array:

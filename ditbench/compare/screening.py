@@ -7,15 +7,14 @@ because what it lets pass nobody looks at again.
 
 from __future__ import annotations
 
-from ditbench import machine, stats, units
+from ditbench import deciding, machine, stats, units
 from ditbench.compare.pair import Pair, relative
 from ditbench.compare.rules import Rules, Ruling, said
 from ditbench.compare.verdicts import Step, Verdict
 from ditbench.metrics import CALL_FLOOR_S
 from ditbench.summary.history import WINDOW
 
-# Changes within three standard deviations of what was seen are what the machine does by itself.
-_SIGMAS = 3
+_SIGMAS = round(deciding.SIGMAS)
 CONFIRM, MACHINE = "confirm", "machine"
 _HOW = "not confirmed: run with --confirm or `ditbench ab`"
 
@@ -78,13 +77,14 @@ def _by_history(pair: Pair) -> bool:
 
 def _centre(pair: Pair) -> float:
     """What a time is screened against."""
-    return stats.middle(pair.history) if _by_history(pair) else pair.before.value
+    return float(deciding.nights(pair.history)[0]) if _by_history(pair) else pair.before.value
 
 
 def _floor(pair: Pair) -> tuple[float, str]:
     """The relative change that the gate, or what was seen to vary, lets pass, and where it comes from."""
     if _by_history(pair):
-        varied, what = stats.spread(pair.history), f"{_SIGMAS} x 1.4826 x MAD of the nights"
+        varied = float(deciding.nights(pair.history)[1])
+        what = f"{_SIGMAS} x 1.4826 x MAD of the nights"
     else:
         varied = max((stats.spread(medians) for medians in pair.medians if medians), default=0.0)
         what = f"clean nights: {len(pair.history)}; {_SIGMAS} x the spread of process medians"
