@@ -30,7 +30,7 @@ def conclude(
 
     summed = summary.summarise(run)
     comparison = judged(run, against, chosen, given)
-    page = render(run, summed, comparison, folder, Beside(against))
+    page = render(run, summed, comparison, folder, Beside(against, given.session))
     if folder == run.folder:
         findings = comparing.findings_to_json(comparison)
         store.write_verdict(folder, findings, comparison.exit_codes, chosen)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ditbench.catalog import Model
+    from ditbench.store import Run
 
 _baseline = typer.Typer(
     help="Accepted records of a run, kept in a file for git.", no_args_is_help=True
@@ -92,10 +93,18 @@ def report(
         Path | None,
         typer.Option("--to", metavar="DIR", help="Where to write; default: the run's folder."),
     ] = None,
+    history: Annotated[
+        bool,
+        typer.Option(
+            "--history",
+            help="Of all runs of the suite that compare with this one; default DIR: the suite's folder.",
+        ),
+    ] = False,
 ) -> int:
     """Write the report of a run anew, with the comparison that it was concluded with; name its page.
 
-    Of a folder that `ditbench train` wrote, its arms side by side.
+    Of a folder that `ditbench train` wrote, its arms side by side. With --history, every figure over all
+    runs of the suite, and where its level changed.
     """
     from ditbench import store
     from ditbench.report import training
@@ -103,18 +112,33 @@ def report(
     if training.is_training(Path(run)):
         print(training.write(Path(run), to or Path(run)))
         return errors.OK
-    found = store.read(store.find(out, run))
+    place = store.find(out, run)
+    if history:
+        print(_history(store.read_head(place), out, to))
+        return errors.OK
+    found = store.read(place)
     against, chosen = asked_or_kept(found, baseline, out, baselines)
-    folder = to or found.folder
+    given = given_for(found, chosen, out, baselines)
+    print(conclude(found, against, chosen, given, _folder(to or found.folder))[2])
+    return errors.OK
+
+
+def _history(run: Run, out: Path, to: Path | None) -> Path:
+    """The page of all runs that compare with this one, in the suite's own folder."""
+    from ditbench.report.history import story
+    from ditbench.report.render import render_history
+
+    return render_history(story(out, run), _folder(to or run.folder.parent))
+
+
+def _folder(path: Path) -> Path:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise errors.UsageError(
-            f"--to {folder}: cannot be made a folder: {error.strerror}"
+            f"--to {path}: cannot be made a folder: {error.strerror}"
         ) from error
-    given = given_for(found, chosen, out, baselines)
-    print(conclude(found, against, chosen, given, folder)[2])
-    return errors.OK
+    return path
 
 
 def show(run: RunName = "latest", out: Out = RESULTS, json: Json = False) -> int:

@@ -207,9 +207,12 @@ def effect(finding: Finding) -> float:
     """How far a finding moves: twice as fast and twice as slow are equally far; a broken cell is farthest."""
     if finding.verdict is Verdict.BROKEN:
         return math.inf
-    if finding.change is None:
-        return 0.0
-    return abs(math.log1p(finding.change)) if finding.change > -1 else math.inf
+    return 0.0 if finding.change is None else far(finding.change)
+
+
+def far(change: float) -> float:
+    """How far a change moves, halved as far as doubled."""
+    return abs(math.log1p(change)) if change > -1 else math.inf
 
 
 def _title(rest: Sequence[Finding], loud: int) -> str:

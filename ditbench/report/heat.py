@@ -5,7 +5,6 @@ Each box has a mark and a signed per cent; the colour behind them repeats what t
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from ditbench.compare import Comparison, Finding, Verdict
 from ditbench.metrics import known
 from ditbench.records import Cell
 from ditbench.report import words
-from ditbench.report.changes import MARKS
+from ditbench.report.changes import MARKS, far
 
 _FIRST = "latency"
 _MAPS = 24
@@ -111,6 +110,5 @@ def _tone(metric: str, change: float) -> str:
     """Which way it went, and how far, halved and doubled being equally far."""
     of = known(metric)
     up = of is not None and of.better == "higher"
-    far = abs(math.log1p(change)) if change > -1 else math.inf
-    strength = sum(far >= level for level in _LEVELS)
+    strength = sum(far(change) >= level for level in _LEVELS)
     return f"{'better' if (change > 0) == up else 'worse'}-{strength}"

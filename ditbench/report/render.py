@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ditbench.compare import Comparison
+from ditbench.report import history
 from ditbench.report.charts import Figure
 from ditbench.report.clocks import Beside
 from ditbench.report.view import HTML, MARKDOWN, Limits, made, page
@@ -55,10 +56,32 @@ def render(
     small: dict[str, str] = {}
     text = _fitting(_MARKDOWN_BYTES, MARKDOWN, markdown)
     for name, drawing in (drawn | small).items():
-        alone = drawing.replace("<svg ", f'<svg color="{_ALONE}" ', 1)
-        write(out / "charts" / f"{name}.svg", alone)
+        _write_alone(out / "charts" / f"{name}.svg", drawing)
     write(out / "report.md", text)
     return write(out / "report.html", _fitting(_HTML_BYTES, HTML, whole))
+
+
+def render_history(of: history.Story, folder: Path) -> Path:
+    """Write history.html, history.md and history/*.svg into a suite's folder; the HTML file's path."""
+
+    def whole(limits: Limits) -> str:
+        return html("history.html.jinja", history.page(of, limits.lines, limits.changes), {}, {})
+
+    def markdown(limits: Limits) -> str:
+        shown = history.page(of, limits.lines, limits.changes)
+        drawn.update((drawing.name, drawing.svg) for drawing in shown.drawings)
+        return _markdown().get_template("history.md.jinja").render(page=shown)
+
+    drawn: dict[str, str] = {}
+    text = _fitting(_MARKDOWN_BYTES, MARKDOWN, markdown)
+    for name, drawing in drawn.items():
+        _write_alone(folder / "history" / f"{name}.svg", drawing)
+    write(folder / "history.md", text)
+    return write(folder / "history.html", _fitting(_HTML_BYTES, HTML, whole))
+
+
+def _write_alone(path: Path, drawing: str) -> None:
+    write(path, drawing.replace("<svg ", f'<svg color="{_ALONE}" ', 1))
 
 
 def _fitting(most: int, limits: Limits, text_of: Callable[[Limits], str]) -> str:

@@ -41,7 +41,7 @@ from ditbench.summary import Summary, only_counted
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of each part a page holds: rows of tables, bytes of pictures, characters of the suite.
+    """How much of each part a page holds: rows of tables, bytes of pictures, characters of the suite, lines.
 
     What is beyond is counted on the page.
     """
@@ -57,6 +57,7 @@ class Limits:
     pictures: int = 600_000
     moved: int = 250_000
     suite: int = 60_000
+    lines: int = 800
 
     @property
     def halved(self) -> Limits:
@@ -77,6 +78,7 @@ MARKDOWN = Limits(
     distances=100,
     pictures=0,
     moved=0,
+    lines=24,
 )
 
 

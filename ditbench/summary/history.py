@@ -125,13 +125,14 @@ def changes(values: Sequence[float]) -> tuple[int, ...]:
     """
     if len(values) < _FEWEST or not all(0 < value < math.inf for value in values):
         return ()
-    from ruptures import Pelt  # noqa: PLC0415 (a second, which only a report takes)
+    from ruptures import KernelCPD  # noqa: PLC0415 (a second, which only a report takes)
 
     logs = np.log(np.asarray(values, float))
     sigma = max(_STEADIEST, stats.NORMAL * stats.deviation(np.diff(logs).tolist()) / math.sqrt(2))
     threes = np.median(np.lib.stride_tricks.sliding_window_view(logs, 3), axis=1)
     smooth = np.concatenate([threes[:1], threes, threes[-1:]])
-    search = Pelt("l2", min_size=_SHORTEST, jump=1).fit(smooth[:, None])
+    # Under the linear kernel the cost is the sum of squares, and the search is compiled.
+    search = KernelCPD(kernel="linear", min_size=_SHORTEST).fit(smooth[:, None])
     return tuple(search.predict(pen=_PENALTY * sigma**2 * math.log(len(logs)))[:-1])
 
 

@@ -42,7 +42,7 @@ for (const button of document.querySelectorAll("th button")) {
 }
 
 // Filtering: what is written into the field hides every row and every change that does not contain it.
-const filtered = [...document.querySelectorAll("article.change, .heat tbody tr, table:has(th button) tbody tr")];
+const filtered = [...document.querySelectorAll("article.change, figure.line, .heat tbody tr, table:has(th button) tbody tr")];
 const contents = filtered.map((one) => one.textContent.toLowerCase());
 
 function filter(words, told) {
@@ -51,7 +51,7 @@ function filter(words, told) {
     one.hidden = !words.every((word) => contents[at].includes(word));
     shown += !one.hidden;
   });
-  told.textContent = words.length ? shown + " of " + filtered.length + " rows and changes" : "";
+  told.textContent = words.length ? shown + " of " + filtered.length + " rows, changes and lines" : "";
 }
 
 const sections = document.querySelector("nav");
