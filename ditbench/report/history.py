@@ -53,7 +53,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Group:
-    """The lines of one metric. still: how many more figures never moved. hidden: those not drawn, for size."""
+    """The lines of one metric. still: how many more never moved. hidden: those not drawn, for size."""
 
     title: str
     lines: tuple[Line, ...]
