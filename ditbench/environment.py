@@ -120,6 +120,8 @@ _REFUSED = {
 }
 _MUST_AGREE = ("device", "cpu", "cpus", "torch", "gpu", "gpu_driver", "gpu_power_limit")
 _ABSENT = "not set"
+# What a method or a suite may be made of, anywhere in a repository.
+_CODE = (":/*.py", ":/*.yaml", ":/*.yml")
 
 
 @dataclass(frozen=True)
@@ -177,13 +179,16 @@ def incompatible(then: Environment, now: Environment) -> list[str]:
     ]
 
 
-def code_identity() -> dict[str, Any]:
+def code_identity(suite: Path | None = None) -> dict[str, Any]:
     """The version, and of a checkout its commit and whether it holds changes that no commit has.
 
     commit is empty and dirty None where ditbench was installed without its history, or git is missing.
+    suite: a file; where a repository holds it, suite_commit and suite_dirty say the same of that.
     """
     package = Path(ditbench.__file__).parent
     told: dict[str, Any] = {"version": ditbench.__version__, "commit": "", "dirty": None}
+    if suite is not None:
+        told |= _of_suite(suite)
     if not (package.parent / ".git").exists():
         return told
     commit = _git(package, "rev-parse", "HEAD")
@@ -191,6 +196,21 @@ def code_identity() -> dict[str, Any]:
     if commit is None or changes is None:
         return told
     return told | {"commit": commit, "dirty": bool(changes)}
+
+
+def _of_suite(suite: Path) -> dict[str, Any]:
+    """What a repository says of a suite and of the plug-ins beside it; nothing where none holds it.
+
+    Dirty are files that git knows and that have changed, and what could be imported or read as a suite
+    though no commit has it; results, which lie there too, are neither.
+    """
+    folder = suite.resolve().parent
+    commit = _git(folder, "rev-parse", "HEAD")
+    known = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    unknown = _git(folder, "ls-files", "--others", "--exclude-standard", "--full-name", *_CODE)
+    if commit is None or known is None or unknown is None:
+        return {}
+    return {"suite_commit": commit, "suite_dirty": bool(known or unknown)}
 
 
 def code_label(code: Mapping[str, Any]) -> str:

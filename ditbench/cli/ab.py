@@ -114,8 +114,10 @@ def measured(asked: Asked) -> Session:
             f"--processes {asked.processes}: commits and package sets have {_PROCESSES} processes an arm, "
             "and more where two modes show: leave it out"
         )
-    said, *_ = (side.said for side in asked.sides if side.abroad)
-    raise errors.UsageError(f"{said}: this ditbench measures arms of its own code alone")
+    from ditbench.cli import apart
+
+    a, b = (apart.source(side.said, asked.given.suite) for side in asked.sides)
+    return apart.apart(apart.Asked(asked.given, a, b, asked.path))
 
 
 def _inside(asked: Asked) -> Session:

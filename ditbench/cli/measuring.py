@@ -78,7 +78,7 @@ def measure(
     device = devices[0]
     watches = telemetry.watches(list(devices), nvml.load())
     here = environment.collect(device.kind, facts_of(devices), os.environ)
-    code = environment.code_identity()
+    code = environment.code_identity(Path(planned.suite.path))
     head = _head(planned, here, code)
     offer = _offer(source, head, planned) if source else None
     with _writer(head, out, resume) as writer:

@@ -18,13 +18,13 @@ def unlike(then: Run, now: Run) -> list[str]:
 
     A run of schema 1 did not keep its effort, so nothing can be added to it.
     """
-    machine, code = _machine(then, now), _differences(then.code, now.code)
+    machine, code = _machine(then, now), _differences(_own(then.code), _own(now.code))
     return [*machine, *_differences(_flat(then.effort), _flat(now.effort)), *code]
 
 
 def elsewhere(then: Run, now: Run) -> list[str]:
     """As `unlike`, of machine and code alone: what was asked for may differ."""
-    return [*_machine(then, now), *_differences(then.code, now.code)]
+    return [*_machine(then, now), *_differences(_own(then.code), _own(now.code))]
 
 
 def quality_unlike(then: Run, now: Run, names: Iterable[str]) -> list[str]:
@@ -34,6 +34,11 @@ def quality_unlike(then: Run, now: Run, names: Iterable[str]) -> list[str]:
         for run in (then, now)
     )
     return list(_differences(before, after))
+
+
+def _own(code: Mapping[str, Any]) -> dict[str, Any]:
+    """The code of ditbench itself: the suite's repository takes commits of results too."""
+    return {name: value for name, value in code.items() if not name.startswith("suite_")}
 
 
 def _machine(then: Run, now: Run) -> list[str]:

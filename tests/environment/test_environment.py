@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from fakes_git import commit as committed
+from fakes_git import git
 
 import ditbench
 from ditbench.environment import (
@@ -202,6 +204,27 @@ def test_code_without_git_has_its_version_only(monkeypatch, tmp_path, checkout):
         monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(ditbench, "__file__", str(Path(tmp_path, "ditbench", "__init__.py")))
     assert code_identity() == {"version": ditbench.__version__, "commit": "", "dirty": None}
+
+
+def test_code_of_a_suite_is_that_of_its_repository(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    git(folder, "init", "--quiet")
+    commit = committed(folder, suites__toy_yaml="name: toy", plug_py="")
+    suite = folder / "suites" / "toy.yaml"
+    (folder / "results").mkdir()
+    (folder / "results" / "run.json").write_text("{}")  # lies there, and is no code
+    found = code_identity(suite)
+    assert (found["suite_commit"], found["suite_dirty"]) == (commit, False)
+    (folder / "new.py").write_text("")
+    assert code_identity(suite)["suite_dirty"] is True
+    (folder / "new.py").unlink()
+    (folder / "plug.py").write_text("changed")
+    assert code_identity(suite)["suite_dirty"] is True
+
+
+def test_code_of_a_suite_in_no_repository_says_nothing_of_it(tmp_path):
+    assert code_identity(tmp_path / "toy.yaml") == code_identity()
 
 
 def test_code_on_one_line():
