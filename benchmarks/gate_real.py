@@ -21,6 +21,7 @@ import argparse
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -53,6 +54,17 @@ PLANTED, FOUND = 0.05, 0.95
 # Where the line of extra work against time is looked at first, and the seconds of each long series.
 _SHARE, _LONG_S, _LONG = 0.5, 2.0, 2
 _LATENCY = "latency"
+# Leaves a grandchild behind, which ends when the process of that id does.
+_SPIN = """
+import os, sys
+if pid := os.fork():
+    print(pid)
+    sys.exit()
+os.close(1)
+while os.path.exists(f"/proc/{sys.argv[1]}"):
+    for _ in range(1_000_000):
+        pass
+"""
 _WRONG = (Verdict.REGRESSED, Verdict.IMPROVED)
 
 Pairs = tuple[tuple[Cell, Cell], ...]
@@ -186,14 +198,14 @@ def spreads(findings: Sequence[Finding]) -> dict[str, float]:
 
 
 @contextmanager
-def a_busy_core() -> Iterator[None]:
-    """Another process that keeps one core busy."""
-    spinning = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+def a_busy_core() -> Iterator[int]:
+    """The id of another process that keeps one core busy; nobody's child, so that it is a stranger here."""
+    spin = [sys.executable, "-c", _SPIN, str(os.getpid())]
+    spinning = int(subprocess.run(spin, check=True, stdout=subprocess.PIPE).stdout)
     try:
-        yield
+        yield spinning
     finally:
-        spinning.kill()
-        spinning.wait()
+        os.kill(spinning, signal.SIGKILL)
 
 
 def judged(session: Session, number: int, noise: Noise, *, alone: bool) -> tuple[Finding, ...]:
