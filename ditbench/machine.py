@@ -6,8 +6,9 @@ not measured, and nothing is said of it.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -30,6 +31,8 @@ _DISAGREEMENT = 0.05
 # frequency is read off a few of its cores, whose governors move it by some per cents by themselves.
 _CLOCKS = {"sm_clock": ("GPU's clock", 0.02), "frequency": ("processors' frequency", 0.10)}
 _PARTS = 5
+# Metrics with values of each timed call.
+_OF_CALLS = frozenset({"latency", "step_latency"})
 
 Facts = Sequence[Mapping[str, Any]]
 
@@ -56,8 +59,30 @@ def doubts(records: Sequence[Record]) -> tuple[str, ...]:
         _others,
         _heated,
     )
-    clauses = (*(find(seen) for find in finders), _energies(records))
+    clauses = (*(find(seen) for find in finders), left_out(records), _energies(records))
     return tuple(clause for clause in clauses if clause)
+
+
+def kept(record: Record) -> Record:
+    """A timed record without the calls that something physical spoilt, which its facts name.
+
+    None is left out for being slow. Raw values stay on file; whoever reads times reads them through this.
+    """
+    out = {int(place) for place, _why in record.facts.get("excluded", ())}
+    calls = len(record.metrics.get("latency", ()))
+    if not out or len(record.facts.get("calls_ns", ())) != calls:
+        return record
+    metrics = {
+        name: _kept(values, calls, out) if name in _OF_CALLS else values
+        for name, values in record.metrics.items()
+    }
+    return dataclasses.replace(record, metrics=metrics)
+
+
+def _kept(values: Sequence[float], calls: int, out: Collection[int]) -> tuple[float, ...]:
+    """values: as many of each call as of every other."""
+    each = len(values) // calls
+    return tuple(value for place, value in enumerate(values) if place // max(1, each) not in out)
 
 
 def crowded(records: Iterable[Record]) -> str:
@@ -183,6 +208,22 @@ def _others(seen: Facts) -> str:
 def _heated(seen: Facts) -> str:
     times = sum(int(facts.get("throttled", 0)) for facts in seen)
     return f"heat slowed the processors {times} times" if times else ""
+
+
+def left_out(records: Sequence[Record]) -> str:
+    """Calls that no figure rests on, counted, and processes that have none left."""
+    excluded = [why for one in records for _place, why in one.facts.get("excluded", ())]
+    if not excluded:
+        return ""
+    calls = sum(len(one.facts.get("calls_ns", ())) for one in records)
+    told = f"{len(excluded)} of {calls} calls left out: {'; '.join(dict.fromkeys(excluded))}"
+    empty = [str(one.replicate + 1) for one in records if _is_empty(one)]
+    return f"{told}; no time of process {', '.join(empty)}, of which all were" if empty else told
+
+
+def _is_empty(record: Record) -> bool:
+    excluded = record.facts.get("excluded", ())
+    return bool(excluded) and len(excluded) == len(record.facts.get("calls_ns", ()))
 
 
 def _energies(records: Iterable[Record]) -> str:

@@ -70,6 +70,11 @@ def _trial(value: object) -> bool:
     )
 
 
+def _excluded(value: object) -> bool:
+    """The place of a call, and a reason."""
+    return isinstance(value, list) and len(value) == 2 and _whole(value[0], 0) and _line(value[1])
+
+
 def _point(value: object) -> bool:
     """A number of pictures, and a value."""
     return isinstance(value, list) and len(value) == 2 and _whole(value[0], 1) and _number(value[1])
@@ -229,6 +234,8 @@ FACTS = {
     "stopping": _STOPPING,
     "energy": _ENERGY,
     "telemetry": _TELEMETRY,
+    "calls_ns": Kind("a list of nanoseconds", _every(lambda value: _whole(value, 0))),
+    "excluded": Kind("a list of [call, why it does not count]", _every(_excluded)),
     "image_key": LINE,
     "extractor": Kind("an object with name and sha256", _with(name=_line, sha256=_line)),
     "paired": Kind(

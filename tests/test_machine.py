@@ -10,7 +10,7 @@ from fakes_runs import cell, fake_run, gate, timed
 from ditbench import errors
 from ditbench.compare import Verdict, compare
 from ditbench.errors import StoreError
-from ditbench.machine import crowded, doubts, other_clocks, session_unfit, unfit
+from ditbench.machine import crowded, doubts, kept, other_clocks, session_unfit, unfit
 from ditbench.metrics import metric
 from ditbench.report import view
 from ditbench.store import baseline_set
@@ -160,6 +160,73 @@ def test_processors_may_differ_by_what_their_governors_do():
     told = "the processors' frequency was 3.00 GHz then and is 2.50 GHz now (-16.7 %)"
     assert other_clocks(at(3e9), at(2.5e9)) == told
     assert other_clocks(at(3e9), records({})) == ""
+
+
+HEAT = "the GPU was slowed by heat"
+
+
+def spoilt(*places, values=(0.1, 0.1, 0.5, 0.1), replicate=0, why=HEAT):
+    """A process of four calls, some of which are not to count."""
+    (found,) = timed(cell("sdpa"), values)
+    facts = {"calls_ns": [0, 1, 2, 3], "excluded": [[place, why] for place in places]}
+    return dataclasses.replace(found, replicate=replicate, facts={**found.facts, **facts})
+
+
+def test_mistake_29_a_call_during_heat_is_in_no_median_and_stays_on_file():
+    raw = spoilt(2)
+    found = kept(raw)
+    assert found.metrics["latency"] == (0.1, 0.1, 0.1)
+    steps = cell("sdpa").steps
+    assert found.metrics["step_latency"] == (0.1 / steps,) * 3 * steps
+    assert found.metrics["peak_resident"] == raw.metrics["peak_resident"]
+    assert raw.metrics["latency"][2] == 0.5
+    assert kept(found) == found
+
+
+def test_mistake_29_nothing_is_left_out_for_being_slow():
+    slow = spoilt(values=(0.1, 0.1, 9.0, 0.1))
+    assert kept(slow) is slow
+
+
+def test_mistake_29_calls_left_out_are_counted_with_their_reason():
+    told = (
+        "3 of 8 calls left out: the GPU was slowed by heat; process 7 (train) computed on the GPU"
+    )
+    both = [spoilt(0, 1), spoilt(3, replicate=1, why="process 7 (train) computed on the GPU")]
+    assert doubts(both) == (told,)
+
+
+def test_mistake_29_a_process_without_a_call_left_has_no_time_and_says_why():
+    run = fake_run(gate(cell("sdpa"), exact=True), spoilt(2), spoilt(0, 1, 2, 3, replicate=1))
+    (row,) = summarise(run).rows
+    assert row.per_process["latency"] == (0.1,)
+    assert row.estimates["latency"].samples == 3
+    told = (
+        "5 of 8 calls left out: the GPU was slowed by heat; no time of process 2, of which all were"
+    )
+    assert told in row.doubts
+
+
+def test_the_page_counts_what_was_left_out():
+    hot = spoilt(2)
+    hot = dataclasses.replace(hot, facts={**hot.facts, "telemetry": GPU | {}})
+    _, told = text(fake_run(gate(cell("sdpa"), exact=True), hot))
+    counted = (
+        "Of all cells together, 1 of 4 calls left out: the GPU was slowed by heat; their values"
+    )
+    assert counted in told["The machine meanwhile"]
+
+
+def test_mistake_29_a_cell_of_which_no_call_counts_has_no_time():
+    (row,) = summarise(fake_run(gate(cell("sdpa"), exact=True), spoilt(0, 1, 2, 3))).rows
+    assert "latency" not in row.estimates
+    assert row.estimates["macs"].value > 0
+
+
+def test_calls_that_the_record_does_not_hold_change_nothing():
+    """A file that somebody edited: the places say nothing then."""
+    short = dataclasses.replace(spoilt(2), metrics={"latency": (0.1,)})
+    assert kept(short) is short
 
 
 def test_energies_that_disagree_are_doubtful():

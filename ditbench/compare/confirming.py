@@ -58,9 +58,9 @@ def _side(session: Session, arm: str, cell: Cell) -> Side:
     """The records of a cell in one arm."""
     mine = [one for one in session.records if one.facts.get(ARM) == arm and one.stage is Stage.TIME]
     own = [one for one in mine if WITNESS not in one.facts and one.cell.key == cell.key]
-    good = {one.facts[PROCESS]: one for one in own if one.status is Status.OK}
+    good = {one.facts[PROCESS]: machine.kept(one) for one in own if one.status is Status.OK}
     beside = {
-        one.facts[PROCESS]: one
+        one.facts[PROCESS]: machine.kept(one)
         for one in mine
         if one.facts.get(WITNESS) == cell.key and one.status is Status.OK
     }

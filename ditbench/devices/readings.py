@@ -119,6 +119,55 @@ def cpu(window: Window[CpuSample]) -> dict[str, Any]:
     return facts
 
 
+# From when to when (monotonic clock, ns), and what slowed the device then, as a clause.
+Stretch = tuple[int, int, str]
+
+
+def gpu_spoilt(window: Window[GpuSample]) -> list[Stretch]:
+    """When the GPU was slowed or shared: from the look before one that saw it to the look after.
+
+    A power cap is no reason: large products run under one always.
+    """
+    looks = window.around
+    return [
+        (before.ns, after.ns, why)
+        for before, one, after in zip(
+            [*looks[:1], *looks], looks, [*looks[1:], *looks[-1:]], strict=False
+        )
+        if (why := _slowed(one.reading.reasons or 0) or _shared(one.foreign))
+    ]
+
+
+def cpu_spoilt(window: Window[CpuSample]) -> list[Stretch]:
+    """When heat slowed the processors: the kernel counts how often."""
+    return [
+        (before.ns, after.ns, "heat slowed the processors")
+        for before, after in pairwise(window.around)
+        if (after.load.throttled or 0) > (before.load.throttled or 0)
+    ]
+
+
+def left_out(calls: Sequence[int], end: int, spoilt: Sequence[Stretch]) -> list[tuple[int, str]]:
+    """Which calls overlap a spoilt stretch, by their place, with the reason. calls: when each began."""
+    found = []
+    for place, (begun, ended) in enumerate(pairwise([*calls, end])):
+        why = next((why for since, until, why in spoilt if begun < until and since < ended), "")
+        if why:
+            found.append((place, why))
+    return found
+
+
+def _slowed(reasons: int) -> str:
+    held = [name for name, bits in _SLOWED.items() if reasons & bits]
+    # Hardware says "slowdown" beside the cause that it knows.
+    known = [name for name in held if name != "its hardware"] or held
+    return f"the GPU was slowed by {' and '.join(known)}" if known else ""
+
+
+def _shared(foreign: Sequence[str]) -> str:
+    return f"{', '.join(foreign[:_TOLD])} computed on the GPU" if foreign else ""
+
+
 def energy(window: Window[GpuSample]) -> dict[str, Any]:
     """Joules between the ends, by the GPU's counter and by its power, or why there is no figure.
 

@@ -124,11 +124,12 @@ class Samplings:
 
 @dataclass(frozen=True)
 class Series:
-    """Seconds of the steps of each run, and when the first began and the last ended (monotonic clock)."""
+    """Seconds of the steps of each run, and when each began and the last ended (monotonic clock)."""
 
     steps: list[list[float]]
     begin_ns: int
     end_ns: int
+    begins_ns: tuple[int, ...] = ()
 
     @property
     def runs(self) -> tuple[float, ...]:
@@ -146,12 +147,14 @@ def until(
 ) -> Series:
     """As many runs as it takes. over: told the seconds of each run and since the first began."""
     done: list[list[float]] = []
+    begins: list[int] = []
     begin = now = time.monotonic_ns()
     while not over([sum(steps) for steps in done], (now - begin) / 1e9):
+        begins.append(now)
         say(len(done) + 1)
         done.append(runs.once())
         now = time.monotonic_ns()
-    return Series(done, begin, now)
+    return Series(done, begin, now, tuple(begins))
 
 
 def warm_up(runs: Runs, timing: Timing, say: Callable[[str], None]) -> Series:
@@ -177,6 +180,8 @@ def conduct(timing: Timing, warm: Series, timed: Series) -> dict[str, Any]:
         "stopping": stopping_of(timing).facts(timed.runs, timed.elapsed_s),
         # For what is sampled from outside: telemetry and energy of the timed calls alone.
         "timed_ns": [timed.begin_ns, timed.end_ns],
+        # When each began since the first did; it ended when the next began.
+        "calls_ns": [at - timed.begin_ns for at in timed.begins_ns],
     }
 
 

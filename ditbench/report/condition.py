@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ditbench import units
+from ditbench.machine import left_out
 from ditbench.records import Record
 from ditbench.report import words
 from ditbench.report.tables import NOT_MEASURED
@@ -24,7 +25,10 @@ def machine(records: Sequence[Record]) -> str:
             by_device[str(seen.get("device", "cpu"))].append(seen)
     if not by_device:
         return f"What the machine did while cells were timed was {NOT_MEASURED}." if records else ""
-    return " ".join(_device(name, seen) for name, seen in by_device.items())
+    told = [_device(name, seen) for name, seen in by_device.items()]
+    if out := left_out(records):
+        told.append(f"Of all cells together, {out}; their values stay on file.")
+    return " ".join(told)
 
 
 def canary(run: Run) -> str:

@@ -26,7 +26,7 @@ from ditbench.devices.cpu import CpuMeter
 from ditbench.devices.device import IDLE_MEMORY, Device
 from ditbench.devices.family import Family
 from ditbench.devices.nvml import Meter, Nvml
-from ditbench.devices.readings import CpuSample, GpuSample, Window
+from ditbench.devices.readings import CpuSample, GpuSample, Stretch, Window
 from ditbench.jobs import Job
 from ditbench.records import Stage, Status, Values
 from ditbench.run.server import Answer
@@ -71,6 +71,10 @@ class Watch(Protocol):
 
     def tell(self, job: Job, metrics: Mapping[str, Values], window: Window[Any]) -> _Told:
         """What the samples around a timed stretch say of it; metrics: what the worker measured."""
+        ...
+
+    def spoilt(self, window: Window[Any]) -> list[Stretch]:
+        """When something physical slowed the device, or somebody else was on it."""
         ...
 
 
@@ -126,6 +130,10 @@ class GpuWatch:
         facts = {"telemetry": told, "energy": found | {"images": images}}
         return _Told(facts, {"energy": (per_image,)})
 
+    def spoilt(self, window: Window[GpuSample]) -> list[Stretch]:
+        """When it was slowed by heat, brake or hardware, or computed for others."""
+        return readings.gpu_spoilt(window)
+
     def _memory_of_others(self) -> int:
         """Bytes in use though our worker has ended; a driver may take a moment to have its memory back."""
         used = 0
@@ -163,6 +171,10 @@ class CpuWatch:
     ) -> _Told:
         """Telemetry; a processor tells no energy here."""
         return _Told({"telemetry": readings.cpu(window) | {"device": self.device}})
+
+    def spoilt(self, window: Window[CpuSample]) -> list[Stretch]:
+        """When heat slowed them."""
+        return readings.cpu_spoilt(window)
 
 
 def watches(devices: Iterable[Device], nvml: Nvml | None) -> tuple[Watch, ...]:
@@ -225,13 +237,17 @@ class Telemetry:
         if job.stage not in _WATCHED or findings.status is not Status.OK:
             return answer
         begin, end = findings.facts.get("timed_ns", (begin, end))
-        told = watch.tell(job, findings.metrics, Window(samples, begin, end))
+        window = Window(samples, begin, end)
+        told = watch.tell(job, findings.metrics, window)
+        calls = [begin + at for at in findings.facts.get("calls_ns", ())]
+        out = readings.left_out(calls, end, watch.spoilt(window))
+        excluded = {"excluded": [list(one) for one in out]} if out else {}
         return dataclasses.replace(
             answer,
             findings=dataclasses.replace(
                 findings,
                 metrics={**findings.metrics, **told.metrics},
-                facts={**findings.facts, **told.facts},
+                facts={**findings.facts, **told.facts, **excluded},
             ),
         )
 

@@ -125,8 +125,11 @@ class Evidence:
 
     @cached_property
     def times(self) -> tuple[Record, ...]:
-        """One record a process, of a cell that is ok; none of any other, because it has no speed."""
-        timed = [one for one in self.own if one.stage is Stage.TIME]
+        """One record a process, of a cell that is ok; none of any other, because it has no speed.
+
+        Without the calls that heat or another program spoilt.
+        """
+        timed = [machine.kept(one) for one in self.own if one.stage is Stage.TIME]
         ordered = sorted(timed, key=lambda one: one.replicate)
         return tuple(ordered) if self.status is Status.OK else ()
 

@@ -153,3 +153,61 @@ def test_the_load_of_others_is_what_is_busy_less_what_is_ours():
 
 def test_one_sample_of_the_processors_says_nothing_of_others():
     assert "others" not in readings.cpu(Window(loads((0, 1.0, 1.0, None, None)), 0, S))
+
+
+def out(samples, calls, spoilt=readings.gpu_spoilt):
+    """Which of the calls that began at these seconds are left out of a stretch of ten."""
+    looked = window(samples) if spoilt is readings.gpu_spoilt else samples
+    return readings.left_out([round(at * S) for at in calls], 10 * S, spoilt(looked))
+
+
+HEAT, BRAKE, HARDWARE, POWER_CAP, IDLE = 0x20, 0x80, 0x08, 0x04, 0x01
+HOT = "the GPU was slowed by heat"
+
+
+def test_mistake_29_calls_beside_a_look_that_saw_heat_are_left_out_with_the_reason():
+    looks = [(at, {"reasons": HEAT if at == 4 else 0}) for at in range(11)]
+    assert out(looks, range(10)) == [(3, HOT), (4, HOT)]
+    assert out(looks, [0, 2, 3.5, 6]) == [(1, HOT), (2, HOT)]
+
+
+@pytest.mark.parametrize(
+    ("bits", "why"),
+    [
+        (HEAT | HARDWARE, HOT),
+        (0x40 | HARDWARE, HOT),
+        (BRAKE | HARDWARE, "the GPU was slowed by a power brake"),
+        (HARDWARE, "the GPU was slowed by its hardware"),
+    ],
+)
+def test_mistake_29_each_physical_cause_is_named(bits, why):
+    looks = [(at, {"reasons": bits if at == 5 else 0}) for at in range(11)]
+    assert {reason for _, reason in out(looks, range(10))} == {why}
+
+
+@pytest.mark.parametrize("bits", [0, POWER_CAP, IDLE, None])
+def test_a_power_cap_and_a_slow_call_are_no_reason_to_leave_anything_out(bits):
+    looks = [(at, {"reasons": bits, "sm_clock": 1e9 * at}) for at in range(1, 11)]
+    assert out(looks, [0, 1, 9.9]) == []
+
+
+def test_mistake_29_calls_beside_another_program_are_left_out_and_name_it():
+    looks = [(at, {"foreign": ("process 7 (train)",) if at >= 8 else ()}) for at in range(11)]
+    told = "process 7 (train) computed on the GPU"
+    assert out(looks, range(10)) == [(7, told), (8, told), (9, told)]
+
+
+def test_heat_between_the_last_look_before_and_the_first_after_reaches_a_short_stretch():
+    assert out([(-1, {"reasons": HEAT}), (12, {})], [0.0]) == [(0, HOT)]
+
+
+def throttled(*counts):
+    loads = [Load(0.0, 0.0, None, count) for count in counts]
+    return Window([CpuSample(at * S, load) for at, load in enumerate(loads)], S, 10 * S)
+
+
+def test_mistake_29_calls_during_which_the_kernel_counted_heat_are_left_out():
+    seen = throttled(3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4)
+    told = "heat slowed the processors"
+    assert out(seen, range(10), readings.cpu_spoilt) == [(2, told)]
+    assert out(throttled(*[None] * 11), range(10), readings.cpu_spoilt) == []

@@ -128,6 +128,25 @@ def test_mistake_29_a_throttled_stretch_is_in_the_record(tmp_path, gpu):
     assert set(found.facts["telemetry"]["slowed"]) == {"heat"}
 
 
+def test_mistake_29_calls_during_heat_are_named_in_the_record_and_their_values_stay(tmp_path, gpu):
+    with telemetry(tmp_path, gpu) as watch:
+        found = timed(0.4, during=lambda: setattr(gpu, "reasons", 0x40))
+        begin, end = found.facts["timed_ns"]
+        quarters = [(end - begin) * part // 4 for part in range(4)]
+        facts = {"timed_ns": [begin, end], "calls_ns": quarters}
+        found = judged(watch, dataclasses.replace(found, facts=facts))
+    hot = "the GPU was slowed by heat"
+    assert found.facts["excluded"] == [[place, hot] for place in range(4)]
+    assert found.metrics["latency"] == (0.1,) * 4
+
+
+def test_nothing_is_left_out_of_a_quiet_stretch(tmp_path, gpu):
+    with telemetry(tmp_path, gpu) as watch:
+        found = timed(0.3)
+        found = judged(watch, dataclasses.replace(found, facts={**found.facts, "calls_ns": [0]}))
+    assert "excluded" not in found.facts
+
+
 def test_mistake_29_a_process_that_comes_during_the_run_is_named(tmp_path, gpu):
     parent = os.getppid()
 
