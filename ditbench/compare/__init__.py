@@ -249,7 +249,7 @@ def _codes(
         errors.QUALITY: any(_regressed(one) and _pictured(one) for one in findings),
         errors.ENVIRONMENT: bool(refusals(candidate.environment))
         or any(row.unfit for row in rows)
-        or any(step.rule == MACHINE for one in findings for step in one.steps),
+        or any(step.rule.endswith(MACHINE) for one in findings for step in one.steps),
         errors.NOTHING_COMPARABLE: required and not judged,
     }
     return frozenset(code for code, holds_now in holds.items() if holds_now)

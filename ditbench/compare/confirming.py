@@ -28,7 +28,7 @@ from ditbench.summary import DERIVED
 
 # The share of false ones among the discoveries of a session.
 DISCOVERIES = 0.05
-_RATIOS = "ratios"
+_RATIOS, _DIFFERENCE = "ratios", "difference"
 # In a shared process the second arm's first call finds the first one's work done, and peaks are of both.
 _FIRST = "first_call"
 # One call a process has no median: what loads and compiles varies by more than warm calls do.
@@ -122,7 +122,7 @@ def _small(bout: Bout) -> Ruling | None:
         return None
     told = f"side by side B/A is {_interval_of(bout)}, a difference of {abs(b - a):.3g}, "
     told += f"which {least:.3g} may be by itself"
-    return said("difference", f"{units.seconds(a)} -> {units.seconds(b)}", told, Verdict.UNCHANGED)
+    return said(_DIFFERENCE, f"{units.seconds(a)} -> {units.seconds(b)}", told, Verdict.UNCHANGED)
 
 
 def _modes(bout: Bout) -> Ruling | None:
@@ -217,8 +217,8 @@ def _discoveries(found: tuple[Finding, ...]) -> tuple[Finding, ...]:
 
 
 def _tested(one: Finding) -> bool:
-    ratios = any(step.rule == _RATIOS for step in one.steps)
-    return ratios and one.duel is not None and not math.isnan(one.duel.p)
+    came_to_it = any(step.rule in {_RATIOS, _DIFFERENCE} for step in one.steps)
+    return came_to_it and one.duel is not None and not math.isnan(one.duel.p)
 
 
 def _discovered(one: Finding, q: float, many: int) -> Finding:
@@ -249,6 +249,14 @@ def _ratio(value: float | np.ndarray) -> str:
 
 
 _TIMING: Rules[Bout] = (
-    _processes, _machine, _gated, _small, _modes, _interval, _ratios, _witness, _verdict,
-)  # fmt: skip
+    _processes,
+    _machine,
+    _gated,
+    _modes,
+    _interval,
+    _small,
+    _ratios,
+    _witness,
+    _verdict,
+)
 _MEMORY: Rules[Bout] = (_gated, _peaks)

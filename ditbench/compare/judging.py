@@ -8,11 +8,13 @@ seeds have rules of their own.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from ditbench import units
 from ditbench.compare import memory, pictures, quality, screening
 from ditbench.compare.pair import Pair
 from ditbench.compare.rules import Rules, Ruling, judged, said
+from ditbench.compare.screening import CONFIRM, SESSION
 from ditbench.compare.verdicts import Finding, Verdict
 from ditbench.records import Stage
 
@@ -22,7 +24,12 @@ _POSITIVE = frozenset({"s", "B", "J", "images/s"})
 
 def judge(pair: Pair) -> Finding:
     """The verdict on one metric that both sides have."""
-    return judged(pair, (_comparable, *_rules(pair)))
+    found = judged(pair, (_comparable, *_rules(pair)))
+    if pair.confirmed is None or found.steps[-1].rule != CONFIRM:
+        return found
+    *before, last = found.steps
+    session = (replace(one, rule=f"{SESSION}{one.rule}") for one in pair.confirmed.steps)
+    return replace(found, steps=(*before, *session, last))
 
 
 def _rules(pair: Pair) -> Rules[Pair]:

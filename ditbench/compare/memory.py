@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from ditbench import units
 from ditbench.compare.pair import Pair
 from ditbench.compare.rules import Rules, Ruling, said
+from ditbench.compare.screening import CONFIRM
 from ditbench.compare.verdicts import Verdict
 from ditbench.summary import Evidence
 
@@ -71,7 +72,7 @@ def _confirmed(pair: Pair) -> Ruling | None:
     if pair.confirmed is None:
         return None
     found = pair.confirmed
-    return said("confirm", f"session's {found.metric}", found.reason, found.verdict)
+    return said(CONFIRM, f"session's {found.metric}", found.reason, found.verdict)
 
 
 def _warmup(row: Evidence) -> bool:

@@ -16,6 +16,8 @@ from ditbench.summary.history import WINDOW
 
 _SIGMAS = round(deciding.SIGMAS)
 CONFIRM, MACHINE = "confirm", "machine"
+# Before the names of rules that a session was judged by.
+SESSION = "session: "
 _HOW = "not confirmed: run with --confirm or `ditbench ab`"
 
 

@@ -72,8 +72,7 @@ def shifted(findings: tuple[Finding, ...]) -> tuple[tuple[Finding, ...], str]:
 
 def _screened(one: Finding) -> bool:
     """Whether it stood beside its baseline, and no session confirmed it."""
-    judged = {Verdict.UNCHANGED, Verdict.INCONCLUSIVE}
-    return one.verdict in judged and any(step.rule == "screen" for step in one.steps)
+    return one.verdict in {Verdict.UNCHANGED, Verdict.INCONCLUSIVE}
 
 
 def unconfirmed(one: Finding) -> bool:

@@ -91,6 +91,12 @@ def test_a_session_in_the_runs_folder_confirms_and_the_code_is_4(ditbench, night
         "difference",
         "gate",
         "screen",
+        "session: processes",
+        "session: gate",
+        "session: interval",
+        "session: ratios",
+        "session: confirmed",
+        "session: discovery",
         "confirm",
     ]
 

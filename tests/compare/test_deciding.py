@@ -1,0 +1,176 @@
+"""The rule that confirms: a defined verdict for any number of processes and any values, never by accident."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from ditbench import deciding
+from ditbench.deciding import IMPROVED, INCONCLUSIVE, REGRESSED, UNCHANGED, decide, wants_more
+
+STEADY = (1.00, 1.01, 0.99, 1.00, 1.005)
+SLOW = 1.11
+
+
+def times(values, factor):
+    return [factor * value for value in values]
+
+
+def code(base, judged, gate=0.02, paired=None):
+    return int(decide(base, judged, gate, paired).codes)
+
+
+@pytest.mark.parametrize(
+    ("factor", "verdict"),
+    [(1.05, REGRESSED), (0.95, IMPROVED), (1.0, UNCHANGED), (1.01, UNCHANGED), (2.0, REGRESSED)],
+)
+def test_both_figures_beyond_the_gate_are_a_verdict(factor, verdict):
+    assert code(STEADY, times(STEADY, factor)) == verdict
+
+
+def test_the_ratio_is_the_median_of_all_ratios_and_of_the_best():
+    found = decide([1.0, 1.1, 9.0, 1.2, 1.3], [2.0, 4.0, 8.0, 4.4, 4.8], 0.02)
+    ratios = sorted(b / a for b in (2.0, 4.0, 8.0, 4.4, 4.8) for a in (1.0, 1.1, 9.0, 1.2, 1.3))
+    assert found.ratio == pytest.approx(ratios[12])
+    assert found.best == pytest.approx(2.0)
+
+
+def test_paired_ratios_are_walsh_averages():
+    """Of 1, 2 and 4 the means of two, each with itself, are 1, sqrt 2, 2, 2, sqrt 8 and 4."""
+    assert deciding.ratio((), (), [1.0, 2.0, 4.0]) == pytest.approx(2.0)
+    assert deciding.ratio((), (), [1.0, 1.0, 4.0]) == pytest.approx(math.sqrt(2))
+
+
+def test_processes_of_50_ms_that_spread_ten_per_cent_are_decided_by_their_own_ratios():
+    base = [1.00, 1.10, 0.95, 1.05, 1.02]
+    judged = times(base, 1.03)
+    assert code(base, judged, paired=times([1] * 5, 1.03)) == REGRESSED
+    shuffled = [judged[at] for at in (1, 0, 3, 2, 4)]
+    assert code(base, shuffled, paired=[b / a for a, b in zip(base, shuffled, strict=True)]) != (
+        UNCHANGED
+    )
+
+
+def test_figures_on_two_sides_of_the_gate_are_no_verdict():
+    """One arm slow in three of five processes: the machine's mode, and not the code."""
+    slow = [1.0, 1.0, SLOW, SLOW, SLOW]
+    assert code([1.0] * 5, slow) == INCONCLUSIVE
+    assert code(slow, [1.0] * 5) == INCONCLUSIVE
+
+
+@pytest.mark.parametrize("number", [5, 6, 7, 20])
+def test_mistake_32_asv_twice_as_slow_is_different_at_every_number(number):
+    """asv calls six against six equal however large the change: its guard is one-sided."""
+    rng = np.random.default_rng(number)
+    base = rng.normal(1, 0.01, number)
+    assert code(base, 2 * base) == REGRESSED
+
+
+def test_mistake_32_pyperf_unequal_counts_are_not_significant_by_accident():
+    """pyperf calls 20 against 21 values significant, because its test raises."""
+    rng = np.random.default_rng(0)
+    assert code(rng.normal(1, 0.003, 20), rng.normal(1, 0.003, 21)) == UNCHANGED
+    assert code(rng.normal(1, 0.003, 20), 1.05 * rng.normal(1, 0.003, 21)) == REGRESSED
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 4])
+def test_mistake_32_fewer_than_five_processes_confirm_nothing(number):
+    assert code([1.0] * number, [2.0] * 5) == INCONCLUSIVE
+    assert code([1.0] * 5, [2.0] * number) == INCONCLUSIVE
+    assert code([1.0] * number, [1.0] * number) == INCONCLUSIVE
+
+
+@pytest.mark.parametrize("odd", [math.nan, 0.0, -1.0, math.inf, -math.inf])
+@pytest.mark.parametrize("side", ["base", "judged", "paired"])
+def test_mistake_32_what_has_no_logarithm_is_inconclusive(odd, side):
+    arms = {"base": list(STEADY), "judged": times(STEADY, 2), "paired": None}
+    if side == "paired":
+        arms["paired"] = [2.0] * 5
+    arms[side][2] = odd
+    found = decide(arms["base"], arms["judged"], 0.02, arms["paired"])
+    assert found.codes == INCONCLUSIVE
+    assert np.isnan(found.p) or np.isnan(found.ratio) or np.isnan(found.best)
+
+
+def test_mistake_32_all_equal_is_unchanged_and_certain():
+    found = decide([1.0] * 5, [1.0] * 5, 0.02)
+    assert (found.ratio, found.best, found.codes, found.p) == (1.0, 1.0, UNCHANGED, 1.0)
+
+
+@pytest.mark.parametrize("value", [5e-324, 1e-300, 1e300, 1.7e308])
+def test_values_at_the_ends_of_what_a_float_holds_have_a_verdict(value):
+    assert code([value] * 5, [value] * 5) == UNCHANGED
+    assert code([1.0] * 5, [value] * 5) == (REGRESSED if value > 1 else IMPROVED)
+
+
+def test_leading_axes_are_decided_one_by_one():
+    factors = np.array([[1.0, 1.05, 0.9], [1.0, 2.0, 1.01]])
+    base = np.broadcast_to(STEADY, (2, 3, 5))
+    found = decide(base, factors[..., None] * base, 0.02)
+    assert found.codes.tolist() == [[0, 1, -1], [0, 1, 0]]
+    alone = [[code(STEADY, times(STEADY, one)) for one in row] for row in factors]
+    assert found.codes.tolist() == alone
+    gates = decide(base, factors[..., None] * base, np.full((2, 3), 0.07))
+    assert gates.codes.tolist() == [[0, 0, -1], [0, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("base", "judged", "more"),
+    [
+        ([1.0, 1.0, 1.01, 1.0, SLOW], [1.0] * 5, True),
+        ([1.0] * 5, [1.0, SLOW, 1.0, SLOW, 1.0], True),
+        ([1.0] * 5, [SLOW] * 5, True),
+        (STEADY, STEADY, False),
+        (STEADY, times(STEADY, 1.01), False),
+        ([1.0, 1.03, 1.06, 1.09, 1.12], [1.0, 1.03, 1.06, 1.09, 1.12], False),
+        ([1.0], [1.0], False),
+        ([], [], False),
+        ([math.nan] * 5, [1.0] * 5, False),
+    ],
+    ids=[
+        "a slow one", "two slow ones", "one arm each", "steady", "moved little", "spread", "one",
+        "none", "not numbers",
+    ],
+)  # fmt: skip
+def test_two_modes_want_eight_processes(base, judged, more):
+    assert bool(wants_more(base, judged)) is more
+
+
+def test_modes_of_shared_processes_cancel_and_want_nothing():
+    slow = [1.0, SLOW, 1.0, SLOW, SLOW]
+    assert not wants_more(slow, times(slow, 1.05), paired=[1.05] * 5)
+    assert wants_more(slow, slow, paired=[1.0, 1.0, 1.0, 1.0, SLOW])
+
+
+def test_the_slow_share_counts_processes_of_the_slower_mode():
+    assert deciding.slow_share([1.0, 1.0, 1.01, SLOW, SLOW]) == pytest.approx(0.4)
+    assert deciding.slow_share(STEADY) == 0
+    assert deciding.slow_share([1.0]) == 0
+
+
+def test_p_is_that_of_students_t_where_one_mode_shows():
+    from scipy import stats
+
+    judged = times(STEADY, 1.013)
+    expected = stats.ttest_ind(np.log(judged), np.log(STEADY)).pvalue
+    assert deciding.p_value(STEADY, judged) == pytest.approx(expected)
+    own = [1.01, 1.02, 1.015, 1.0, 1.03]
+    expected = stats.ttest_1samp(np.log(own), 0).pvalue
+    assert deciding.p_value(STEADY, STEADY, own) == pytest.approx(expected)
+
+
+def test_a_slow_process_does_not_blind_p_nor_make_it_sure():
+    assert deciding.p_value(STEADY, [1.05, 1.055, 1.045, 1.05, 1.05 * SLOW]) < 1e-4
+    assert deciding.p_value(STEADY, [1.0, 1.01, 0.99, 1.0, SLOW]) > 0.5
+
+
+def test_the_screen_looks_back_ten_nights_and_no_lower_than_the_gate():
+    nights = [1.0, 1.01, 0.99, 1.02, 0.98, 1.0, 1.01, 0.99, 1.0, 1.0]
+    middle, spread = deciding.nights(nights)
+    assert (middle, spread) == (1.0, pytest.approx(1.4826 * 0.01))
+    assert not deciding.screened(nights, 1.04, 0.02)
+    assert deciding.screened(nights, 1.05, 0.02)
+    assert not deciding.screened([1.0] * 10, 1.015, 0.02)
+    assert deciding.screened([1.0] * 10, 0.97, 0.02)
