@@ -58,13 +58,15 @@ class Stopping:
     """Exactly `least` calls; with a `precision`, on until the median is known so well, or no better.
 
     precision: the half-width of the median's 95 % interval, as a share of it. most, cap_s: the calls and
-    the seconds after which no more are made beyond `least`.
+    the seconds after which no more are made beyond `least`. patient: whether it goes on to them where twice
+    the calls have narrowed nothing.
     """
 
     least: int
     precision: float | None
     most: int
     cap_s: float
+    patient: bool = False
 
     def reason(self, seconds: Sequence[float], elapsed_s: float) -> str:
         """What ends the series here; empty where it goes on.
@@ -77,7 +79,7 @@ class Stopping:
             return "repeats"
         if half_width(seconds) <= self.precision:
             return "precision"
-        if _falls_no_more(seconds, self.least):
+        if not self.patient and _falls_no_more(seconds, self.least):
             return "plateau"
         if len(seconds) >= self.most:
             return "most_repeats"

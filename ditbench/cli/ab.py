@@ -93,14 +93,14 @@ def ab(
     sides = Side("a", a), Side("b", b)
     given = Choices(suite, select, tuple(set_ or ()), gpu=gpu)
     session = measured(Asked(given, sides, path_of(out, suite), processes))
-    noise = store.noise_read(store.noise_path(session.suite, baselines))
+    noise = store.noise_read(store.noise_path(store.slug(session.suite), baselines))
     findings = comparing.judge_session(session, noise)
     if json:
         output.as_json([comparing.finding_to_json(one) for one in findings])
     else:
         show(session, findings, noise)
         if explain:
-            _explain(findings)
+            output.show_explained(findings)
         print(f"session: {session.path}")
     return errors.first_of(codes(session, findings))
 
@@ -109,15 +109,10 @@ def measured(asked: Asked) -> Session:
     """The session, measured: in shared processes where both arms are of this code, else each in its own."""
     if not any(side.abroad for side in asked.sides):
         return _inside(asked)
-    if asked.processes != _PROCESSES:
-        raise errors.UsageError(
-            f"--processes {asked.processes}: commits and package sets have {_PROCESSES} processes an arm, "
-            "and more where two modes show: leave it out"
-        )
     from ditbench.cli import apart
 
     a, b = (apart.source(side.said, asked.given.suite) for side in asked.sides)
-    return apart.apart(apart.Asked(asked.given, a, b, asked.path))
+    return apart.apart(apart.Asked(asked.given, a, b, asked.path, processes=asked.processes))
 
 
 def _inside(asked: Asked) -> Session:
@@ -225,15 +220,6 @@ def _names(pairs: Sequence[tuple[Cell, Cell]]) -> dict[str, str]:
 
 def _named(axis: str, a: str, b: str) -> str:
     return f"{axis}={a}" if a == b else f"{axis}={a} -> {b}"
-
-
-def _explain(findings: Sequence[Finding]) -> None:
-    for one in findings:
-        output.table(
-            f"\n{one.cell.id}: {one.metric}: {one.verdict}",
-            ["rule", "numbers", "outcome"],
-            ([step.rule, step.numbers, step.outcome] for step in one.steps),
-        )
 
 
 def codes(session: Session, findings: Sequence[Finding]) -> set[int]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ditbench import arms, errors
 from ditbench.cli import output
+from ditbench.cli.pairing import AS_IT_IS, GIT, PIP
 from ditbench.cli.turn import Request
 from ditbench.run.duel import MOST, PROCESSES
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from ditbench.run.apart import Take, Turn
     from ditbench.store import Session
 
-GIT, PIP, HERE = "git:", "pip:", "."
 _NO_TURNS = "No module named ditbench.cli.turn"
 
 
@@ -62,14 +62,9 @@ class Asked:
     processes: int = PROCESSES
 
 
-def is_apart(said: str) -> bool:
-    """Whether an arm, as a person wrote it, needs processes of its own."""
-    return said.startswith((GIT, PIP))
-
-
 def source(said: str, suite: Path) -> Source:
     """The arm that a person means. Raises UsageError where there is no such commit or requirement."""
-    if said == HERE:
+    if said == AS_IT_IS:
         return Source(said)
     if said.startswith(PIP):
         return Source(said, packages=arms.requirements(said.removeprefix(PIP)))

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ditbench.run.server import Server
 
 AS_IT_IS = "."
-# Arms of other code or other packages than this process has.
-_ABROAD = ("git:", "pip:")
+# Arms of other code, or other packages, than this process has.
+GIT, PIP = "git:", "pip:"
 
 _Place = tuple[tuple[str, str], ...]
 
@@ -40,7 +40,7 @@ class Side:
     @property
     def abroad(self) -> bool:
         """Whether it needs processes of its own."""
-        return self.said.startswith(_ABROAD)
+        return self.said.startswith((GIT, PIP))
 
     @property
     def axis(self) -> str:

@@ -103,7 +103,8 @@ def _fight(job: Job, say: Callable[[str], None]) -> Findings:
         lambda turns, elapsed_s: all(rule.over(turns.of(arm), elapsed_s) for arm in range(2)),
         lambda n: say(f"warm-up {n}"),
     )
-    stopping = stopping_of(job.timing)
+    # A neighbour that comes in the middle widens every interval for a while.
+    stopping = dataclasses.replace(stopping_of(job.timing), patient=True)
     timed, until_known = _pairs(
         _Turns(arms, first, warm.made),
         lambda turns, elapsed_s: (

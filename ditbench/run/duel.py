@@ -34,7 +34,7 @@ PROCESSES, MOST = 5, 8
 # The relative change that passes where the suite names none, and how well a process is to know its own ratio.
 _GATE, _SHARE = 0.02, 0.25
 # Pairs of calls and seconds beyond which a process only learns about itself.
-_MOST_PAIRS, _CAP_S = 1000, 20.0
+_MOST_PAIRS, _CAP_S = 2000, 20.0
 _SUFFIX = ".session.jsonl"
 
 

@@ -11,11 +11,12 @@ from suite.catalogs import CATALOG
 
 from ditbench import errors, plan, store
 from ditbench.catalog import Inspection
-from ditbench.cli import ab, main, pairing, preparing
+from ditbench.cli import ab, apart, main, pairing, preparing
 from ditbench.cli.preparing import Choices
 from ditbench.devices.device import Device
 from ditbench.jobs import Findings
 from ditbench.records import Stage, Status
+from ditbench.run import telemetry
 from ditbench.suite import parse
 
 SUITE = """name: toy
@@ -156,7 +157,8 @@ def test_arms_of_which_nothing_meets_say_why_and_how_to_look(suite):
 
 @pytest.fixture
 def ring(suite, monkeypatch):
-    """A server that measures at once: B takes three times as long as A."""
+    """A server that measures at once, on a machine of its own: B takes three times as long as A."""
+    monkeypatch.setattr(telemetry, "watches", lambda *_: ())
     server = Ring(speeds=[(1.0, 3.0 + number / 100) for number in range(8)])
 
     @contextlib.contextmanager
@@ -246,7 +248,17 @@ def test_ctrl_c_is_130_and_says_where_the_rest_lies(suite, ring, capsys):
     assert (len(session.records), session.finished) == (4, False)
 
 
-def test_processes_of_commits_are_counted_by_the_rule_alone(suite, capsys):
-    words = ["ab", str(suite), "--a", "git:main", "--b", ".", "--processes", "7"]
-    assert main(words) == errors.USAGE
-    assert "--processes 7: commits and package sets have 5" in capsys.readouterr().err
+def test_a_machine_that_was_not_fit_is_exit_6_and_no_regression(suite, ring, capsys):
+    ring.facts = {"telemetry": {"samples": 100, "slowed_share": 0.5, "slowed": {"thermal": 0.5}}}
+    assert main(["ab", str(suite), *ARMS]) == errors.ENVIRONMENT
+    assert "inconclusive" in capsys.readouterr().out
+
+
+def test_commits_and_package_sets_go_to_processes_of_their_own(suite, monkeypatch):
+    asked = []
+    monkeypatch.setattr(apart, "source", lambda said, _suite: said)
+    monkeypatch.setattr(apart, "apart", asked.append)
+    sides = pairing.Side("a", "git:main"), pairing.Side("b", ".")
+    ab.measured(ab.Asked(Choices(suite), sides, suite.parent / "x", 7))
+    (one,) = asked
+    assert (one.a, one.b, one.path, one.processes) == ("git:main", ".", suite.parent / "x", 7)

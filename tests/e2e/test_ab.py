@@ -25,11 +25,13 @@ def found(shell):
     return ended, session_read(shell.folder / "x.session.jsonl")
 
 
-def test_three_times_the_work_is_a_confirmed_regression(found):
+def test_three_times_the_work_is_confirmed_unless_the_machine_was_too_busy_to_tell(found):
+    """What other programs do here while this runs is not ours to choose: then it is exit 6."""
     ended, _ = found
-    assert ended.code == 4, ended.err
     (verdict,) = json.loads(ended.out)
-    assert verdict["verdict"] == "regressed"
+    busy = any(step["rule"] == "machine" for step in verdict["steps"])
+    assert ended.code == (6 if busy else 4), ended.err
+    assert verdict["verdict"] == ("inconclusive" if busy else "regressed")
     assert verdict["duel"]["ratio"]["value"] > 1.5
     assert verdict["duel"]["inside"]
 

@@ -12,6 +12,7 @@ from fakes_ops import core
 
 from ditbench.jobs import Job, Quality, Timing
 from ditbench.measure import duel, measure, op_timing, timing
+from ditbench.measure.timing import stopping_of
 from ditbench.records import Sampling, Stage, Status
 
 QUICK = Timing(warmup=2, repeats=4, processes=1, warmup_cap_s=0)
@@ -101,6 +102,16 @@ def test_pairs_go_on_until_their_median_ratio_is_known(tmp_path, monkeypatch):
     found = fought(tmp_path, cell("softmax"), cell("softmax"), what=what)
     assert found.facts["stopping"]["by"] == "precision"
     assert found.facts["stopping"]["calls"] == 6  # the fewest of which a median has an interval
+
+
+def test_pairs_that_become_no_clearer_go_on_to_the_end_all_the_same(tmp_path, monkeypatch):
+    """A run gives up there; a neighbour who came in the middle of a process may leave again."""
+    monkeypatch.setattr(duel, "stopwatch", lambda _device: Clock([1.0, 0.5, 2.0, 1.0] * 100))
+    what = Timing(0, 4, 1, warmup_cap_s=0, precision=0.01, most_repeats=40)
+    given_up = stopping_of(what).reason([0.5, 2.0] * 6, 1.0)
+    found = fought(tmp_path, cell("softmax"), cell("softmax"), what=what)
+    assert (given_up, found.facts["stopping"]["by"]) == ("plateau", "most_repeats")
+    assert found.facts["stopping"]["calls"] == 40
 
 
 def test_a_process_lasts_a_while_however_fast_its_calls(tmp_path, monkeypatch):

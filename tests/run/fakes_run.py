@@ -324,11 +324,12 @@ class FakeServer:
 class Ring(FakeServer):
     """Answers jobs of two arms too.
 
-    speeds: seconds of A's and B's first call by process; the second takes one more.
+    speeds: seconds of A's and B's first call by process; the second takes one more. facts: of each process.
     """
 
     speeds: list[tuple[float, float]] = field(default_factory=lambda: [(1.0, 3.0)] * 8)
     jobs: list[Job] = field(default_factory=list)
+    facts: dict = field(default_factory=dict)
 
     def run_job(self, job, log, hear):
         self.jobs.append(job)
@@ -343,7 +344,7 @@ class Ring(FakeServer):
             }
             for name, seconds in zip("ab", self.speeds[job.replicate], strict=True)
         }
-        told = Findings(facts={"arms": arms, "begins": "a", "threads": 2})
+        told = Findings(facts={"arms": arms, "begins": "a", "threads": 2, **self.facts})
         return Answer(told, answer.started, answer.seconds)
 
 
