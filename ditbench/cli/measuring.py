@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,7 +98,7 @@ def measure(
             devices=tuple(one.name for one in devices),
             budget=allowed.budget(planned) if allowed else None,
         )
-        with watch, display_of(jobs) as display:
+        with _telling_where(writer.folder), watch, display_of(jobs) as display:
             left = execute(jobs, server, session, writer.append, display)
         why = f"stopped after {allowed.said}" if allowed and left else ""
         if pictures and writer.run.finished:
@@ -107,6 +108,18 @@ def measure(
         )
         _close(writer, why)
     return writer.folder
+
+
+@contextlib.contextmanager
+def _telling_where(folder: Path) -> Iterator[None]:
+    """What interrupts a run says where it lies."""
+    from ditbench.run.interrupts import InterruptedRunError
+
+    try:
+        yield
+    except InterruptedRunError as interrupted:
+        interrupted.folder = folder
+        raise
 
 
 def _jobs(

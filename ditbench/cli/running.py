@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ditbench import errors
-from ditbench.cli import completion, output
+from ditbench.cli import completion, failing, output
 from ditbench.cli.measuring import Allowance, measure
 from ditbench.cli.options import (
     BASELINES,
@@ -23,6 +24,7 @@ from ditbench.cli.options import (
     SuiteFile,
 )
 from ditbench.cli.preparing import Choices, judged_plan_of, session_of
+from ditbench.run.interrupts import InterruptedRunError
 
 if TYPE_CHECKING:
     from ditbench.devices.device import Device
@@ -79,6 +81,7 @@ def run(
             help="Start nothing that would not be done in time, as 30m or 2h; --resume goes on.",
         ),
     ] = "",
+    fail_on: failing.FailOn = "",
     out: Out = RESULTS,
     baselines: Baselines = BASELINES,
     dry_run: Annotated[
@@ -86,16 +89,24 @@ def run(
     ] = False,
 ) -> int:
     """Measure a suite, then write and name its report."""
+    let_pass = failing.passed(fail_on)
     source = _source(pictures, out, resume)
     if dry_run:
         return plan(suite, select, set_, quick, gpu, out)
     against = _required(baseline, out, baselines, resume)
     choices = Choices(suite, select, tuple(set_ or ()), quick, gpu)
     allowed = Allowance.of(time_budget)
-    with session_of(choices) as (server, devices):
-        planned = judged_plan_of(choices, server, devices[0])
-        folder = measure(planned, server, devices, out, resume, allowed, source=source)
-    return _conclude(folder, out, baselines, against)
+    try:
+        with session_of(choices) as (server, devices):
+            planned = judged_plan_of(choices, server, devices[0])
+            folder = measure(planned, server, devices, out, resume, allowed, source=source)
+    except InterruptedRunError as interrupted:
+        # Whoever stopped it may have gone with the terminal: then nobody is told.
+        with contextlib.suppress(OSError, errors.DitbenchError):
+            if interrupted.folder:
+                _conclude(interrupted.folder, out, baselines, against)
+        raise
+    return failing.code_of(_conclude(folder, out, baselines, against), let_pass)
 
 
 def plan(
@@ -231,8 +242,8 @@ def _before(run: Run, out: Path) -> tuple[Run | None, Against]:
 
 def _conclude(
     folder: Path, out: Path, baselines: Path, required: tuple[Run | None, Against] | None
-) -> int:
-    """Summarise, compare, write the reports, and only then decide the exit code."""
+) -> frozenset[int]:
+    """Summarise, compare, write the reports, and only then say which exit codes hold."""
     from ditbench import store
     from ditbench.cli.concluding import conclude, given_for
 
@@ -242,7 +253,7 @@ def _conclude(
     summed, comparison, page = conclude(found, against, chosen, given, folder)
     output.show_summary(found, summed, comparison)
     print(page)
-    return errors.first_of(set(comparison.exit_codes))
+    return comparison.exit_codes
 
 
 def _records_of_last(out: Path, suite: str) -> tuple[Record, ...]:

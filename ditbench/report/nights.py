@@ -40,7 +40,8 @@ def levels(points: Sequence[Point]) -> tuple[Level, ...]:
     """Where the level of the clean points changed, oldest first."""
     clean = [(index, point) for index, point in enumerate(points) if point.clean]
     values = [point.value for _, point in clean]
-    starts = changes(values)
+    if not (starts := changes(values)):  # nothing to tell, and of no clean night no middle either
+        return ()
     edges = (0, *starts, len(values))
     middles = [stats.middle(values[start:end]) for start, end in itertools.pairwise(edges)]
     return tuple(

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from ditbench.errors import INTERRUPTED, DitbenchError
@@ -26,9 +27,10 @@ class Wish(KeyboardInterrupt):
 
 
 class InterruptedRunError(DitbenchError):
-    """The run was stopped from outside; what had ended by then is saved."""
+    """The run was stopped from outside; what had ended by then is saved, in `folder` if there is one."""
 
     exit_code = INTERRUPTED
+    folder: Path | None = None
 
 
 @dataclass

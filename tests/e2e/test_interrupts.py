@@ -189,3 +189,14 @@ def lead_the_terminal():
 
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def test_what_was_interrupted_has_its_pages_too(start, shell):
+    """A job that is cancelled shows what the night came to until then."""
+    running = start("run", "suite.yaml")
+    running.wait_for(f"1/{JOBS} jobs")
+    running.process.terminate()
+    running.end()
+    assert running.process.returncode == INTERRUPTED
+    folder = shell.run_folder()
+    assert {"report.html", "report.md", "verdict.json"} <= {path.name for path in folder.iterdir()}
