@@ -66,26 +66,25 @@ def _floor(bout: Bout) -> Floor | None:
 def inside(a: Array, b: Array, paired: Array) -> float:
     """What arms that share five processes differ by; which arm of a process is A, chance decides.
 
-    a, b: medians of N processes; paired: their own ratios b / a, each (N,).
+    a, b: medians of N processes; paired: their own ratios b / a, each (N,). Processes are drawn with
+    replacement: of five the fastest would otherwise be in every draw, and the best ratio always its own.
     """
     rng = np.random.default_rng(_SEED)
-    chosen = _chosen(rng, len(a), min(deciding.LEAST, len(a)))
-    turned = rng.random(chosen.shape) < 0.5
-    base, judged = np.where(turned, b[chosen], a[chosen]), np.where(turned, a[chosen], b[chosen])
-    own = np.where(turned, 1 / paired[chosen], paired[chosen])
+    turned = rng.random((DRAWS, len(a))) < 0.5
+    chosen = rng.integers(len(a), size=(DRAWS, deciding.LEAST))
+    base, judged, own = (
+        np.take_along_axis(np.where(turned, other, one), chosen, axis=1)
+        for one, other in ((a, b), (b, a), (paired, 1 / paired))
+    )
     return _bound(deciding.decide(base, judged, 0.0, own), len(a))
 
 
 def apart(a: Array, b: Array) -> float:
     """What arms of five other processes each differ by; of fewer than ten, half are an arm."""
     size = min(deciding.LEAST, len(a) // 2)
-    chosen = _chosen(np.random.default_rng(_SEED), len(a), 2 * size)
-    return _bound(deciding.decide(a[chosen[:, :size]], b[chosen[:, size:]], 0.0), len(a))
-
-
-def _chosen(rng: np.random.Generator, processes: int, size: int) -> NDArray[np.intp]:
-    """Different processes in each draw, (DRAWS, size)."""
-    return rng.random((DRAWS, processes)).argsort(axis=1)[:, :size]
+    order = np.random.default_rng(_SEED).random((DRAWS, len(a))).argsort(axis=1)
+    base, judged = a[order[:, :size]], b[order[:, size : 2 * size]]
+    return _bound(deciding.decide(base, judged, 0.0), len(a))
 
 
 def _bound(decision: Decision, processes: int) -> float:

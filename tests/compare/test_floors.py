@@ -94,6 +94,13 @@ def test_fewer_processes_promise_less_and_say_their_number(kind):
     assert told[2] > 2 * told[3] > 3 * told[10]
 
 
+def test_a_fastest_process_without_noise_does_not_hide_that_of_the_others():
+    """The best ratio is its own wherever it takes part."""
+    place = 0.02 * np.array([0.8, 1.0, 1.01, 1.02, 1.03])
+    a, b = place[:, None], (place * [1.0, 1.01, 0.99, 1.01, 0.99])[:, None]
+    assert floor_of(session(a.tolist(), b.tolist())).inside > 0.01
+
+
 def test_equal_times_have_no_noise():
     found = floor_of(session([[0.02]] * 5, [[0.02]] * 5))
     assert (found.inside, found.apart) == (0.0, 0.0)
