@@ -294,7 +294,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--comparisons", type=int, default=20)
-    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path("results") / "gate-real")
     parser.add_argument("-k", dest="select", default="", help="only cells whose id matches")
     asked = parser.parse_args(arguments)
