@@ -118,7 +118,16 @@ _REFUSED = {
     ),
     "TORCH_CUDA_SANITIZER": _Refusal("watches every kernel, which takes time: unset it", (), _CUDA),
 }
-_MUST_AGREE = ("device", "cpu", "cpus", "torch", "gpu", "gpu_driver", "gpu_power_limit")
+_MUST_AGREE = (
+    "device",
+    "cpu",
+    "cpus",
+    "torch",
+    "gpu",
+    "gpu_driver",
+    "gpu_power_limit",
+    "gpu_clocks",
+)
 _ABSENT = "not set"
 # What a method or a suite may be made of, anywhere in a repository.
 _CODE = (":/*.py", ":/*.yaml", ":/*.yml")

@@ -18,6 +18,7 @@ from ditbench.cli.options import (
     Baselines,
     Gpu,
     Json,
+    LockClocks,
     Select,
     Set,
     SuiteFile,
@@ -65,6 +66,7 @@ def ab(
     select: Select = "",
     set_: Set = None,
     gpu: Gpu = None,
+    lock_clocks: LockClocks = "",
     processes: Annotated[
         int,
         typer.Option(
@@ -91,7 +93,7 @@ def ab(
     from ditbench import store
 
     sides = Side("a", a), Side("b", b)
-    given = Choices(suite, select, tuple(set_ or ()), gpu=gpu)
+    given = Choices(suite, select, tuple(set_ or ()), gpu=gpu, lock_clocks=lock_clocks)
     session = measured(Asked(given, sides, path_of(out, suite), processes))
     noise = store.noise_read(store.noise_path(store.slug(session.suite), baselines))
     findings = comparing.judge_session(session, noise)
@@ -109,6 +111,11 @@ def measured(asked: Asked) -> Session:
     """The session, measured: in shared processes where both arms are of this code, else each in its own."""
     if not any(side.abroad for side in asked.sides):
         return _inside(asked)
+    if asked.given.lock_clocks:
+        raise errors.UsageError(
+            "--lock-clocks: commits and package sets run in environments of their own, which would not know: "
+            "lock by hand with sudo nvidia-smi -lgc MHZ, and afterwards -rgc"
+        )
     from ditbench.cli import apart
 
     a, b = (apart.source(side.said, asked.given.suite) for side in asked.sides)

@@ -19,6 +19,7 @@ from ditbench.cli.options import (
     Baselines,
     Gpu,
     Json,
+    LockClocks,
     Out,
     Select,
     Set,
@@ -59,6 +60,7 @@ def noise(
     select: Select = "",
     set_: Set = None,
     gpu: Gpu = None,
+    lock_clocks: LockClocks = "",
     out: Out = RESULTS,
     baselines: Baselines = BASELINES,
     json: Json = False,
@@ -68,7 +70,7 @@ def noise(
     from ditbench.run.duel import duel
 
     _check(runs, name)
-    choices = Choices(suite, select, tuple(set_ or ()), gpu=gpu)
+    choices = Choices(suite, select, tuple(set_ or ()), gpu=gpu, lock_clocks=lock_clocks)
     with session_of(choices) as (server, devices):
         planned = plan_of(choices, server, devices[0])
         path = store.noise_path(name or store.slug(planned.suite.name), baselines)

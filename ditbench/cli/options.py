@@ -42,6 +42,14 @@ Gpu = Annotated[
         help="The device, or several as 0,1; default: an idle GPU, or the CPU.",
     ),
 ]
+LockClocks = Annotated[
+    str,
+    typer.Option(
+        "--lock-clocks",
+        metavar="MHZ|base|max",
+        help="Lock the GPU's clock meanwhile (needs root); it is let go of however this ends.",
+    ),
+]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where runs are kept.")]
 Baselines = Annotated[
     Path, typer.Option("--baselines", metavar="DIR", help="Where baselines are kept.")

@@ -35,21 +35,23 @@ class Choices:
     overrides: tuple[str, ...] = ()
     quick: bool = False
     gpu: str | None = None
+    lock_clocks: str = ""
 
 
 @contextmanager
 def session_of(choices: Choices) -> Iterator[tuple[Server, tuple[Device, ...]]]:
     """A fork server, and the devices that were asked for; refused where the environment is not fit."""
     from ditbench import environment
-    from ditbench.devices import device, nvml
+    from ditbench.devices import clocks, device, nvml
     from ditbench.run.server import Server
 
-    chosen = device.choose_all(choices.gpu, nvml.load(), os.environ)
+    driver = nvml.load()
+    chosen = device.choose_all(choices.gpu, driver, os.environ)
     here = environment.collect(chosen[0].kind, device.facts_of(chosen), os.environ)
     if refusals := environment.refusals(here):
         raise errors.UnfitError("; ".join(refusals))
-    with Server() as server:
-        yield server, chosen
+    with clocks.locked(driver, chosen, choices.lock_clocks) as devices, Server() as server:
+        yield server, devices
 
 
 def catalog(

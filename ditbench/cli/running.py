@@ -17,6 +17,7 @@ from ditbench.cli.options import (
     Baselines,
     Gpu,
     Json,
+    LockClocks,
     Out,
     Quick,
     Select,
@@ -46,6 +47,7 @@ def run(
     set_: Set = None,
     quick: Quick = False,
     gpu: Gpu = None,
+    lock_clocks: LockClocks = "",
     resume: Annotated[
         str,
         typer.Option(
@@ -94,7 +96,7 @@ def run(
     if dry_run:
         return plan(suite, select, set_, quick, gpu, out)
     against = _required(baseline, out, baselines, resume)
-    choices = Choices(suite, select, tuple(set_ or ()), quick, gpu)
+    choices = Choices(suite, select, tuple(set_ or ()), quick, gpu, lock_clocks)
     allowed = Allowance.of(time_budget)
     try:
         with session_of(choices) as (server, devices):

@@ -30,9 +30,10 @@ _REQUEST = re.compile(r"\d+(:\d+)?|(GPU|MIG)-[0-9A-Za-z/-]*", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Device:
-    """Where jobs run; `gpu` is None on the CPU."""
+    """Where jobs run; `gpu` is None on the CPU. clocks: how they were set for this run, if they were."""
 
     gpu: Gpu | None = None
+    clocks: str = ""
 
     @property
     def kind(self) -> Literal["cpu", "cuda"]:
@@ -62,6 +63,7 @@ class Device:
             "gpu_ecc": self.gpu.setup.ecc,
             "gpu_mig": self.gpu.setup.mig,
             "gpu_compute_mode": self.gpu.setup.compute_mode,
+            "gpu_clocks": self.clocks or None,
         }
         return {name: value for name, value in facts.items() if value is not None}
 

@@ -12,8 +12,8 @@ from ditbench.devices.family import Family
 from ditbench.devices.nvml import Asked, Gpu
 from ditbench.devices.readings import HELD_BY_IDLENESS, SLOWED_AT_ALL
 
-# A clock below this share of the highest, while nothing runs, is not locked there.
-_LOCKED = 0.9
+# A clock below this share of the highest, while nothing runs, is not locked: a resting GPU falls to a sixth.
+_LOCKED = 0.5
 # The versions of CUDA that PyTorch has an index of wheels for.
 _INDEXES = (118, 121, 124, 126, 128, 130)
 
@@ -101,6 +101,12 @@ def _gpu(gpu: Gpu) -> Iterator[Finding]:
     yield from found
     if not found:
         yield fine(f"GPU {gpu.index} ({gpu.name}, driver {gpu.driver}) is idle and steady")
+    if _held(gpu):
+        clock = units.count(gpu.setup.sm_clock or 0, "Hz")
+        yield fine(
+            f"GPU {gpu.index}: its clock stays at {clock} while nothing runs, as a locked one does "
+            f"(sudo nvidia-smi -i {_card(gpu)} -rgc lets it go)"
+        )
 
 
 def _use(gpu: Gpu) -> Iterator[Finding]:
@@ -152,17 +158,29 @@ def _settings(gpu: Gpu) -> Iterator[Finding]:
         yield doubtful(
             f"GPU {gpu.index}: its clock is not locked",
             "it climbs and falls with load and heat, so equal code takes unequal time",
-            f"sudo nvidia-smi -i {card} -lgc {most}  # afterwards: -rgc",
+            f"sudo nvidia-smi -i {card} -lgc {most}  # afterwards: -rgc; or ditbench run --lock-clocks",
         )
 
 
 def _loose(gpu: Gpu) -> bool:
     """Whether the clock has fallen because nothing runs, as a locked one does not."""
+    share = _resting(gpu)
+    return share is not None and share < _LOCKED
+
+
+def _held(gpu: Gpu) -> bool:
+    """Whether the clock has not fallen although nothing runs."""
+    share = _resting(gpu)
+    return share is not None and share >= _LOCKED
+
+
+def _resting(gpu: Gpu) -> float | None:
+    """The clock as a share of the highest, of a GPU on which nothing runs; None of any other."""
     setup = gpu.setup
-    if not setup.sm_clock or not setup.sm_clock_max:
-        return False
-    idle = bool((setup.reasons or 0) & HELD_BY_IDLENESS)
-    return idle and setup.sm_clock < _LOCKED * setup.sm_clock_max
+    idle = (setup.reasons or 0) & HELD_BY_IDLENESS
+    if not idle or not setup.sm_clock or not setup.sm_clock_max:
+        return None
+    return setup.sm_clock / setup.sm_clock_max
 
 
 def _card(gpu: Gpu) -> str:
