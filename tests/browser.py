@@ -126,10 +126,10 @@ def chromium(folder: Path) -> Iterator[Browser]:
     assert CHROMIUM, WHY_NOT
     theirs, to = os.pipe()
     fro, ours = os.pipe()
-    # A shell places the descriptors, as `preexec_fn` may not in a process of several threads.
+    # bash places the descriptors, of any number, as `preexec_fn` may not in a process of several threads.
     process = subprocess.Popen(
         [
-            *("sh", "-c", f'exec "$0" "$@" 3<&{theirs} 4>&{ours}', CHROMIUM),
+            *("bash", "-c", f'exec "$0" "$@" 3<&{theirs} 4>&{ours}', CHROMIUM),
             *(*_FLAGS, f"--user-data-dir={folder}"),
         ],
         pass_fds=(theirs, ours),

@@ -15,9 +15,10 @@ if (holder && window.vegaEmbed) {
 }
 
 // Sorting: a click on a heading's button sorts its table; empty values stay last either way.
-function key(row, index) {
+function key(row, index, numeric) {
   const field = row.cells[index];
-  return field.dataset.order === undefined ? null : field.dataset.order;
+  if (field.dataset.order !== undefined) return field.dataset.order;
+  return numeric ? null : field.textContent;
 }
 
 function compare(one, other, sign, numeric) {
@@ -34,7 +35,7 @@ for (const button of document.querySelectorAll("th button")) {
     const index = Number(button.dataset.column);
     const body = table.tBodies[0];
     const rows = [...body.rows];
-    rows.sort((a, b) => compare(key(a, index), key(b, index), sign, numeric));
+    rows.sort((a, b) => compare(key(a, index, numeric), key(b, index, numeric), sign, numeric));
     body.append(...rows);
     for (const other of table.querySelectorAll("th[aria-sort]")) other.removeAttribute("aria-sort");
     heading.setAttribute("aria-sort", sign === 1 ? "ascending" : "descending");
