@@ -37,7 +37,7 @@ def uncompared(run: Run, comparison: Comparison, names: words.Names) -> Table:
     """One row for each reason, and the first of its cells in the suite's order."""
     order = {cell.key: place for place, cell in enumerate(run.planned)}
     kinds: dict[tuple[str, str], _Kind] = {}
-    for what, why, cell, number in (*_findings(comparison), *_lint(comparison)):
+    for what, why, cell, number in (*_findings(comparison), *_lint(comparison), *_calls(run)):
         kind = kinds.setdefault((what, why), _Kind(what, why, {}))
         kind.number += number
         if cell:
@@ -62,6 +62,13 @@ def _lint(comparison: Comparison) -> Iterator[Told]:
     """Gates that guard nothing."""
     for one in comparison.lint:
         yield f"! {one.kind.replace('-', ' ').replace('_', ' ')}", one.said, one.cell, 1
+
+
+def _calls(run: Run) -> Iterator[Told]:
+    """Timed calls that heat or another program spoilt, by what did."""
+    for record in run.records:
+        for _place, why in record.facts.get("excluded", ()):
+            yield "timed calls left out", str(why), record.cell, 1
 
 
 def _row(kind: _Kind, order: dict[str, int], names: words.Names) -> tuple[Value, ...]:

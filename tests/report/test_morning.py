@@ -208,6 +208,22 @@ def test_mistake_39_what_was_not_compared_is_counted_by_reason_and_not_cut_off_a
     assert made.uncompared.rows[0][3].detail == "and 34 more cells"
 
 
+def test_mistake_29_calls_that_count_in_no_figure_are_counted_by_what_spoilt_them(tmp_path):
+    cell = fakes.cell()
+    heat, other = [0, "heat slowed the processors"], [3, "another program took 1.2 processors"]
+    records = (
+        timed(cell, 0, excluded=[heat, other]),
+        timed(cell, 1, excluded=[heat]),
+        timed(cell, 2),
+    )
+    few = fakes.summary(rows=(fakes.row(),))
+    made = page(fakes.run(tmp_path, few, records=records), few, fakes.NOTHING)
+    assert [[value.text for value in row] for row in made.uncompared.rows] == [
+        ["timed calls left out", "2", heat[1], "softmax"],
+        ["timed calls left out", "1", other[1], "softmax"],
+    ]
+
+
 def test_mistake_31_a_gate_without_a_baseline_is_told_though_nothing_else_is(tmp_path):
     lint = (Lint("no-baseline", "no usable baseline", fakes.cell()),)
     made = shown(tmp_path, findings=(), lint=lint, exit_codes=frozenset())
