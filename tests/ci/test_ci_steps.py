@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from workflow_steps import ACTION, GITHUB, ROOT, Runner, act, load, steps_of
 
+pytestmark = pytest.mark.slow  # each step is a process
+
 # Measures nothing: says what it was asked, and leaves what a run would, as the environment wants it.
 DITBENCH = """\
 #!/usr/bin/env bash
@@ -22,6 +24,9 @@ case $1 in
   export)
     [[ -z ${NO_EXPORTS:-} ]] || { echo "ditbench: no" >&2; exit 2; }
     echo exported > "${@: -1}" ;;
+  report)
+    [[ -z ${NO_EXPORTS:-} ]] || exit 2
+    echo "<p>history" > "${@: -1}/history.html" ;;
   run)
     if [[ -n ${HANGS:-} ]]; then
       trap 'exit 130' TERM
@@ -91,6 +96,7 @@ def test_a_good_night_ends_well_and_leaves_everything(runner):
         "bigger-is-better.json",
         "charts/speed.svg",
         "confirm.session.jsonl",
+        "history.html",
         "junit.xml",
         "records.jsonl",
         "report.html",
@@ -185,10 +191,10 @@ def test_an_export_that_fails_is_a_warning_and_hides_nothing(runner):
     ended = act(runner, TINY)
     assert ended.code == 4
     assert "::warning title=ditbench export::junit.xml could not be written" in ended.log
+    assert "::warning title=ditbench report::the history could not be written" in ended.log
     assert "report.html" in kept(runner)
 
 
-@pytest.mark.slow
 def test_a_night_of_the_real_ditbench(runner):
     """A tiny suite on the CPU: the machine is examined, and a first night has nothing to be compared with."""
     runner.program("ditbench", f'#!/usr/bin/env bash\nexec {sys.executable} -m ditbench "$@"\n')
@@ -200,7 +206,8 @@ def test_a_night_of_the_real_ditbench(runner):
     assert ended.outputs["exit-code"] in {"0", "6"}  # 6 on a machine that others use
     if ended.outputs["exit-code"] == "0":
         assert runner.summary.startswith("# tiny: ")
-        assert {"report.html", "verdict.json", "records.jsonl"} <= set(kept(runner))
+        wanted = {"report.html", "history.html", "verdict.json", "records.jsonl"}
+        assert wanted <= set(kept(runner)), ended.log
         points = json.loads((runner.workspace / "night/smaller-is-better.json").read_text())
         assert {one["name"].rpartition(": ")[2] for one in points} >= {"latency"}
         cases = (runner.workspace / "night/junit.xml").read_text()

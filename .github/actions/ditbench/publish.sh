@@ -24,6 +24,8 @@ exported() {
   "$DITBENCH" export "$RUN" --out "$OUT" --baselines "$BASELINES" --format "$1" --to "$TO/$2" > "/dev/null" \
     || echo "::warning title=ditbench export::$2 could not be written"
 }
+"$DITBENCH" report "$RUN" --history --out "$OUT" --to "$TO" > "/dev/null" \
+  || echo "::warning title=ditbench report::the history could not be written"
 exported gha smaller-is-better.json
 exported gha-bigger bigger-is-better.json
 exported junit junit.xml
