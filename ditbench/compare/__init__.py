@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ditbench import errors
-from ditbench.compare import memory, pictures
+from ditbench.compare import pictures
 from ditbench.compare.conditions import warned
 from ditbench.compare.confirming import judge_session
 from ditbench.compare.given import Given
 from ditbench.compare.judging import judge
 from ditbench.compare.pair import Pair
-from ditbench.compare.rules import GATE, Gate
+from ditbench.compare.rules import GATE, Gate, usual
 from ditbench.compare.screening import MACHINE
 from ditbench.compare.suitewide import shifted, traded, unconfirmed
 from ditbench.compare.verdicts import (
@@ -104,7 +104,14 @@ def compare(
 
 def flagged(comparison: Comparison) -> tuple[Cell, ...]:
     """Cells whose times left their gate and that no session has judged, by effect: to be confirmed."""
-    return tuple(dict.fromkeys(one.cell for one in comparison.findings if unconfirmed(one)))
+    waiting = (one for one in comparison.findings if unconfirmed(one))
+    return tuple(dict.fromkeys(one.cell for one in waiting if _timed(one)))
+
+
+def _timed(one: Finding) -> bool:
+    """Whether a session measures it."""
+    metric = known(one.metric)
+    return metric is not None and metric.unit == "s"
 
 
 @dataclass(frozen=True)
@@ -131,9 +138,10 @@ class _Known:
         """One metric of one cell, with all that is known of it."""
         key = now.cell.key
         floor = self.given.floor(key, metric.name)
-        usual = {Stage.FIT: 0.0}.get(metric.stage, memory.GATE if metric.unit == "B" else GATE)
         # A suite names figures of sets by a word: records by network, count and reference too.
-        gate = Gate(self.gate.get(word_of(metric.name)), floor.apart if floor else None, usual)
+        gate = Gate(
+            self.gate.get(word_of(metric.name)), floor.apart if floor else None, usual(metric)
+        )
         confirmed = self.sessions.get((key, metric.name))
         if confirmed is None and metric.name == _STEPS:
             confirmed = self.sessions.get((key, _WHOLE))

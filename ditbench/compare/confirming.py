@@ -17,7 +17,7 @@ from scipy import stats as distributions
 from ditbench import deciding, machine, units
 from ditbench.compare import memory
 from ditbench.compare.bout import Bout, Side
-from ditbench.compare.rules import GATE, Gate, Rules, Ruling, judged, said
+from ditbench.compare.rules import Gate, Rules, Ruling, judged, said, usual
 from ditbench.compare.verdicts import Finding, Step, Verdict
 from ditbench.metrics import CALL_FLOOR_S, Metric, known
 from ditbench.records import Cell, Stage, Status
@@ -31,8 +31,6 @@ DISCOVERIES = 0.05
 _RATIOS, _DIFFERENCE = "ratios", "difference"
 # In a shared process the second arm's first call finds the first one's work done, and peaks are of both.
 _FIRST = "first_call"
-# One call a process has no median: what loads and compiles varies by more than warm calls do.
-FIRST_CALL = 0.10
 
 
 def judge_session(session: Session, noise: Noise | None = None) -> tuple[Finding, ...]:
@@ -79,8 +77,7 @@ def _gate(session: Session, noise: Noise | None, pair: tuple[Cell, Cell], metric
     """The larger of both cells' floors counts."""
     found = [noise.floor(cell.key, metric.name) for cell in pair] if noise else []
     floors = [_relative(one, inside=session.inside) for one in found if one]
-    usual = {_FIRST: FIRST_CALL}.get(metric.name, memory.GATE if metric.unit == "B" else GATE)
-    return Gate(session.gate.get(metric.name), max(floors, default=None), usual)
+    return Gate(session.gate.get(metric.name), max(floors, default=None), usual(metric))
 
 
 def _relative(floor: Floor, *, inside: bool) -> float:

@@ -16,7 +16,6 @@ from ditbench.compare.screening import CONFIRM
 from ditbench.compare.verdicts import Verdict
 from ditbench.summary import Evidence
 
-GATE = 0.01
 _ADVISORY = frozenset({"peak_reserved", "device_used"})
 _ROUGH = "peak_resident"
 _PROCESSES = 2  # tell whether a rough peak repeats

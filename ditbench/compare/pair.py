@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
-from ditbench import units
+from ditbench import deciding, units
 from ditbench.compare.rules import Gate
 from ditbench.compare.verdicts import Finding, Verdict
 from ditbench.metrics import Metric
 from ditbench.summary import Estimate, Evidence
+from ditbench.summary.history import WINDOW
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,14 @@ class Pair:
         """Of the processes of baseline and candidate."""
         name = self.metric.name
         return self.then.per_process.get(name, ()), self.now.per_process.get(name, ())
+
+    @cached_property
+    def nights(self) -> tuple[float, float] | None:
+        """The middle of the nights before and their spread, relative to it; None of fewer than WINDOW."""
+        if len(self.history) < WINDOW:
+            return None
+        middle, spread = deciding.nights(self.history)
+        return float(middle), float(spread)
 
     @property
     def values(self) -> str:

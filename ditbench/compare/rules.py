@@ -11,9 +11,14 @@ from typing import Protocol, TypeVar
 
 from ditbench import units
 from ditbench.compare.verdicts import Finding, Step, Verdict
+from ditbench.metrics import Metric
+from ditbench.records import Stage
 
 # The relative change below which nothing is said where the suite names no gate of its own.
 GATE = 0.02
+MEMORY = 0.01
+# One first call a process has no median: what loads and compiles varies by more than warm calls do.
+FIRST_CALL = 0.10
 # Gates are never below so many measured floors: equal arms reach the floor itself now and then.
 FLOORS = 2
 
@@ -63,6 +68,15 @@ def judged(subject: S, rules: Rules[S]) -> Finding:
 def said(rule: str, numbers: str, outcome: str, verdict: Verdict | None = None) -> Ruling:
     """A ruling in one line."""
     return Ruling(Step(rule, numbers, outcome), verdict)
+
+
+def usual(metric: Metric) -> float:
+    """The relative change that is let pass where neither a suite nor a measured floor says otherwise."""
+    if metric.stage is Stage.FIT:
+        return 0.0
+    if metric.unit == "B":
+        return MEMORY
+    return FIRST_CALL if metric.name == "first_call" else GATE
 
 
 @dataclass(frozen=True)

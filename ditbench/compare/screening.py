@@ -18,7 +18,10 @@ _SIGMAS = round(deciding.SIGMAS)
 CONFIRM, MACHINE = "confirm", "machine"
 # Before the names of rules that a session was judged by.
 SESSION = "session: "
-_HOW = "not confirmed: run with --confirm or `ditbench ab`"
+_HOW = {
+    "s": "not confirmed: run with --confirm or `ditbench ab`",
+    "J": "not confirmed: no session measures energy, look at the latency",
+}
 
 
 def _unfit(pair: Pair) -> Ruling | None:
@@ -65,7 +68,7 @@ def _screen(pair: Pair) -> Ruling:
     centre, (floor, against) = _centre(pair), _floor(pair)
     change = relative(centre, pair.after.value)
     numbers = " -> ".join(units.of(one, pair.metric.unit) for one in (centre, pair.after.value))
-    of = f" of the last {WINDOW} clean nights" if _by_history(pair) else ""
+    of = f" of the last {WINDOW} clean nights" if pair.nights else ""
     told = "no ratio" if change is None else units.percent(change, signed=True)
     beyond = change is None or abs(change) > floor
     outcome = f"{told} {'beyond' if beyond else 'within'} the floor of {units.percent(floor)}{of}"
@@ -73,20 +76,15 @@ def _screen(pair: Pair) -> Ruling:
     return Ruling(step, None if beyond or pair.confirmed else Verdict.UNCHANGED, floor)
 
 
-def _by_history(pair: Pair) -> bool:
-    return len(pair.history) >= WINDOW
-
-
 def _centre(pair: Pair) -> float:
     """What a time is screened against."""
-    return float(deciding.nights(pair.history)[0]) if _by_history(pair) else pair.before.value
+    return pair.nights[0] if pair.nights else pair.before.value
 
 
 def _floor(pair: Pair) -> tuple[float, str]:
     """The relative change that the gate, or what was seen to vary, lets pass, and where it comes from."""
-    if _by_history(pair):
-        varied = float(deciding.nights(pair.history)[1])
-        what = f"{_SIGMAS} x 1.4826 x MAD of the nights"
+    if pair.nights:
+        varied, what = pair.nights[1], f"{_SIGMAS} x 1.4826 x MAD of the nights"
     else:
         varied = max((stats.spread(medians) for medians in pair.medians if medians), default=0.0)
         what = f"clean nights: {len(pair.history)}; {_SIGMAS} x the spread of process medians"
@@ -95,7 +93,7 @@ def _floor(pair: Pair) -> tuple[float, str]:
 
 def _drifted(pair: Pair) -> str:
     """A rolling window follows a slow drift; the baseline does not."""
-    if not _by_history(pair) or abs(pair.change or 0.0) <= pair.gate.value:
+    if not pair.nights or abs(pair.change or 0.0) <= pair.gate.value:
         return ""
     return f"; {units.percent(pair.change or 0.0, signed=True)} against the baseline"
 
@@ -105,7 +103,10 @@ def _confirm(pair: Pair) -> Ruling:
     screened = _screen(pair).step.outcome
     if pair.confirmed is None:
         return said(
-            CONFIRM, "no session holds this cell", f"{screened}; {_HOW}", Verdict.INCONCLUSIVE
+            CONFIRM,
+            "no session holds this cell",
+            f"{screened}; {_HOW[pair.metric.unit]}",
+            Verdict.INCONCLUSIVE,
         )
     found = pair.confirmed
     told = found.reason

@@ -16,11 +16,13 @@ from ditbench.store import SessionWriter, baseline_set
 STEADY = (0.100, 0.101, 0.099, 0.100, 0.100)
 
 
-def run(number, factor=1.0, **parts):
+def run(number, factor=1.0, nights=None, **parts):
     of = cell("monarch")
     medians = [factor * value for value in STEADY]
     records = (gate(of), *timed(of, *((value,) * 3 for value in medians)))
-    return fake_run(*records, id=f"2026112{number}-100000-aaaa", **parts)
+    return fake_run(
+        *records, id=f"2026112{number}-100000-aa{'a' if nights is None else nights}a", **parts
+    )
 
 
 @pytest.fixture
@@ -114,6 +116,15 @@ def test_a_torn_session_is_one_line_and_the_run_is_judged_without_it(ditbench, n
     assert (code, err.count("\n")) == (0, 1)
     assert "judged without the session that confirms" in err
     assert "not confirmed: run with --confirm" in out
+
+
+def test_ten_nights_on_disk_are_what_a_run_is_screened_against(ditbench, nights):
+    for number in range(9):
+        fakes_scale.write(nights[0], run(1, 1.035, nights=number))
+    code, out, _ = ditbench("compare", "main", "latest", "--explain", "monarch")
+    assert code == 0
+    assert "latency: unchanged: " in out
+    assert "of the last 10 clean nights; +5.00 % against the baseline" in out
 
 
 def test_mistake_42_a_gate_below_the_measured_floor_is_raised_and_said(ditbench, nights):

@@ -134,6 +134,32 @@ class TestSession:
         )
         assert flagged(again) == ()
 
+    def test_energy_waits_for_no_session_because_none_measures_it(self):
+        def run(joules):
+            rows = [
+                dataclasses.replace(one, metrics=one.metrics | {"energy": (joules,)})
+                for one in records()[1:]
+            ]
+            return fake_run(records()[0], *rows)
+
+        result = compare(run(3.0), run(2.0), "main")
+        (one,) = [one for one in result.findings if one.metric == "energy"]
+        assert one.verdict is Verdict.INCONCLUSIVE
+        assert one.reason.endswith("not confirmed: no session measures energy, look at the latency")
+        assert flagged(result) == ()
+
+    def test_a_first_call_has_a_wider_gate_than_a_warm_one(self):
+        def first(factor):
+            rows = [
+                dataclasses.replace(one, metrics=one.metrics | {"first_call": (factor,)})
+                for one in records()[1:]
+            ]
+            return fake_run(records()[0], *rows)
+
+        for factor, verdict in ((1.09, Verdict.UNCHANGED), (1.2, Verdict.INCONCLUSIVE)):
+            found = {one.metric: one for one in compare(first(factor), first(1.0), "x").findings}
+            assert found["first_call"].verdict is verdict
+
 
 class TestNoise:
     def test_mistake_42_the_gate_is_raised_to_twice_the_floor_and_says_so(self):
