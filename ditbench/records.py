@@ -7,6 +7,7 @@ Schema history:
 1  the first.
 2  a checksum on every line and head; the head keeps how hard the run measured (`effort`), how many records
    it wrote (`written`) and which runs it was merged from (`origins`).
+3  a baseline keeps one line a cell (`store.packing`) and the terms of its admission; runs are as they were.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ditbench import shape
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-SCHEMA = 2
+SCHEMA = 3
 
 # What stands in the place of a model where there is none: the attention core by itself.
 OP = "op"

@@ -7,6 +7,7 @@ wrote, is held against the tables here when it is read, and refused with the fie
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -294,6 +295,7 @@ _CLAIM = _optional(
     at_least=FLAG.fits,
 )
 AGAINST = {"name": LINE, "run": LINE, "required": FLAG}
+VERDICT = {"exit_codes": Kind("a list of whole numbers", _every(_whole))}
 ARM = {"said": LINE, "code": OBJECT, "environment": SCALARS}
 SESSION = {
     "suite": LINE,
@@ -307,6 +309,20 @@ SESSION = {
     ),
     "gate": Kind("an object of finite numbers", _all(_finite)),
     "effort": OBJECT,
+}
+_DAY = Kind(
+    "a day as 2026-11-22, or nothing",
+    lambda value: (
+        isinstance(value, str) and re.fullmatch(r"(\d{4}-\d{2}-\d{2})?", value) is not None
+    ),
+)
+ADMISSION = {
+    "admitted": _DAY,
+    "expires": _DAY,
+    "promoted_from": LINE,
+    "because": LINE,
+    "provisional": FLAG,
+    "floors": LINE,
 }
 FLOOR = {"id": LINE, "inside": NUMBER, "apart": NUMBER, "processes": POSITIVE}
 NOISE = {

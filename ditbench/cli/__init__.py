@@ -16,6 +16,7 @@ import typer
 from ditbench import __version__, errors
 from ditbench.cli import (
     ab,
+    baselines,
     doctor,
     drawing,
     exporting,
@@ -49,6 +50,7 @@ reading.add_to(app)
 exporting.add_to(app)
 offering.add_to(app)
 starting.add_to(app)
+baselines.add_to(app)
 keeping.add_to(app)
 noise.add_to(app)
 doctor.add_to(app)

@@ -99,7 +99,7 @@ def either(
     from ditbench import store
     from ditbench.registry import did_you_mean
 
-    if (baselines / f"{text}.jsonl").is_file() or text.endswith(".jsonl"):
+    if (baselines / f"{text}.jsonl").exists() or text.endswith(".jsonl"):
         baseline = store.baseline_read(text, baselines)
         return baseline, store.Against(text, baseline.id, required)
     try:

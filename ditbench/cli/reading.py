@@ -1,4 +1,4 @@
-"""The verbs that read: compare, report, baseline, show, list, models. None imports torch."""
+"""The verbs that read: compare, report, show, list, models. None imports torch."""
 
 from __future__ import annotations
 
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from ditbench.catalog import Model
     from ditbench.store import Run
 
-_baseline = typer.Typer(
-    help="Accepted records of a run, kept in a file for git.", no_args_is_help=True
-)
-
 
 def add_to(app: typer.Typer) -> None:
     """Register these verbs."""
@@ -32,7 +28,6 @@ def add_to(app: typer.Typer) -> None:
     app.command("claims")(claims)
     app.command("list")(list_)
     app.command("models")(models)
-    app.add_typer(_baseline, name="baseline")
 
 
 def compare(
@@ -202,57 +197,3 @@ def _weights(model: Model) -> Iterator[str]:
         yield "embedded"
     if model.hub:
         yield model.hub
-
-
-@_baseline.command("set")
-def baseline_set(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME", help="A baseline's name.", autocompletion=completion.baselines
-        ),
-    ],
-    run: RunName = "latest",
-    out: Out = RESULTS,
-    baselines: Baselines = BASELINES,
-) -> int:
-    """Accept a run's records as baseline NAME; failed cells are left out, and named."""
-    from ditbench import store
-
-    for left in store.baseline_set(store.read(store.find(out, run)), name, baselines):
-        print(f"left out: {left.cell.id}: {left.reason}")
-    print(baselines / f"{name}.jsonl")
-    return errors.OK
-
-
-@_baseline.command("list")
-def baseline_list(baselines: Baselines = BASELINES, json: Json = False) -> int:
-    """List the stored baselines."""
-    from ditbench import store
-
-    if not baselines.is_dir() and (baselines != BASELINES or baselines.exists()):
-        raise errors.UsageError(f"--baselines {baselines}: is no folder")
-    entries = store.entries_to_json(store.baseline_list(baselines))
-    return output.show_entries(str(baselines), entries, json=json)
-
-
-@_baseline.command("show")
-def baseline_show(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME", help="A baseline's name.", autocompletion=completion.baselines
-        ),
-    ],
-    baselines: Baselines = BASELINES,
-    json: Json = False,
-) -> int:
-    """Show a baseline's figures."""
-    from ditbench import store, summary
-
-    found = store.baseline_read(name, baselines)
-    summed = summary.summarise(found)
-    if json:
-        return output.as_json(summary.rows_to_json(summed))
-    output.show_figures(found, summed)
-    return errors.OK

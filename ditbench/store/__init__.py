@@ -10,7 +10,17 @@ A full disk, a folder that turns read-only, a file that is deleted under a run a
 cost no record that had ended.
 """
 
-from ditbench.store.baselines import LeftOut, baseline_list, baseline_read, baseline_set
+from ditbench.store.admission import PROCESSES, Admission, Terms, lasting
+from ditbench.store.admitting import LeftOut
+from ditbench.store.baselines import (
+    Listed,
+    baseline_expire,
+    baseline_list,
+    baseline_listed,
+    baseline_path,
+    baseline_read,
+    baseline_set,
+)
 from ditbench.store.collecting import Limits, Rubbish, remove, rubbish
 from ditbench.store.index import Entry, before, entries_to_json, find, runs
 from ditbench.store.merging import Merged, merge
@@ -21,16 +31,19 @@ from ditbench.store.reading import Run, read, read_head, skim
 from ditbench.store.sameness import unlike
 from ditbench.store.sessions import Arm, Session, SessionWriter, session_read
 from ditbench.store.taking import Offer, offered, take_over
-from ditbench.store.verdicts import Against, concluded_against, write_verdict
+from ditbench.store.verdicts import Against, concluded_against, concluded_with, write_verdict
 from ditbench.store.writing import RunWriter, done, slug
 
 __all__ = [
+    "PROCESSES",
+    "Admission",
     "Against",
     "Arm",
     "Entry",
     "Floor",
     "LeftOut",
     "Limits",
+    "Listed",
     "Merged",
     "Migrated",
     "Noise",
@@ -40,15 +53,21 @@ __all__ = [
     "RunWriter",
     "Session",
     "SessionWriter",
+    "Terms",
+    "baseline_expire",
     "baseline_list",
+    "baseline_listed",
+    "baseline_path",
     "baseline_read",
     "baseline_set",
     "before",
     "clock_notes",
     "concluded_against",
+    "concluded_with",
     "done",
     "entries_to_json",
     "find",
+    "lasting",
     "merge",
     "migrate_baseline",
     "migrate_run",

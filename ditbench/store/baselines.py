@@ -1,78 +1,82 @@
 """Baselines: accepted records in one text file that is reviewed in git like code.
 
-The first line is the head; then one record a line, sorted by cell, raw values kept, so that every figure
-can be computed again.
+The first line is the head with the terms of the admission; then what cells share, and a line for each cell
+(`store.packing`), sorted, so that the same records make the same bytes whatever order they were measured in.
+Every line has its checksum, and the head says how many there are: a merge that loses one is found.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ditbench import machine, shape
-from ditbench.environment import Environment
+from ditbench import shape
+from ditbench.environment import Environment, code_label
 from ditbench.errors import StoreError, UsageError
-from ditbench.metrics import NAMES, stage_of
-from ditbench.records import SCHEMA, Cell, Record, Stage, Status
+from ditbench.records import SCHEMA, Record, record_from_json
 from ditbench.registry import did_you_mean
+from ditbench.store.admission import (
+    UNTOLD,
+    USUAL,
+    Admission,
+    Terms,
+    admission_from_json,
+    admission_to_json,
+    day,
+)
+from ditbench.store.admitting import LeftOut, admit
 from ditbench.store.disk import load, write_whole
-from ditbench.store.index import LATEST, Entry
-from ditbench.store.reading import Run, parse, well_formed
+from ditbench.store.index import LATEST
+from ditbench.store.noise import noise_path, noise_read
+from ditbench.store.packing import Unpacking, cells_of, packed
+from ditbench.store.reading import MALFORMED, Run, cause_of, well_formed
 from ditbench.store.seal import sealed, unsealed
-from ditbench.store.writing import to_plain
 
 BASELINES = Path("baselines")
+SUFFIX = ".jsonl"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _TAKEN = frozenset({LATEST, "none"})
-_SUFFIX = ".jsonl"
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A cell that a baseline did not take, and why."""
+class Listed:
+    """A baseline in a list. problem: why it cannot be read; then nothing else is known."""
 
-    cell: Cell
-    reason: str
+    name: str
+    path: Path
+    suite: str = ""
+    run: str = ""
+    cells: int = 0
+    admission: Admission = UNTOLD
+    problem: str = ""
 
 
-def baseline_set(run: Run, name: str, root: Path = BASELINES) -> tuple[LeftOut, ...]:
+def baseline_set(
+    run: Run, name: str, root: Path = BASELINES, terms: Terms = USUAL
+) -> tuple[LeftOut, ...]:
     """Write root/<name>.jsonl from the cells of the run that passed everything; the others are returned.
 
-    Raises UsageError for a name that is no file's name, StoreError for a run that was cut off or damaged,
-    and where no cell can stand in a baseline.
+    Raises UsageError for a name that is no file's name; StoreError as `admitting.admit` does, and where the
+    baseline of that name, or the noise beside it, is there and cannot be read. Nothing is written then.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(f"baseline {name!r}: a name is letters, digits, '.', '_' and '-'")
     if name in _TAKEN:
         raise UsageError(f"baseline {name!r}: says something else to --baseline; choose another")
-    _check_whole(run)
-    of_cell, demands = _by_cell(run), _Demands.of(run)
-    reasons = {
-        cell.key: demands.refusal(cell, of_cell[cell.key]) or machine.unfit(of_cell[cell.key])
-        for cell in run.planned
-    }
-    out = tuple(LeftOut(cell, reasons[cell.key]) for cell in run.planned if reasons[cell.key])
-    accepted = [cell for cell in run.planned if not reasons[cell.key]]
-    if not accepted:
-        first = f"; the first, {out[0].cell.id}: {out[0].reason}" if out else ""
-        raise StoreError(
-            f"run {run.id}: none of its {len(out)} cells can stand in a baseline{first}"
-        )
-    records = {
-        (record.key, record.stage, record.replicate): record
-        for cell in accepted
-        for record in of_cell[cell.key]
-        if record.stage is not Stage.SAMPLE  # holds no value that anything could be judged by
-    }
-    ordered = sorted(records.values(), key=_place)
-    lines = [_head(run), *(to_plain(record) for record in ordered)]
-    text = "".join(sealed(line, sort_keys=True) + "\n" for line in lines)
-    write_whole(root / f"{name}{_SUFFIX}", text)
-    return out
+    path = root / f"{name}{SUFFIX}"
+    if path.exists():
+        baseline_read(str(path))  # what is damaged may be all that is left of a good one
+    floors = noise_path(name, root)
+    noise = noise_read(floors)
+    taken = admit(run, noise, provisional=terms.provisional)
+    admission = terms.admission(floors.name if noise else "", provisional=taken.provisional)
+    _write(path, dataclasses.replace(run, records=taken.records, admission=admission))
+    return taken.left_out
 
 
 def baseline_read(name: str, root: Path = BASELINES) -> Run:
@@ -81,25 +85,70 @@ def baseline_read(name: str, root: Path = BASELINES) -> Run:
     A line that cannot be read is an error here, not a problem: a baseline with a hole hides what it
     should judge.
     """
-    path = Path(name) if Path(name).is_file() else root / f"{name}{_SUFFIX}"
-    if not path.is_file():
-        known = [entry.id for entry in baseline_list(root)]
-        stem = name.removesuffix(_SUFFIX)
-        asked = Path(name) if stem != name else path
-        raise StoreError(
-            f"{asked}: no such baseline{did_you_mean(stem, known)}; "
-            f"`ditbench baseline set {Path(stem).name} RUN` makes one"
-        )
+    path = baseline_path(name, root)
     head, _, rest = load(path).partition(b"\n")
-    lines = parse(path, rest, first=2)
-    if lines.problems:
-        raise StoreError("\n".join(lines.problems))
-    return well_formed(f"{path}:1", lambda: _run(path, unsealed(head), lines.records))
+    run = well_formed(f"{path}:1", lambda: _head(path, unsealed(head)))
+    records = _lines(
+        path, run, rest.split(b"\n")[:-1] if rest.endswith(b"\n") else rest.splitlines()
+    )
+    return dataclasses.replace(run, records=records, planned=cells_of(records), written=None)
 
 
-def baseline_list(root: Path = BASELINES) -> tuple[Entry, ...]:
+def _lines(path: Path, run: Run, texts: list[bytes]) -> tuple[Record, ...]:
+    """All records below the head. Raises StoreError naming each line that is wrong."""
+    records: dict[tuple[str, str, int], Record] = {}
+    problems = []
+    lines = Unpacking(run.environment.id, code_label(run.code))
+    for number, text in enumerate(texts, start=2):
+        try:
+            _take(_records(text, lines), records)
+        except MALFORMED as error:
+            problems.append(f"{path}:{number}: {cause_of(error)}")
+    if not problems and run.written not in {None, len(texts)}:
+        told = f"it had {run.written} lines below its head, and has {len(texts)}"
+        problems.append(f"{path}:{len(texts) + 1}: {told}: take it from git again")
+    if problems:
+        raise StoreError("\n".join(problems))
+    return tuple(records.values())
+
+
+def _take(found: Iterable[Record], records: dict[tuple[str, str, int], Record]) -> None:
+    for one in found:
+        if records.setdefault((one.key, one.stage, one.replicate), one) is not one:
+            raise ValueError(f"a second {one.stage} record of {one.cell.id}")
+
+
+def baseline_path(name: str, root: Path = BASELINES) -> Path:
+    """The file of the baseline of that name or path. Raises StoreError with what it may have meant."""
+    path = Path(name) if Path(name).is_file() else root / f"{name}{SUFFIX}"
+    if path.exists():
+        return path
+    known = [entry.name for entry in baseline_list(root)]
+    stem = name.removesuffix(SUFFIX)
+    asked = Path(name) if stem != name else path
+    raise StoreError(
+        f"{asked}: no such baseline{did_you_mean(stem, known)}; "
+        f"`ditbench baseline set {Path(stem).name} RUN` makes one"
+    )
+
+
+def baseline_expire(name: str, root: Path = BASELINES, now: datetime | None = None) -> None:
+    """Have the baseline gate nothing from now on. Raises StoreError where it cannot be read."""
+    path = baseline_path(name, root)
+    run = baseline_read(str(path))
+    admission = run.admission or UNTOLD
+    today = day(now or datetime.now(UTC))
+    _write(path, dataclasses.replace(run, admission=dataclasses.replace(admission, expires=today)))
+
+
+def baseline_rewrite(path: Path) -> None:
+    """Write a baseline in the present form; nothing of it changes but that. Raises StoreError."""
+    _write(path, baseline_read(str(path)))
+
+
+def baseline_list(root: Path = BASELINES) -> tuple[Listed, ...]:
     """All baselines by name; one that cannot be read is listed with the reason."""
-    return tuple(_entry(path) for path in sorted(root.glob(f"*{_SUFFIX}")))
+    return tuple(baseline_listed(path) for path in sorted(root.glob(f"*{SUFFIX}")))
 
 
 def baseline_runs(root: Path = BASELINES) -> Mapping[str, str]:
@@ -107,7 +156,7 @@ def baseline_runs(root: Path = BASELINES) -> Mapping[str, str]:
 
     Raises StoreError where a head cannot be read: which run it names is not known then.
     """
-    return {_run_named_by(path): path.stem for path in sorted(root.glob(f"*{_SUFFIX}"))}
+    return {_run_named_by(path): path.stem for path in sorted(root.glob(f"*{SUFFIX}"))}
 
 
 def _run_named_by(path: Path) -> str:
@@ -115,75 +164,9 @@ def _run_named_by(path: Path) -> str:
     return well_formed(f"{path}:1", lambda: str(unsealed(head)["run"]))
 
 
-def _by_cell(run: Run) -> Mapping[str, list[Record]]:
-    """The records of every cell, those of its pictures among them."""
-    by_key = defaultdict(list)
-    for record in run.records:
-        by_key[record.key].append(record)
-    return {
-        cell.key: [*by_key.get(cell.key, []), *by_key.get(cell.quality_key, [])]
-        for cell in run.planned
-    }
-
-
-def _check_whole(run: Run) -> None:
-    """A baseline judges every run after it: nothing may be missing without anybody's knowing."""
-    if run.problems:
-        raise StoreError(
-            f"run {run.id} cannot become a baseline: {'; '.join(run.problems)}; measure again"
-        )
-    if not run.finished:
-        raise StoreError(
-            f"run {run.id} cannot become a baseline: it did not come to its end; go on with --resume"
-        )
-
-
-def _place(record: Record) -> tuple[str, str, Stage, int]:
-    """Where a record stands in the file: the same in every run, so that git shows what changed only."""
-    return record.cell.id, record.cell.key, record.stage, record.replicate
-
-
-@dataclass(frozen=True)
-class _Demands:
-    """What every cell of a run must have: replicates, and pictures where they were asked for."""
-
-    processes: int
-    times: bool
-    pictures: bool
-
-    @classmethod
-    def of(cls, run: Run) -> _Demands:
-        """As the run's head tells it; a run of schema 1 shows by its best cell how many replicates."""
-        if {"timing", "quality", "metrics"} <= run.effort.keys():
-            known = (name for name in run.effort["metrics"] if name in NAMES)
-            stages = {stage_of(name) for name in known}
-            pictured = Stage.QUALITY in stages and run.effort["quality"].get("samples", 0) > 0
-            return cls(run.effort["timing"].get("processes", 1), Stage.TIME in stages, pictured)
-        counts = Counter(record.key for record in run.records if record.stage is Stage.TIME)
-        return cls(max(counts.values(), default=1), times=True, pictures=False)
-
-    def refusal(self, cell: Cell, records: list[Record]) -> str:
-        """Why a cell cannot stand in a baseline; empty where it can."""
-        for record in records:
-            if record.status is not Status.OK:
-                return f"{record.status}: {record.reason}"
-        stages = Counter(record.stage for record in records)
-        if not stages[Stage.GATE] and not (stages[Stage.COUNT] and not self.times):
-            return "no gate has passed it"
-        if cell.finds_batch:
-            return "" if stages[Stage.FIT] else "its largest batch was not found"
-        timed = sum(
-            record.stage is Stage.TIME and bool(record.metrics.get("latency")) for record in records
-        )
-        if self.times and not timed:
-            return "it has no time"
-        if self.times and timed < self.processes:
-            return f"{timed} of {self.processes} processes were timed"
-        return "it has no pictures" if self.pictures and not stages[Stage.QUALITY] else ""
-
-
-def _head(run: Run) -> dict[str, Any]:
-    return {
+def _write(path: Path, run: Run) -> None:
+    lines = [line | {"schema": SCHEMA} for line in packed(run.records)]
+    head = {
         "schema": SCHEMA,
         "baseline": True,
         "run": run.id,
@@ -194,12 +177,29 @@ def _head(run: Run) -> dict[str, Any]:
         "code": dict(run.code),
         "gate": dict(run.gate),
         "effort": dict(run.effort),
+        "written": len(lines),
+        "admission": admission_to_json(run.admission or UNTOLD),
     }
+    text = "".join(sealed(line, sort_keys=True, close=True) + "\n" for line in (head, *lines))
+    write_whole(path, text, "make it again")
 
 
-def _run(path: Path, head: dict[str, Any], records: tuple[Record, ...]) -> Run:
+def _records(text: bytes, lines: Unpacking) -> list[Record]:
+    """The records on a line: one of them, as schema 2 wrote it, or all of a cell."""
+    plain = unsealed(text)
+    found = [plain] if "stage" in plain else lines.records(plain)
+    records = [record_from_json(one) for one in found]
+    for one, record in zip(found, records, strict=True):
+        if one["cell"].get("key") != record.cell.key:
+            raise ValueError(
+                f"key {one['cell'].get('key')} is not that of its cell, {record.cell.key}"
+            )
+    return records
+
+
+def _head(path: Path, head: dict[str, Any]) -> Run:
+    """Its run without records. `written`: the lines below the head, None where schema 2 did not tell."""
     shape.check(head, shape.HEAD)
-    timed = {record.key: record.cell for record in records if not record.stage.of_pictures}
     return Run(
         id=head["run"],
         folder=path.parent,
@@ -211,24 +211,26 @@ def _run(path: Path, head: dict[str, Any], records: tuple[Record, ...]) -> Run:
         finished=True,
         environment=Environment(dict(head["environment"])),
         code=dict(head["code"]),
-        planned=tuple(timed.values()),
-        records=records,
+        planned=(),
+        records=(),
         gate=dict(head["gate"]),
         effort=dict(head.get("effort", {})),
+        written=head.get("written"),
+        admission=admission_from_json(head),
     )
 
 
-def _entry(path: Path) -> Entry:
+def baseline_listed(path: Path) -> Listed:
+    """One entry of the list."""
     try:
         run = baseline_read(str(path))
     except StoreError as error:
-        return Entry(path.stem, path, problem=str(error))
-    return Entry(
-        id=path.stem,
-        folder=path,
+        return Listed(path.stem, path, problem=str(error).partition("\n")[0])
+    return Listed(
+        name=path.stem,
+        path=path,
         suite=run.suite,
-        started=run.started,
-        finished=True,
+        run=run.id,
         cells=len(run.planned),
-        records=len(run.records),
+        admission=run.admission or UNTOLD,
     )

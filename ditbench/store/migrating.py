@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ditbench.errors import StoreError
 from ditbench.records import SCHEMA
+from ditbench.store.baselines import baseline_rewrite
 from ditbench.store.disk import load, write_whole
 from ditbench.store.lock import locked
 from ditbench.store.reading import HEAD, RECORDS, gone, read_head, well_formed
@@ -43,12 +44,18 @@ def migrate_run(folder: Path) -> tuple[Migrated, ...]:
 
 def migrate_baseline(path: Path) -> tuple[Migrated, ...]:
     """Lift a baseline. Raises StoreError where its head is of no schema that is read here."""
-    well_formed(f"{path}:1", lambda: unsealed(load(path).partition(b"\n")[0]))
-    lifted = _lines(path, sort_keys=True)
-    return (lifted,) if lifted else ()
+    data = load(path)
+    head, *lines = data.splitlines()
+    well_formed(f"{path}:1", lambda: unsealed(head))
+    schemas = [schema for line in (head, *lines) if (schema := _schema(line))]
+    if not schemas or min(schemas) >= SCHEMA:
+        return ()
+    kept = _kept(path, data, min(schemas))
+    baseline_rewrite(path)
+    return (Migrated(path, min(schemas), len(lines) + 1, kept),)
 
 
-def _lines(path: Path, *, sort_keys: bool = False) -> Migrated | None:
+def _lines(path: Path) -> Migrated | None:
     data = load(path)
     old = data.splitlines(keepends=True)
     schemas = [_schema(line) for line in old]
@@ -56,7 +63,7 @@ def _lines(path: Path, *, sort_keys: bool = False) -> Migrated | None:
     if not behind:
         return None
     new = (
-        _lifted(line, sort_keys=sort_keys) if schema and schema < SCHEMA else line
+        _lifted(line) if schema and schema < SCHEMA else line
         for line, schema in zip(old, schemas, strict=True)
     )
     return _replaced(path, data, b"".join(new), min(behind), len(behind))
@@ -71,18 +78,23 @@ def _head(path: Path) -> Migrated | None:
     return _replaced(path, data, text.encode(), schema, 1)
 
 
-def _lifted(line: bytes, *, sort_keys: bool) -> bytes:
+def _lifted(line: bytes) -> bytes:
     end = b"\n" if line.endswith(b"\n") else b""
-    return sealed(unsealed(line), sort_keys=sort_keys).encode() + end
+    return sealed(unsealed(line)).encode() + end
 
 
 def _replaced(path: Path, old: bytes, new: bytes, schema: int, lines: int) -> Migrated:
     """First the old file under its new name, then the new one in its place: neither is ever missing."""
+    kept = _kept(path, old, schema)
+    write_whole(path, new, "run it again")
+    return Migrated(path, schema, lines, kept)
+
+
+def _kept(path: Path, old: bytes, schema: int) -> Path:
     kept = path.with_name(f"{path.name}.v{schema}")
     if not kept.exists():
         write_whole(kept, old, "run it again")
-    write_whole(path, new, "run it again")
-    return Migrated(path, schema, lines, kept)
+    return kept
 
 
 def _schema(data: bytes) -> int | None:

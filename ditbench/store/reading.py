@@ -23,6 +23,7 @@ from ditbench.records import (
     cell_to_json,
     record_from_json,
 )
+from ditbench.store.admission import Admission
 from ditbench.store.disk import load
 from ditbench.store.seal import lists, unsealed
 
@@ -30,7 +31,7 @@ HEAD = "run.json"
 RECORDS = "records.jsonl"
 REJECTED = "records.rejected.jsonl"
 # What a line of the wrong shape can raise on its way to becoming a record.
-_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 # A record's line begins with its cell, and that with its key.
 _KEY = re.compile(rb'\{"sum": "[0-9a-f]{8}","cell": \{"key": "([0-9a-f]{16})"')
 
@@ -46,8 +47,8 @@ class Run:
     code: ditbench's version, git commit, dirty flag. finished: whether the run came to its end. effort:
     timing, quality and metrics that were asked for, plain; empty where a run of schema 1 did not keep
     them. written: how many records it had when it finished, if it did. stopped: why it did not, where it
-    stopped by itself. origins: the runs that it was
-    merged from. problems: lines that could not be read, each "file:line: cause".
+    stopped by itself. origins: the runs that it was merged from. problems: lines that could not be read, each
+    "file:line: cause". admission: of a baseline, the terms on which it stands.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Run:
     origins: tuple[Mapping[str, Any], ...] = ()
     selected: str = ""
     problems: tuple[str, ...] = ()
+    admission: Admission | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def head_to_json(run: Run) -> dict[str, Any]:
     plain = {
         field.name: getattr(run, field.name)
         for field in dataclasses.fields(run)
-        if field.name not in {"folder", "records", "problems"}
+        if field.name not in {"folder", "records", "problems", "admission"}
     }
     return plain | {
         "schema": SCHEMA,
@@ -198,7 +200,7 @@ def parse(path: Path, data: bytes, first: int = 1, part: Part = ALL) -> Lines:
             continue
         try:
             record = to_record(line, read_cell, part.empty)
-        except _MALFORMED as error:
+        except MALFORMED as error:
             problems[index] = "torn: the line breaks off" if index == torn else cause_of(error)
             continue
         if records.setdefault((record.key, record.stage, record.replicate), record) is not record:
@@ -246,7 +248,7 @@ def well_formed(place: str, build: Callable[[], T]) -> T:
     """What `build` makes of a file. Raises StoreError with the place for any wrong shape."""
     try:
         return build()
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise StoreError(f"{place}: {cause_of(error)}") from error
 
 

@@ -22,8 +22,13 @@ def _from_1(plain: Plain) -> Plain:
     return plain | {"schema": 2}
 
 
+def _from_2(plain: Plain) -> Plain:
+    """Schema 2 said the same of runs; a baseline's lines are told apart by what stands on them."""
+    return plain | {"schema": 3}
+
+
 # From this schema to the next, for heads and records alike; each works on plain data.
-MIGRATIONS: Mapping[int, Callable[[Plain], Plain]] = MappingProxyType({1: _from_1})
+MIGRATIONS: Mapping[int, Callable[[Plain], Plain]] = MappingProxyType({1: _from_1, 2: _from_2})
 _OLDEST = min(MIGRATIONS, default=SCHEMA)
 
 

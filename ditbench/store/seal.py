@@ -22,9 +22,24 @@ _SEALED_SINCE = 2
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def sealed(plain: Mapping[str, Any], *, indent: int | None = None, sort_keys: bool = False) -> str:
-    """These fields as JSON with their checksum. Raises ValueError for numbers that are not finite."""
-    text = json.dumps(dict(plain), indent=indent, sort_keys=sort_keys, allow_nan=False)
+def sealed(
+    plain: Mapping[str, Any],
+    *,
+    indent: int | None = None,
+    sort_keys: bool = False,
+    close: bool = False,
+) -> str:
+    """These fields as JSON with their checksum. close: without spaces, where a file is to be small.
+
+    Raises ValueError for numbers that are not finite.
+    """
+    text = json.dumps(
+        dict(plain),
+        indent=indent,
+        sort_keys=sort_keys,
+        allow_nan=False,
+        separators=(",", ":") if close else None,
+    )
     return f'{{"sum": "{zlib.crc32(text.encode()):08x}",{text[1:]}'
 
 

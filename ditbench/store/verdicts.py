@@ -62,6 +62,23 @@ def write_verdict(
     write_whole(folder / VERDICT, text, "write it again with `ditbench report`")
 
 
+def concluded_with(folder: Path) -> tuple[int, ...] | None:
+    """Every exit code that held when the run was concluded; None where no verdict says so.
+
+    Raises StoreError.
+    """
+    path = folder / VERDICT
+    if not path.exists():
+        return None
+
+    def read() -> tuple[int, ...]:
+        plain = json.loads(load(path).decode())
+        shape.check(plain, shape.VERDICT)
+        return tuple(plain["exit_codes"])
+
+    return well_formed(f"{path}:1", read)
+
+
 def concluded_against(folder: Path) -> Against | None:
     """What the run was compared with; None where no verdict says so. Raises StoreError."""
     path = folder / VERDICT
