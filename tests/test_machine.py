@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from fakes_runs import cell, fake_run, gate, timed
+from fakes_runs import PROVISIONAL, cell, fake_run, gate, timed
 
 from ditbench import errors
 from ditbench.compare import Verdict, compare
@@ -254,14 +254,14 @@ class TestARunOnASlowedGpu:
         assert errors.PERFORMANCE not in comparison.exit_codes
 
     def test_mistake_30_enters_no_baseline(self, tmp_path):
-        (left,) = baseline_set(self.run, "main", tmp_path)
+        (left,) = baseline_set(self.run, "main", tmp_path, PROVISIONAL)
         assert (left.cell, left.reason) == (
             cell("sdpa"),
             "the GPU was slowed by heat in 30.0 % of samples",
         )
         spoilt = fake_run(*watched(hot(0.3)))
         with pytest.raises(StoreError, match="slowed by heat"):
-            baseline_set(spoilt, "other", tmp_path)
+            baseline_set(spoilt, "other", tmp_path, PROVISIONAL)
 
     def test_shows_it_to_programs(self):
         rows = rows_to_json(summarise(self.run))

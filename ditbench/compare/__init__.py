@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from ditbench import errors
 from ditbench.compare import pictures
@@ -17,6 +18,7 @@ from ditbench.compare.conditions import warned
 from ditbench.compare.confirming import judge_session
 from ditbench.compare.given import Given
 from ditbench.compare.judging import judge
+from ditbench.compare.lint import lint
 from ditbench.compare.pair import Pair
 from ditbench.compare.rules import GATE, Gate, usual
 from ditbench.compare.screening import MACHINE
@@ -78,13 +80,17 @@ def compare(
     """
     now = gather(candidate)
     history = given.history if given.history.runs else None
+    when = given.now or datetime.now(UTC)
     if baseline is None:
         codes = _codes(candidate, now, (), required=required)
-        return Comparison("", (), (), incomparable=False, exit_codes=codes, history=history)
+        told = lint(candidate, None, given.noise, when)
+        return Comparison("", (), (), False, codes, lint=told, history=history)
     forbidden = incompatible(baseline.environment, candidate.environment)
     before = gather(baseline)
     wanted = [one for one in before if _selected(candidate, one.cell)]
-    found = _findings(wanted, now, forbidden, _Known.of(candidate, given))
+    elsewhere = f"measured elsewhere: {'; '.join(forbidden)}" if forbidden else ""
+    expired = baseline.admission.expired(when) if baseline.admission else ""
+    found = _findings(wanted, now, elsewhere or expired, _Known.of(candidate, given))
     moved, shift = shifted(tuple(found))
     told = warned(moved, canary.moved(baseline, candidate))
     findings = tuple(sorted(traded(told), key=order))
@@ -94,10 +100,11 @@ def compare(
         baseline=name,
         findings=findings,
         differences=tuple(differences(baseline.environment, candidate.environment)),
-        incomparable=bool(forbidden),
+        incomparable=bool(forbidden or expired),
         exit_codes=codes | {errors.ENVIRONMENT} if shift and undecided else codes,
         unselected=len(before) - len(wanted),
         shift=shift,
+        lint=lint(candidate, baseline, given.noise, when),
         history=history,
     )
 
@@ -160,13 +167,13 @@ def _selected(run: Run, cell: Cell) -> bool:
 def _findings(
     before: Iterable[Evidence],
     now: Iterable[Evidence],
-    forbidden: list[str],
+    forbidden: str,
     known_of: _Known,
 ) -> Iterator[Finding]:
     """All findings, matched by key: where a cell stands in either suite does not matter.
 
     A cell of which a run holds no record, because it was cut off or lost lines, is one that it does not
-    have: neither broken there nor fixed since.
+    have: neither broken there nor fixed since. forbidden: why no figures may stand beside each other.
     """
     then, after = ({row.cell.key: row for row in rows if row.recorded} for rows in (before, now))
     for key in dict.fromkeys((*then, *after)):
@@ -176,7 +183,7 @@ def _findings(
         elif old.status is not Status.OK or new.status is not Status.OK:
             yield _turned(old, new)
         elif forbidden:
-            yield _forbidden(old, new, f"measured elsewhere: {'; '.join(forbidden)}")
+            yield _forbidden(old, new, forbidden)
         elif old.weights and new.weights and old.weights != new.weights:
             yield _forbidden(
                 old, new, f"other weights of that name: {old.weights} -> {new.weights}"

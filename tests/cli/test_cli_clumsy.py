@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from fakes_runs import failures, fake_run, good_records
+from fakes_runs import PROVISIONAL, failures, fake_run, good_records
 from suite.catalogs import CATALOG
 
 from ditbench import plan, store
@@ -31,7 +31,7 @@ def home(tmp_path, monkeypatch):
         for one in (*good_records((1,)), *failures()):
             writer.append(one)
         writer.finish()
-    store.baseline_set(store.read(writer.folder), "good", tmp_path / "baselines")
+    store.baseline_set(store.read(writer.folder), "good", tmp_path / "baselines", PROVISIONAL)
     with RunWriter.create(tmp_path / "results", fake_run()) as writer:
         for one in good_records((1,))[:7]:
             writer.append(one)

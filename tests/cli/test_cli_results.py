@@ -7,7 +7,7 @@ import json
 import shutil
 
 import pytest
-from fakes_runs import cell, fake_run, gate, timed
+from fakes_runs import PROVISIONAL, cell, fake_run, gate, timed
 
 from ditbench import cli
 from ditbench.cli import output, running
@@ -85,7 +85,7 @@ def test_a_report_is_rendered_again_with_the_baseline_that_the_run_was_concluded
     tmp_path, ditbench
 ):
     results, baselines = tmp_path / "results", tmp_path / "baselines"
-    baseline_set(written(results), "main", baselines)
+    baseline_set(written(results), "main", baselines, PROVISIONAL)
     run = written(results, 0.2)
     assert ditbench("report", run.id, "--baseline", "main")[0] == 0
     first = verdict(run)
@@ -164,7 +164,7 @@ def test_a_run_is_never_compared_with_itself(tmp_path, night, ditbench):
         code, _, told = ditbench(*arguments)
         assert (code, told.endswith(itself)) == (2, True)
     assert night("--resume", run.id, "--baseline", run.id) == (2, f"ditbench: {run.id}: {itself}")
-    baseline_set(run, "main", tmp_path / "baselines")
+    baseline_set(run, "main", tmp_path / "baselines", PROVISIONAL)
     assert ditbench("compare", "main", run.id)[0] == 0
 
 
@@ -173,7 +173,7 @@ def test_a_required_baseline_stays_required_when_the_report_names_it_again(tmp_p
     run = written(results)
     other = Environment({"device": "cpu", "processor": "another"})
     for name in ("main", "other"):
-        baseline_set(written(results, environment=other), name, baselines)
+        baseline_set(written(results, environment=other), name, baselines, PROVISIONAL)
     against = Against("main", read(run.folder).id, required=True)
     write_verdict(run.folder, [], {7}, against)
     assert ditbench("report", run.id, "--baseline", "main")[0] == 0
@@ -221,7 +221,7 @@ def test_a_run_that_does_not_say_what_it_was_compared_with_takes_the_one_before_
 
 def test_a_baseline_that_is_gone_is_one_line_with_the_way_out(tmp_path, ditbench):
     run = written(tmp_path / "results")
-    baseline_set(run, "main", tmp_path / "baselines")
+    baseline_set(run, "main", tmp_path / "baselines", PROVISIONAL)
     ditbench("report", run.id, "--baseline", "main")
     (tmp_path / "baselines" / "main.jsonl").unlink()
     before = verdict(run)
@@ -237,9 +237,9 @@ def test_a_baseline_that_is_gone_is_one_line_with_the_way_out(tmp_path, ditbench
 def test_a_baseline_that_was_set_anew_since_is_told(tmp_path, ditbench):
     results, baselines = tmp_path / "results", tmp_path / "baselines"
     first, second = written(results), written(results, 0.2)
-    baseline_set(first, "main", baselines)
+    baseline_set(first, "main", baselines, PROVISIONAL)
     ditbench("report", second.id, "--baseline", "main")
-    baseline_set(second, "main", baselines)
+    baseline_set(second, "main", baselines, PROVISIONAL)
     told = ditbench("report", second.id)[2]
     assert told == (
         f"ditbench: baseline main was of run {first.id} then, and is of run {second.id} now\n"
@@ -298,7 +298,7 @@ def test_what_only_shows_figures_invents_no_comparison_and_no_exit_code(
     tmp_path, ditbench, capsys, shown
 ):
     results, baselines = tmp_path / "results", tmp_path / "baselines"
-    baseline_set(written(results), "main", baselines)
+    baseline_set(written(results), "main", baselines, PROVISIONAL)
     ditbench("report", written(results, 0.2).id, "--baseline", "main")
     place = results if shown[0] == "show" else baselines
     assert cli.main([*shown, str(place)]) == 0

@@ -10,6 +10,7 @@ from fakes_runs import (
     FACTS,
     FD,
     METHODS,
+    PROVISIONAL,
     cell,
     failures,
     fake_run,
@@ -357,7 +358,7 @@ def test_mistake_33_an_inconclusive_time_fails_nothing_and_is_counted():
 
 def test_a_stored_baseline_compares_like_the_run_it_came_from(tmp_path):
     run = fake_run()
-    baseline_set(run, "main", tmp_path)
+    baseline_set(run, "main", tmp_path, PROVISIONAL)
     stored = compare(run, baseline_read("main", tmp_path), "main")
     assert {one.verdict for one in stored.findings if one.metric} == {Verdict.UNCHANGED}
     assert len({one.cell.key for one in stored.findings if one.metric}) == 2 * len(METHODS)
@@ -483,7 +484,7 @@ def test_at_least_so_many_is_unchanged_against_at_least_so_many():
 
 def test_a_baseline_takes_what_was_searched(tmp_path):
     run = fake_run(*facts(40), *good(cell()))
-    assert baseline_set(run, "main", tmp_path) == ()
+    assert baseline_set(run, "main", tmp_path, PROVISIONAL) == ()
     stored = baseline_read("main", tmp_path)
     result = compare(run, stored, "main")
     assert {one.verdict for one in result.findings} == {Verdict.UNCHANGED}

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from fakes_runs import cell, fake_run, gate, quality, record, searched, timed
+from fakes_runs import PROVISIONAL, cell, fake_run, gate, quality, record, searched, timed
 from fence import fence
 from suite.catalogs import CATALOG
 
@@ -112,7 +112,7 @@ def records(data: bytes, folder: Path, head: bytes = HEAD) -> str:
         found = store.read(store.find(folder / "results", "latest"))
         _judge(found, draw=zlib.crc32(data) % _CHARTS_OF == 0)
         with contextlib.suppress(DitbenchError):
-            store.baseline_set(found, "fuzzed", folder / "baselines")
+            store.baseline_set(found, "fuzzed", folder / "baselines", PROVISIONAL)
         writing.RunWriter.resume(run).close()
     return told[0] if told else f"{len(found.records)} records"
 

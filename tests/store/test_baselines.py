@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fakes_runs import METHODS, cell, failures, fake_run, gate, quality, record, timed
+from fakes_runs import METHODS, PROVISIONAL, cell, failures, fake_run, gate, quality, record, timed
 
 from ditbench.errors import StoreError, UsageError
 from ditbench.records import Stage, Status
@@ -13,7 +13,7 @@ RUN = fake_run()
 
 
 def test_mistake_30_a_baseline_takes_only_cells_that_passed_everything(tmp_path):
-    out = baseline_set(RUN, "main", tmp_path)
+    out = baseline_set(RUN, "main", tmp_path, PROVISIONAL)
     assert {one.cell.attention.label: one.reason for one in out} == {
         "wrong-axis": "failed gate: is declared exact, but lies 1.02 from softmax in float64",
         "overflow": "not finite: 3.1% of the core's output is not finite",
@@ -30,7 +30,9 @@ def test_mistake_30_a_baseline_takes_only_cells_that_passed_everything(tmp_path)
 def test_a_cell_without_a_time_or_without_a_gate_is_left_out(tmp_path):
     untimed, ungated, good = cell("a"), cell("b"), cell("c")
     run = fake_run(gate(untimed), *timed(ungated, (0.1,)), gate(good), *timed(good, (0.1,)))
-    reasons = {one.cell.attention.name: one.reason for one in baseline_set(run, "x", tmp_path)}
+    reasons = {
+        one.cell.attention.name: one.reason for one in baseline_set(run, "x", tmp_path, PROVISIONAL)
+    }
     assert reasons == {"a": "it has no time", "b": "no gate has passed it"}
 
 
@@ -40,12 +42,12 @@ def test_mistake_30_a_cell_with_broken_pictures_is_left_out(tmp_path):
         of, Stage.QUALITY, status=Status.NOT_FINITE, reason="the latents are not finite"
     )
     run = fake_run(gate(of), *timed(of, (0.1,)), broken, gate(good), *timed(good, (0.1,)))
-    (left,) = baseline_set(run, "x", tmp_path)
+    (left,) = baseline_set(run, "x", tmp_path, PROVISIONAL)
     assert left.reason == "not finite: the latents are not finite"
 
 
 def test_a_baseline_is_a_run_with_the_raw_values_of_its_records(tmp_path):
-    baseline_set(RUN, "main", tmp_path)
+    baseline_set(RUN, "main", tmp_path, PROVISIONAL)
     back = baseline_read("main", tmp_path)
     good = {cell(label, batch).key for label in METHODS for batch in (1, 4)}
     pictures = {cell(label).quality_key for label in METHODS}
@@ -58,15 +60,15 @@ def test_a_baseline_is_a_run_with_the_raw_values_of_its_records(tmp_path):
 
 
 def test_a_baseline_can_be_made_from_a_baseline(tmp_path):
-    baseline_set(RUN, "one", tmp_path)
-    assert baseline_set(baseline_read("one", tmp_path), "two", tmp_path) == ()
+    baseline_set(RUN, "one", tmp_path, PROVISIONAL)
+    assert baseline_set(baseline_read("one", tmp_path), "two", tmp_path, PROVISIONAL) == ()
     assert (tmp_path / "one.jsonl").read_text() == (tmp_path / "two.jsonl").read_text()
 
 
 def test_mistake_35_the_order_of_a_run_leaves_no_trace_in_the_file(tmp_path):
-    baseline_set(RUN, "one", tmp_path)
+    baseline_set(RUN, "one", tmp_path, PROVISIONAL)
     turned = fake_run(*reversed(RUN.records))
-    baseline_set(turned, "two", tmp_path)
+    baseline_set(turned, "two", tmp_path, PROVISIONAL)
     assert (tmp_path / "one.jsonl").read_text() == (tmp_path / "two.jsonl").read_text()
 
 
@@ -74,7 +76,7 @@ def test_shards_hold_nothing_to_judge_by_and_are_left_out(tmp_path):
     of = cell("softmax")
     shards = (record(of, Stage.SAMPLE, replicate=number) for number in range(3))
     run = fake_run(gate(of), *timed(of, (0.1,)), *shards, quality(of, 0.0))
-    assert baseline_set(run, "x", tmp_path) == ()
+    assert baseline_set(run, "x", tmp_path, PROVISIONAL) == ()
     stages = [one.stage for one in baseline_read("x", tmp_path).records]
     assert sorted(stages) == [Stage.GATE, Stage.QUALITY, Stage.TIME]
 
@@ -83,7 +85,7 @@ def test_a_cell_of_which_a_shard_failed_is_left_out(tmp_path):
     of, good = cell("a"), cell("b")
     lost = record(of, Stage.SAMPLE, status=Status.CRASHED, reason="SIGSEGV")
     run = fake_run(gate(of), *timed(of, (0.1,)), lost, gate(good), *timed(good, (0.1,)))
-    (left,) = baseline_set(run, "x", tmp_path)
+    (left,) = baseline_set(run, "x", tmp_path, PROVISIONAL)
     assert left.reason == "crashed: SIGSEGV"
 
 
@@ -91,13 +93,13 @@ def test_pictures_shared_by_two_cells_stand_once(tmp_path):
     small, large = cell("softmax", 1), cell("softmax", 4)
     shared = quality(small, 0.0)
     run = fake_run(gate(small), *timed(small, (0.1,)), gate(large), *timed(large, (0.4,)), shared)
-    baseline_set(run, "x", tmp_path)
+    baseline_set(run, "x", tmp_path, PROVISIONAL)
     assert [one.stage for one in baseline_read("x", tmp_path).records].count(Stage.QUALITY) == 1
 
 
 def test_a_run_with_nothing_to_accept_makes_no_baseline(tmp_path):
     with pytest.raises(StoreError) as told:
-        baseline_set(fake_run(*failures()), "x", tmp_path)
+        baseline_set(fake_run(*failures()), "x", tmp_path, PROVISIONAL)
     assert str(told.value).startswith(f"run {RUN.id}: none of its 7 cells can stand in a baseline")
     assert list(tmp_path.iterdir()) == []
 
@@ -105,14 +107,14 @@ def test_a_run_with_nothing_to_accept_makes_no_baseline(tmp_path):
 @pytest.mark.parametrize("name", ["none", "latest"])
 def test_a_name_that_a_command_line_reads_otherwise_is_refused(tmp_path, name):
     with pytest.raises(UsageError, match="says something else to --baseline; choose another"):
-        baseline_set(RUN, name, tmp_path)
+        baseline_set(RUN, name, tmp_path, PROVISIONAL)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".x"])
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
     with pytest.raises(UsageError, match="a name is letters"):
-        baseline_set(RUN, name, tmp_path)
+        baseline_set(RUN, name, tmp_path, PROVISIONAL)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,7 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
     ],
 )
 def test_mistake_34_a_baseline_with_an_unreadable_line_is_an_error(tmp_path, number, line, told):
-    baseline_set(RUN, "main", tmp_path)
+    baseline_set(RUN, "main", tmp_path, PROVISIONAL)
     lines = (tmp_path / "main.jsonl").read_text().splitlines()
     lines[number - 1] = line
     (tmp_path / "main.jsonl").write_text("\n".join(lines) + "\n")
@@ -142,7 +144,7 @@ def test_mistake_34_a_baseline_with_an_unreadable_line_is_an_error(tmp_path, num
 
 
 def test_a_baseline_that_is_not_there_says_what_was_near_and_how_to_make_it(tmp_path):
-    baseline_set(RUN, "main", tmp_path)
+    baseline_set(RUN, "main", tmp_path, PROVISIONAL)
     with pytest.raises(StoreError) as told:
         baseline_read("mian", tmp_path)
     assert str(told.value) == (
@@ -152,7 +154,7 @@ def test_a_baseline_that_is_not_there_says_what_was_near_and_how_to_make_it(tmp_
 
 
 def test_baselines_are_listed_and_read_by_path(tmp_path):
-    baseline_set(RUN, "main", tmp_path)
+    baseline_set(RUN, "main", tmp_path, PROVISIONAL)
     (entry,) = baseline_list(tmp_path)
     assert (entry.id, entry.suite, entry.cells) == ("main", "fashion", 12)
     assert baseline_read(str(tmp_path / "main.jsonl")).id == RUN.id
@@ -170,7 +172,9 @@ def refusals(tmp_path, *records, **effort):
     of = cell("good")
     good = (gate(of), *timed(of, (0.1,), (0.1,)), quality(of, 0.1))
     run = fake_run(*records, *good, effort=EFFORT | effort)
-    return {one.cell.attention.name: one.reason for one in baseline_set(run, "x", tmp_path)}
+    return {
+        one.cell.attention.name: one.reason for one in baseline_set(run, "x", tmp_path, PROVISIONAL)
+    }
 
 
 def test_a_cell_with_missing_replicates_is_left_out_and_says_how_many_it_has(tmp_path):
@@ -204,7 +208,7 @@ def test_in_a_run_that_kept_no_effort_the_best_cell_shows_how_many_replicates_th
     run = fake_run(
         gate(one), *timed(one, (0.1,)), gate(three), *timed(three, (0.1,), (0.1,), (0.1,))
     )
-    (left,) = baseline_set(run, "x", tmp_path)
+    (left,) = baseline_set(run, "x", tmp_path, PROVISIONAL)
     assert (left.cell, left.reason) == (one, "1 of 3 processes were timed")
 
 
@@ -223,7 +227,7 @@ def test_in_a_run_that_kept_no_effort_the_best_cell_shows_how_many_replicates_th
 )
 def test_mistake_30_a_run_that_was_damaged_or_cut_off_is_no_baseline(tmp_path, parts, told):
     with pytest.raises(StoreError) as error:
-        baseline_set(fake_run(**parts), "x", tmp_path)
+        baseline_set(fake_run(**parts), "x", tmp_path, PROVISIONAL)
     assert str(error.value) == f"run {RUN.id} {told}"
     assert list(tmp_path.iterdir()) == []
 
@@ -231,10 +235,12 @@ def test_mistake_30_a_run_that_was_damaged_or_cut_off_is_no_baseline(tmp_path, p
 def test_a_baseline_that_is_overwritten_keeps_its_lines_where_they_were(tmp_path):
     old, new = cell("b"), cell("a")
     kept = (gate(old), *timed(old, (0.1,)))
-    baseline_set(fake_run(*kept, id="20260101-000000-aaaa"), "x", tmp_path)
+    baseline_set(fake_run(*kept, id="20260101-000000-aaaa"), "x", tmp_path, PROVISIONAL)
     before = (tmp_path / "x.jsonl").read_text().splitlines()
     added = (gate(new), *timed(new, (0.1,)))
-    baseline_set(fake_run(*added[::-1], *kept[::-1], id="20260102-000000-aaaa"), "x", tmp_path)
+    baseline_set(
+        fake_run(*added[::-1], *kept[::-1], id="20260102-000000-aaaa"), "x", tmp_path, PROVISIONAL
+    )
     after = (tmp_path / "x.jsonl").read_text().splitlines()
     assert [line for line in after if line in before[1:]] == before[1:]
     assert len(after) == len(before) + len(added)

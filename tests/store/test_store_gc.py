@@ -7,7 +7,7 @@ import json
 import os
 
 import pytest
-from fakes_runs import cell, fake_run, gate, quality, timed
+from fakes_runs import PROVISIONAL, cell, fake_run, gate, quality, timed
 
 from ditbench import cli
 from ditbench.errors import StoreError
@@ -98,7 +98,7 @@ def test_nothing_is_removed_from_where_the_baselines_are_not_to_be_found(
 
 def test_a_run_that_a_baseline_names_never_goes(tmp_path):
     old, _new = written(tmp_path, 90), written(tmp_path, 1)
-    baseline_set(read(old), "main", tmp_path / "b")
+    baseline_set(read(old), "main", tmp_path / "b", PROVISIONAL)
     assert found(tmp_path, keep=1, pictures=1, unfinished=0) == {}
 
 

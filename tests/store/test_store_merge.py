@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from fakes_runs import ENVIRONMENT, FACTS, cell, fake_run, gate, quality, record, timed
+from fakes_runs import ENVIRONMENT, FACTS, PROVISIONAL, cell, fake_run, gate, quality, record, timed
 
 from ditbench import cli
 from ditbench.environment import Environment
@@ -165,7 +165,7 @@ def test_damaged_lines_of_a_run_are_kept_aside_and_what_is_merged_of_it_is_not_w
     assert cli.main(["report", str(made.folder), "--baseline", "none"]) == 0
     assert json.loads((made.folder / "verdict.json").read_text())["exit_codes"] == [3]
     with pytest.raises(StoreError, match="cannot become a baseline: it did not come to its end"):
-        baseline_set(run, "main", tmp_path / "baselines")
+        baseline_set(run, "main", tmp_path / "baselines", PROVISIONAL)
 
 
 def test_a_merged_run_can_be_merged_again(tmp_path):

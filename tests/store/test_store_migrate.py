@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from fakes_runs import fake_run
+from fakes_runs import PROVISIONAL, fake_run
 
 from ditbench import cli
 from ditbench.errors import StoreError
@@ -101,7 +101,7 @@ def test_a_run_that_is_being_written_is_left_alone(tmp_path):
 
 
 def test_a_baseline_is_lifted_and_reads_as_before(tmp_path):
-    baseline_set(RUN, "main", tmp_path)
+    baseline_set(RUN, "main", tmp_path, PROVISIONAL)
     path = tmp_path / "main.jsonl"
     current = path.read_text()
     path.write_text("".join(map(old_line, current.splitlines())))
@@ -127,7 +127,7 @@ def test_the_verb_takes_a_run_a_folder_of_runs_and_one_of_baselines(tmp_path, ca
     assert f"{other / 'run.json'}: schema 1" in capsys.readouterr().out
     assert cli.main(["migrate", str(tmp_path / "results")]) == 0
     assert "nothing to do, all of it is of the present schema" in capsys.readouterr().out
-    baseline_set(RUN, "main", tmp_path / "baselines")
+    baseline_set(RUN, "main", tmp_path / "baselines", PROVISIONAL)
     assert cli.main(["migrate", str(tmp_path / "baselines")]) == 0
     assert "nothing to do" in capsys.readouterr().out
 

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from fakes_runs import fake_run
+from fakes_runs import PROVISIONAL, fake_run
 
 from ditbench.errors import StoreError
 from ditbench.records import SCHEMA
@@ -92,7 +92,7 @@ def test_a_threshold_edited_in_a_head_is_named(tmp_path):
 
 
 def test_a_number_edited_by_hand_in_a_baseline_is_named_by_file_and_line(tmp_path):
-    baseline_set(RUN, "main", tmp_path)
+    baseline_set(RUN, "main", tmp_path, PROVISIONAL)
     path = tmp_path / "main.jsonl"
     lines = path.read_text().splitlines()
     lines[6] = lines[6].replace('"seconds": 1.5', '"seconds": 1.4')
@@ -109,7 +109,7 @@ def test_a_run_of_schema_1_is_read_with_the_same_records(tmp_path):
 
 
 def test_a_baseline_of_schema_1_is_read(tmp_path):
-    baseline_set(RUN, "main", tmp_path)
+    baseline_set(RUN, "main", tmp_path, PROVISIONAL)
     before = baseline_read("main", tmp_path)
     as_of_schema_1(tmp_path / "main.jsonl", lines=True)
     assert baseline_read("main", tmp_path) == before

@@ -1,0 +1,123 @@
+"""Gates that guard less than they seem to, each its own finding: what nothing judges must not look green.
+
+No figure and no verdict changes by what stands here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+
+from ditbench import units
+from ditbench.compare.rules import GATE
+from ditbench.compare.verdicts import Lint
+from ditbench.environment import incompatible
+from ditbench.metrics import known
+from ditbench.records import Stage, Status
+from ditbench.store import PROCESSES, Noise, Run
+from ditbench.summary import DERIVED, Evidence, gather
+
+# A threshold above so many floors lets slow-downs pass that the machine could tell.
+WIDE = 5
+# What cannot be zero: such a baseline is a hole, not a number.
+_POSITIVE = frozenset({"s", "B", "J"})
+
+
+def lint(
+    candidate: Run, baseline: Run | None, noise: Noise | None, now: datetime
+) -> tuple[Lint, ...]:
+    """Everything of that kind, of the whole suite first. now: when the run is judged."""
+    after = gather(candidate)
+    if not any(one.status is Status.OK for one in after):
+        ran = f"none of {len(after)} cells has a result" if after else "it has no cells"
+        return (Lint("nothing ran", f"the suite ran nothing: {ran}"),)
+    if baseline is None:
+        return (
+            Lint("no baseline", "the run was compared with nothing: --baseline names something"),
+        )
+    before = {one.cell.key: one for one in gather(baseline)}
+    return (
+        *_terms(baseline, now),
+        *_floors(candidate, after, noise),
+        *_unguarded(after, before, baseline),
+        *_zeros(after, before),
+    )
+
+
+def _terms(baseline: Run, now: datetime) -> Iterator[Lint]:
+    """What speaks against the baseline as a whole; a run that is compared with has no terms."""
+    if baseline.admission is None:
+        return
+    if expired := baseline.admission.expired(now):
+        yield Lint("expired", f"{expired}, so that nothing is judged against it: set it anew")
+    timed = [len(one.times) for one in gather(baseline) if one.times]
+    few = min(timed, default=PROCESSES)
+    if baseline.admission.provisional or few < PROCESSES:
+        yield Lint(
+            "provisional",
+            f"the baseline is provisional: timed in {few} processes where {PROCESSES} gate, so that its "
+            "times are advice only",
+        )
+
+
+def _floors(candidate: Run, after: Iterable[Evidence], noise: Noise | None) -> Iterator[Lint]:
+    """Whether this machine's noise is known, and thresholds that are wider than it needs."""
+    timed = [one for one in after if one.times]
+    way = f"`ditbench noise {candidate.suite_path}` measures it"
+    if not timed:
+        return
+    if noise is None:
+        yield Lint("no floor", f"the noise of this machine was not measured: {way}")
+        return
+    if told := incompatible(noise.environment, candidate.environment):
+        yield Lint("no floor", f"the noise was measured elsewhere ({'; '.join(told)}): {way}")
+        return
+    without = [one for one in timed if noise.floor(one.cell.key, "latency") is None]
+    if without:
+        of = f"{len(without)} of {len(timed)} cells"
+        yield Lint("no floor", f"the noise of {of} was not measured: {way}", without[0].cell)
+    yield from _wide(timed, candidate.gate, noise)
+
+
+def _wide(timed: Iterable[Evidence], gate: Mapping[str, float], noise: Noise) -> Iterator[Lint]:
+    """One finding a metric, on the quietest of its cells. A gate of the usual width is never too wide."""
+    cells = {one.cell.key: one.cell for one in timed}
+    for metric, threshold in gate.items():
+        floors = {
+            key: floor.apart for key in cells if (floor := noise.floor(key, metric)) is not None
+        }
+        wide = [key for key, floor in floors.items() if threshold > max(WIDE * floor, GATE)]
+        if wide:
+            key = min(wide, key=floors.__getitem__)
+            yield Lint(
+                "wide threshold",
+                f"gate.{metric} of {units.percent(threshold)} is above {WIDE} x the measured floor in "
+                f"{len(wide)} of {len(floors)} cells, of which one has {units.percent(floors[key])}",
+                cells[key],
+            )
+
+
+def _unguarded(
+    after: Iterable[Evidence], before: Mapping[str, Evidence], baseline: Run
+) -> Iterator[Lint]:
+    what = "baseline" if baseline.admission else "run"
+    for one in after:
+        old = before.get(one.cell.key)
+        if one.status is Status.OK and (old is None or old.status is not Status.OK):
+            how = "is not in it" if old is None else f"was {old.status} in it"
+            yield Lint("no baseline", f"no {what} guards this cell: it {how}", one.cell)
+
+
+def _zeros(after: Iterable[Evidence], before: Mapping[str, Evidence]) -> Iterator[Lint]:
+    for one in after:
+        old = before.get(one.cell.key)
+        for name, found in (old.estimates if old else {}).items():
+            metric = known(name)
+            hole = metric and metric.unit in _POSITIVE and found.value <= 0
+            broken = metric and metric.stage is not Stage.QUALITY and math.isnan(found.value)
+            if name not in DERIVED and (hole or broken):
+                told = (
+                    f"the baseline's {name} is {found.value:g}, against which nothing can be judged"
+                )
+                yield Lint("zero", f"{told}: set it anew", one.cell)
