@@ -53,8 +53,12 @@ def given_for(run: Run, chosen: Against, out: Path, baselines: Path) -> Given:
     from ditbench import compare as comparing
     from ditbench.summary import history
 
+    nights = history.history(out, run)
+    if nights.problems:
+        left, first = len(nights.problems), nights.problems[0]
+        _tell(f"earlier runs that cannot be read and are left out: {left}; the first, {first}")
     return comparing.Given(
-        history=history.history(out, run),
+        history=nights,
         noise=_noise(run, chosen, baselines),
         session=_session(run.folder / CONFIRMATION),
     )

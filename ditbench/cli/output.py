@@ -14,7 +14,7 @@ from rich.text import Text
 from ditbench import errors, units
 
 if TYPE_CHECKING:
-    from ditbench.compare import Comparison, Finding
+    from ditbench.compare import Comparison, Finding, Lint
     from ditbench.plan import Entry, Estimate, Plan
     from ditbench.store import Run
     from ditbench.summary import Row, Summary
@@ -256,6 +256,18 @@ def show_findings(comparison: Comparison) -> None:
     print(f"unchanged: {len(comparison.findings) - len(told)}")
     if comparison.shift:
         print(f"shift: {comparison.shift}")
+    _show_lint(comparison)
+
+
+def _show_lint(comparison: Comparison) -> None:
+    """Each kind of gate that guards too little once, with the first of its cells."""
+    alike: dict[tuple[str, str], list[Lint]] = {}
+    for one in comparison.lint:
+        alike.setdefault((one.kind, one.said), []).append(one)
+    for (kind, said), found in alike.items():
+        where = f": {found[0].cell.id}" if found[0].cell else ""
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        print(f"lint: {kind}: {errors.one_line(f'{said}{where}{more}')}")
 
 
 def show_explained(findings: Sequence[Finding]) -> None:
@@ -286,6 +298,7 @@ def _show_comparison(comparison: Comparison) -> None:
         print(f"not selected here: {comparison.unselected} cells of it")
     if comparison.incomparable:
         print("incomparable: " + "; ".join(comparison.differences))
+    _show_lint(comparison)
 
 
 def _largest(row: Row) -> str:

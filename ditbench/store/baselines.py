@@ -71,10 +71,10 @@ def baseline_set(
     path = root / f"{name}{SUFFIX}"
     if path.exists():
         baseline_read(str(path))  # what is damaged may be all that is left of a good one
-    floors = noise_path(name, root)
-    noise = noise_read(floors)
-    taken = admit(run, noise, provisional=terms.provisional)
-    admission = terms.admission(floors.name if noise else "", provisional=taken.provisional)
+    of_either = (noise_path(stem, root) for stem in (name, run.suite))
+    floors = next((one for one in of_either if one.is_file()), None)
+    taken = admit(run, noise_read(floors) if floors else None, provisional=terms.provisional)
+    admission = terms.admission(floors.name if floors else "", provisional=taken.provisional)
     _write(path, dataclasses.replace(run, records=taken.records, admission=admission))
     return taken.left_out
 

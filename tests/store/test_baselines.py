@@ -51,9 +51,16 @@ def test_a_baseline_is_a_run_with_the_raw_values_of_its_records(tmp_path):
     back = baseline_read("main", tmp_path)
     good = {cell(label, batch).key for label in METHODS for batch in (1, 4)}
     pictures = {cell(label).quality_key for label in METHODS}
-    expected = [one for one in RUN.records if one.key in good | pictures]
-    assert len(back.records) == len(expected)
-    assert all(one in expected for one in back.records)
+    expected = {one.key: one for one in RUN.records if one.key in good | pictures}
+    assert {one.key for one in back.records} == set(expected)
+    before = {(one.key, one.stage, one.replicate): one for one in RUN.records}
+    for one in back.records:
+        then = before[one.key, one.stage, one.replicate]
+        assert one.metrics.keys() == then.metrics.keys()
+        if one.stage is Stage.TIME:
+            assert one.metrics["latency"] == pytest.approx(then.metrics["latency"], rel=1e-5)
+        if one.stage is Stage.GATE:
+            assert one.metrics == then.metrics
     assert (back.id, back.suite, back.code, back.gate) == (RUN.id, RUN.suite, RUN.code, RUN.gate)
     assert back.environment == RUN.environment
     assert back.finished
@@ -125,7 +132,7 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
         pytest.param(
             1,
             '{"schema": 5}',
-            "main.jsonl:1: schema 5, but this ditbench reads up to 2",
+            "main.jsonl:1: schema 5, but this ditbench reads up to 3",
             id="future",
         ),
         pytest.param(3, "{", "main.jsonl:3: is not JSON", id="record"),
@@ -156,7 +163,7 @@ def test_a_baseline_that_is_not_there_says_what_was_near_and_how_to_make_it(tmp_
 def test_baselines_are_listed_and_read_by_path(tmp_path):
     baseline_set(RUN, "main", tmp_path, PROVISIONAL)
     (entry,) = baseline_list(tmp_path)
-    assert (entry.id, entry.suite, entry.cells) == ("main", "fashion", 12)
+    assert (entry.name, entry.suite, entry.cells) == ("main", "fashion", 12)
     assert baseline_read(str(tmp_path / "main.jsonl")).id == RUN.id
 
 
@@ -243,4 +250,4 @@ def test_a_baseline_that_is_overwritten_keeps_its_lines_where_they_were(tmp_path
     )
     after = (tmp_path / "x.jsonl").read_text().splitlines()
     assert [line for line in after if line in before[1:]] == before[1:]
-    assert len(after) == len(before) + len(added)
+    assert len(after) == len(before) + 1

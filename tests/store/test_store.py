@@ -124,7 +124,7 @@ def test_a_second_writer_is_told_who_writes(tmp_path):
         pytest.param(b"[]\n", "must be an object, not []", id="a list"),
         pytest.param(b"\n", "is not JSON", id="empty"),
         pytest.param(b'{"schema": 1}\n', "lacks 'facts'", id="fields missing"),
-        pytest.param(b'{"schema": 9}\n', "schema 9, but this ditbench reads up to 2", id="future"),
+        pytest.param(b'{"schema": 9}\n', "schema 9, but this ditbench reads up to 3", id="future"),
         pytest.param(b"[" * 100_000 + b"\n", "is nested too deeply", id="deep"),
     ],
 )
@@ -235,7 +235,7 @@ def test_a_place_that_is_no_folder_is_one_line(tmp_path):
     [
         pytest.param("{", "run.json:1: is not JSON", id="torn"),
         pytest.param('{"schema": 1}', "run.json:1: lacks 'environment'", id="fields missing"),
-        pytest.param('{"schema": 7}', "schema 7, but this ditbench reads up to 2", id="future"),
+        pytest.param('{"schema": 7}', "schema 7, but this ditbench reads up to 3", id="future"),
         pytest.param("[]", "run.json:1: must be an object", id="a list"),
     ],
 )
@@ -321,7 +321,7 @@ def test_where_there_is_no_run_the_way_to_make_one_is_told(tmp_path):
 def test_a_verdict_holds_every_exit_code_and_the_first_of_them(tmp_path):
     write_verdict(tmp_path, [{"metric": "latency"}], {3, 4})
     assert json.loads((tmp_path / "verdict.json").read_text()) == {
-        "schema": 2,
+        "schema": 3,
         "exit_code": 4,
         "exit_codes": [3, 4],
         "against": {"name": "", "run": "", "required": False},

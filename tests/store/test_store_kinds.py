@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from fakes_baselines import flat
 from fakes_runs import cell, fake_run, gate, quality, timed
 
 from ditbench import compare, shape, summary
@@ -13,7 +14,6 @@ from ditbench.cli import output
 from ditbench.records import LARGEST, cell_from_json
 from ditbench.report import view
 from ditbench.store import baseline_read, read
-from ditbench.store.baselines import _head
 from ditbench.store.order import clock_notes
 from ditbench.store.reading import head_to_json, parse
 from ditbench.store.seal import sealed, unsealed
@@ -133,7 +133,7 @@ def test_a_command_of_no_words_is_no_reason_to_fail():
 
 
 def test_a_baseline_without_a_record_is_read_as_empty(tmp_path):
-    (tmp_path / "b.jsonl").write_text(sealed(_head(fake_run())) + "\n")
+    flat(tmp_path / "b.jsonl", replace(fake_run(), records=()))
     assert baseline_read("b", tmp_path).planned == ()
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from fakes_baselines import flat, full
 from fakes_runs import PROVISIONAL, fake_run
 
 from ditbench import cli
+from ditbench.compare import compare
 from ditbench.errors import StoreError
 from ditbench.records import SCHEMA
 from ditbench.store import (
@@ -100,17 +102,28 @@ def test_a_run_that_is_being_written_is_left_alone(tmp_path):
         migrate_run(writer.folder)
 
 
-def test_a_baseline_is_lifted_and_reads_as_before(tmp_path):
-    baseline_set(RUN, "main", tmp_path, PROVISIONAL)
-    path = tmp_path / "main.jsonl"
-    current = path.read_text()
-    path.write_text("".join(map(old_line, current.splitlines())))
-    then = baseline_read("main", tmp_path)
+@pytest.mark.parametrize("schema", [1, 2])
+def test_a_baseline_is_lifted_and_compares_as_before(tmp_path, schema):
+    run = full()
+    path = flat(tmp_path / "main.jsonl", run)
+    if schema == 1:
+        path.write_text("".join(map(old_line, path.read_text().splitlines())))
+    before = path.read_bytes()
     (one,) = migrate_baseline(path)
-    assert one.kept.name == "main.jsonl.v1"
-    assert baseline_read("main", tmp_path) == then
-    assert path.read_text().splitlines()[1:] == current.splitlines()[1:]
+    assert (one.kept.name, one.schema, one.lines) == (
+        f"main.jsonl.v{schema}",
+        schema,
+        len(run.records) + 1,
+    )
+    assert one.kept.read_bytes() == before
+    now = baseline_read("main", tmp_path)
+    found = compare(now, run, "before")
+    assert {one.verdict for one in found.findings} == {"unchanged"}
+    assert now.admission.expires == ""  # a lift changes the form, and not until when it gates
+    lifted = path.read_bytes()
+    assert len(lifted) < len(before) / 5
     assert migrate_baseline(path) == ()
+    assert path.read_bytes() == lifted
 
 
 def test_the_verb_takes_a_run_a_folder_of_runs_and_one_of_baselines(tmp_path, capsys):
