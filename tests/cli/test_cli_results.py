@@ -135,7 +135,11 @@ def test_a_night_without_a_baseline_survives_a_run_that_cannot_be_read(tmp_path,
     (odd.folder / "records.jsonl").unlink()
     (odd.folder / "records.jsonl").mkdir()
     run, code, told = night()
-    assert (code, told, verdict(run)["against"]["name"]) == (0, "", "")
+    assert (code, verdict(run)["against"]["name"]) == (0, "")
+    assert told == (
+        "ditbench: earlier runs that cannot be read and are left out: 1; the first, "
+        f"{odd.folder / 'records.jsonl'}: is no file\n"
+    )
 
 
 def test_a_run_before_it_that_goes_while_it_is_read_is_told_and_costs_no_page(
