@@ -83,8 +83,8 @@ def compare(
     when = given.now or datetime.now(UTC)
     if baseline is None:
         codes = _codes(candidate, now, (), required=required)
-        told = lint(candidate, None, given.noise, when)
-        return Comparison("", (), (), False, codes, lint=told, history=history)
+        nothing = lint(candidate, None, given.noise, when)
+        return Comparison("", (), (), False, codes, lint=nothing, history=history)
     forbidden = incompatible(baseline.environment, candidate.environment)
     before = gather(baseline)
     wanted = [one for one in before if _selected(candidate, one.cell)]
