@@ -168,7 +168,9 @@ def expire(name: _Name, baselines: Baselines = BASELINES) -> int:
 
 def _accept(run: Run, name: str, baselines: Path, terms: Terms) -> int:
     from ditbench import store
+    from ditbench.summary import canary
 
+    terms = dataclasses.replace(terms, unfit=canary.drift(run))
     path = baselines / f"{name}.jsonl"
     before = store.baseline_read(str(path)) if path.exists() else None
     for left in store.baseline_set(run, name, baselines, terms):

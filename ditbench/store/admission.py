@@ -51,13 +51,17 @@ class Admission:
 
 @dataclass(frozen=True)
 class Terms:
-    """What whoever sets a baseline asks for. now: None for the clock's time; days: None for no end."""
+    """What whoever sets a baseline asks for. now: None for the clock's time; days: None for no end.
+
+    unfit: that the machine changed while the run measured, as its canary tells (`summary.canary.drift`).
+    """
 
     provisional: bool = False
     days: int | None = DAYS
     now: datetime | None = None
     promoted_from: str = ""
     because: str = ""
+    unfit: str = ""
 
     def admission(self, floors: str, *, provisional: bool) -> Admission:
         """What they come to for a run of enough processes, or of too few."""

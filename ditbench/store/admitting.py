@@ -76,7 +76,8 @@ def admit(run: Run, noise: Noise | None, *, provisional: bool) -> Admitted:
         for record in of_cell[cell.key]
         if record.stage is not Stage.SAMPLE  # holds no value that anything could be judged by
     }
-    return Admitted(tuple(records.values()), out, few)
+    canary = [one for one in run.records if one.stage is Stage.CANARY and one.status is Status.OK]
+    return Admitted((*records.values(), *canary), out, few)
 
 
 def _by_cell(run: Run) -> Mapping[str, list[Record]]:

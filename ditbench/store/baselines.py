@@ -36,6 +36,7 @@ from ditbench.store.noise import noise_path, noise_read
 from ditbench.store.packing import Unpacking, cells_of, packed
 from ditbench.store.reading import MALFORMED, Run, cause_of, well_formed
 from ditbench.store.seal import sealed, unsealed
+from ditbench.store.writing import slug
 
 BASELINES = Path("baselines")
 SUFFIX = ".jsonl"
@@ -71,7 +72,12 @@ def baseline_set(
     path = root / f"{name}{SUFFIX}"
     if path.exists():
         baseline_read(str(path))  # what is damaged may be all that is left of a good one
-    of_either = (noise_path(stem, root) for stem in (name, run.suite))
+    if terms.unfit:
+        raise StoreError(
+            f"run {run.id} cannot become a baseline: the machine changed while it measured: "
+            f"{terms.unfit}; measure again"
+        )
+    of_either = (noise_path(stem, root) for stem in (name, slug(run.suite)))
     floors = next((one for one in of_either if one.is_file()), None)
     taken = admit(run, noise_read(floors) if floors else None, provisional=terms.provisional)
     admission = terms.admission(floors.name if floors else "", provisional=taken.provisional)

@@ -7,9 +7,9 @@
 [-7, 612001, [344, 0], ...] are 0.0612345 and 0.0612001 seconds; where all processes are alike, one list
 stands for them. Raw latencies keep six digits, and so do figures of a whole set; of other times and of memory
 each process keeps its median, and every picture keeps four digits. What was counted is kept to the last
-digit, because any change of it is a verdict. Of facts only those stand here that a comparison or
-`baseline show` reads. What all cells share (a model, an extractor) stands once, on a line of its own, by its
-digest: a cell that is added moves no line of another.
+digit, because any change of it is a verdict. Calls that something physical spoilt are left out, and of facts
+only those stand here that a comparison or `baseline show` reads. What all cells share (a model, an extractor)
+stands once, on a line of its own, by its digest: a cell that is added moves no line of another.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from ditbench import scores
+from ditbench import machine, scores
 from ditbench.records import SCHEMA, Cell, Record, Stage, Status, cell_to_json, digest
 
 Plain = dict[str, Any]
@@ -168,12 +168,12 @@ def _stage(stage: Stage, records: Sequence[Record], shared: dict[str, Any]) -> P
         if all(name in one and one[name] == value for one in facts)
     }
     each = [{name: one[name] for name in one if name not in alike} for one in facts]
-    names = dict.fromkeys(name for record in records for name in record.metrics)
+    values = [machine.kept(record).metrics for record in records]
+    names = dict.fromkeys(name for one in values for name in one)
     part = {
         "replicates": [record.replicate for record in records],
         "metrics": {
-            name: _packed(stage, name, [record.metrics.get(name, ()) for record in records])
-            for name in names
+            name: _packed(stage, name, [one.get(name, ()) for one in values]) for name in names
         },
         "facts": _sharing(alike, shared),
     }
@@ -234,6 +234,8 @@ def _packed(stage: Stage, name: str, processes: Sequence[Sequence[float]]) -> li
     """The power of ten, what is to be added to each number, and then the numbers of each process."""
     if stage is Stage.TIME and name != _RAW:
         processes = [(median(values),) if values else () for values in processes]
+    if stage is Stage.CANARY:  # whose smallest values speak
+        processes = [machine.best_of_parts(values) if values else () for values in processes]
     finite = [float(value) for values in processes for value in values if math.isfinite(value)]
     power = _power(stage, name, finite)
     if power is None:
@@ -298,5 +300,9 @@ def _count(part: Mapping[str, Any]) -> int:
 
 def cells_of(records: Iterable[Record]) -> tuple[Cell, ...]:
     """The cells that were measured, in the order of the file; one whose pictures alone are here is none."""
-    timed = {one.key: one.cell for one in records if not one.stage.of_pictures}
+    timed = {
+        one.key: one.cell
+        for one in records
+        if not one.stage.of_pictures and one.stage is not Stage.CANARY
+    }
     return tuple(timed.values())

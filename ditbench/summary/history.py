@@ -21,7 +21,9 @@ import numpy as np
 from ditbench import stats
 from ditbench.environment import code_label, incompatible, refusals
 from ditbench.errors import StoreError
+from ditbench.records import CANARY
 from ditbench.store import Run, before, read_head, skim
+from ditbench.summary import canary
 from ditbench.summary.evidence import Asked, Evidence, gather
 
 # A gate looks back so many clean nights.
@@ -163,7 +165,7 @@ def _cells(head: Run, run: Run, problems: list[str]) -> Run | None:
     pictured = {cell.quality_key for cell in run.planned}
     planned = tuple(cell for cell in head.planned if cell.quality_key in pictured)
     try:
-        found = skim(head, {cell.key for cell in planned}, _UNREAD)
+        found = skim(head, {CANARY.key, *(cell.key for cell in planned)}, _UNREAD)
     except StoreError as error:
         problems.append(str(error))
         return None
@@ -173,7 +175,8 @@ def _cells(head: Run, run: Run, problems: list[str]) -> Run | None:
 
 def _points(run: Run) -> Iterator[tuple[str, str, Point]]:
     """A point for each figure of each cell that is ok, with the cell's key and the metric."""
-    asked, code, fit = Asked.of(run), code_label(run.code), not refusals(run.environment)
+    asked, code = Asked.of(run), code_label(run.code)
+    fit = not refusals(run.environment) and not canary.drift(run)
     for one in gather(run):
         clean = fit and not one.unfit and not one.lacks(asked)
         for metric, values in _figures(one):
