@@ -13,6 +13,7 @@ for the life of the process (buffers, caches, compiled code), which only more pr
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -51,13 +52,15 @@ class _Runs(Protocol):
 class _Turns:
     """Both arms in turns, two pairs at a time.
 
-    first: the arm that begins. made: pairs so far, warm-ups among them.
+    first: the arm that begins. made: pairs so far, warm-ups among them. begins_ns: when each pair of these
+    began, by the monotonic clock.
     """
 
     arms: Sequence[_Runs]
     first: int
     made: int = 0
     pairs: list[tuple[float, float]] = field(default_factory=list)
+    begins_ns: list[int] = field(default_factory=list)
 
     def once(self) -> list[float]:
         """A B B A, or B A A B: seconds of both pairs."""
@@ -66,6 +69,7 @@ class _Turns:
         return [sum(pair) for pair in self.pairs[-2:]]
 
     def _pair(self, begins: int) -> tuple[float, float]:
+        self.begins_ns.append(time.monotonic_ns())
         one = sum(self.arms[begins].on(self.made))
         other = sum(self.arms[1 - begins].on(self.made))
         self.made += 1
@@ -135,6 +139,8 @@ def _fight(job: Job, say: Callable[[str], None]) -> Findings:
             "threads": torch.get_num_threads(),
             "stopping": stopping.facts(timed.ratios, until_known.elapsed_s),
             "timed_ns": [until_known.begin_ns, until_known.end_ns],
+            # Of pairs: what spoils one call takes the other along, so that the rest stay pairs.
+            "calls_ns": [at - until_known.begin_ns for at in timed.begins_ns],
         }
     )
 

@@ -74,13 +74,17 @@ def test_an_arm_against_itself_keeps_every_value_in_order(tmp_path):
     begin, end = found.facts["timed_ns"]
     spent = sum(sum(told["metrics"]["latency"]) for told in found.facts["arms"].values())
     assert spent <= (end - begin) / 1e9
+    starts = found.facts["calls_ns"]
+    assert len(starts) == 4
+    assert starts == sorted(starts)
+    assert 0 <= starts[0] < starts[-1] < end - begin
 
 
 class Clock:
-    """Both arms' stopwatch: A's calls take one second, B's what a list says."""
+    """Both arms' stopwatch: each run takes the next of these seconds, in one step."""
 
-    def __init__(self, *ratios):
-        self.left = [value for ratio in ratios for value in ratio]
+    def __init__(self, seconds):
+        self.left = list(seconds)
 
     def start(self):
         pass
@@ -106,12 +110,17 @@ def test_pairs_go_on_until_their_median_ratio_is_known(tmp_path, monkeypatch):
 
 def test_pairs_that_become_no_clearer_go_on_to_the_end_all_the_same(tmp_path, monkeypatch):
     """A run gives up there; a neighbour who came in the middle of a process may leave again."""
-    monkeypatch.setattr(duel, "stopwatch", lambda _device: Clock([1.0, 0.5, 2.0, 1.0] * 100))
-    what = Timing(0, 4, 1, warmup_cap_s=0, precision=0.01, most_repeats=40)
-    given_up = stopping_of(what).reason([0.5, 2.0] * 6, 1.0)
+    ratios = [0.9, 1.0, 1.1, 1.0, 0.9, 1.1] * 8
+    calls = [(1.0, b) if n % 2 == 0 else (b, 1.0) for n, b in enumerate(ratios)]  # A B B A
+    first = (1.0, 1.0)
+    monkeypatch.setattr(
+        duel, "stopwatch", lambda _device: Clock([s for pair in (first, *calls) for s in pair])
+    )
+    what = Timing(0, 4, 1, warmup_cap_s=0, precision=0.01, most_repeats=24)
     found = fought(tmp_path, cell("softmax"), cell("softmax"), what=what)
-    assert (given_up, found.facts["stopping"]["by"]) == ("plateau", "most_repeats")
-    assert found.facts["stopping"]["calls"] == 40
+    assert stopping_of(what).reason(ratios[:16], 1.0) == "plateau"
+    assert found.facts["stopping"]["by"] == "most_repeats"
+    assert found.facts["stopping"]["calls"] == 24
 
 
 def test_a_process_lasts_a_while_however_fast_its_calls(tmp_path, monkeypatch):

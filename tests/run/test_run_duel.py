@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 from fakes_run import Ring, cell, suite
 
+from ditbench import machine
 from ditbench.devices.device import Device
 from ditbench.environment import Environment
 from ditbench.errors import INTERRUPTED, StoreError, UsageError
@@ -181,3 +182,10 @@ def test_processes_of_two_modes_ask_for_more_and_others_do_not(tmp_path):
         session = fought(match(path, processes=5, wants_more=lambda _s: ()), Ring(speeds=speeds))
         assert fighting.two_modes(session) == found
     assert match(tmp_path).wants_more is fighting.two_modes
+
+
+def test_mistake_29_what_spoilt_one_call_takes_its_pair_along_in_both_arms(tmp_path):
+    spoilt = {"calls_ns": [0, 5], "excluded": [[1, "slowed by heat"]]}
+    session = fought(match(tmp_path), Ring(facts=spoilt))
+    left = [machine.kept(record).metrics["latency"] for record in session.records[:2]]
+    assert left == [(1.0,), (3.0,)]
