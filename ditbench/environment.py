@@ -157,6 +157,11 @@ def collect(device: str, gpu: Mapping[str, Scalar], environ: Mapping[str, str]) 
     return Environment({"device": device, **gpu, **_machine(), **_versions(), **watched})
 
 
+def packages(of: Environment) -> dict[str, str]:
+    """The versions of what is installed, by name."""
+    return {name: str(of.facts[name]) for name in _PACKAGES if name in of.facts}
+
+
 def refusals(environment: Environment) -> list[str]:
     """Variables that are set and must not be, each with the way out; empty means fit to measure.
 

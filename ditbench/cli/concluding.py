@@ -60,7 +60,8 @@ def given_for(run: Run, chosen: Against, out: Path, baselines: Path) -> Given:
     return comparing.Given(
         history=nights,
         noise=_noise(run, chosen, baselines),
-        session=_session(run.folder / CONFIRMATION),
+        session=_session(run.folder / CONFIRMATION, chosen),
+        hindrance=_hindrance(run.folder, chosen),
     )
 
 
@@ -79,17 +80,29 @@ def _noise(run: Run, chosen: Against, baselines: Path) -> Noise | None:
     return None
 
 
-def _session(path: Path) -> Session | None:
-    """The run's own session of two arms, finished or not."""
+def _session(path: Path, chosen: Against) -> Session | None:
+    """The run's own session of two arms, finished or not, where arm A is what the run is compared with."""
     from ditbench import store
 
     if not path.is_file():
         return None
     try:
-        return store.session_read(path)
+        found = store.session_read(path)
     except errors.StoreError as error:
         _tell(f"judged without the session that confirms: {error}")
         return None
+    return found if found.arms[0].said == chosen.whole else None
+
+
+def _hindrance(folder: Path, chosen: Against) -> str:
+    """Why there is no such session, where one was wanted."""
+    from ditbench import store
+
+    try:
+        return store.hindrance(folder, chosen)
+    except errors.StoreError as error:
+        _tell(str(error))
+        return ""
 
 
 def either(

@@ -10,6 +10,7 @@ import typer
 
 from ditbench import errors
 from ditbench.cli import completion, failing, output
+from ditbench.cli.confirming import Confirmation, confirm_moved
 from ditbench.cli.measuring import Allowance, measure
 from ditbench.cli.options import (
     BASELINES,
@@ -84,6 +85,19 @@ def run(
         ),
     ] = "",
     fail_on: failing.FailOn = "",
+    confirm: Annotated[
+        bool,
+        typer.Option(
+            "--confirm",
+            help="Measure what moved side by side with the baseline's code, and judge that.",
+        ),
+    ] = False,
+    confirm_most: Annotated[
+        int,
+        typer.Option(
+            "--confirm-most", metavar="N", help="So many cells, those that moved most.", min=1
+        ),
+    ] = 10,
     out: Out = RESULTS,
     baselines: Baselines = BASELINES,
     dry_run: Annotated[
@@ -98,10 +112,12 @@ def run(
     against = _required(baseline, out, baselines, resume)
     choices = Choices(suite, select, tuple(set_ or ()), quick, gpu, lock_clocks)
     allowed = Allowance.of(time_budget)
+    confirmation = Confirmation(choices, out, baselines, confirm_most) if confirm else None
     try:
         with session_of(choices) as (server, devices):
             planned = judged_plan_of(choices, server, devices[0])
             folder = measure(planned, server, devices, out, resume, allowed, source=source)
+        _confirm(confirmation, folder, against)
     except InterruptedRunError as interrupted:
         # Whoever stopped it may have gone with the terminal: then nobody is told.
         with contextlib.suppress(OSError, errors.DitbenchError):
@@ -240,6 +256,17 @@ def _before(run: Run, out: Path) -> tuple[Run | None, Against]:
         output.warn(f"compared with nothing: {error}")
         against = None
     return against, store.Against(against.id, against.id) if against else store.Against()
+
+
+def _confirm(
+    confirmation: Confirmation | None, folder: Path, required: tuple[Run | None, Against] | None
+) -> None:
+    """Measure what moved once more, where that was asked for."""
+    from ditbench import store
+
+    if confirmation:
+        found = store.read(folder)
+        confirm_moved(confirmation, found, *(required or _before(found, confirmation.out)))
 
 
 def _conclude(

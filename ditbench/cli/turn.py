@@ -143,10 +143,11 @@ def _jobs(request: Request, planned: Plan, pairs: Sequence[Pair], device: Device
     """Gates before the first round; then each cell once, every other round backwards."""
     from ditbench.jobs import Job
     from ditbench.records import Stage
-    from ditbench.run.duel import timing_of
 
     suite, folder = planned.suite, Path(request.to).with_suffix(".logs")
-    asked = (timing_of(suite, 1), suite.quality, ("latency",), device.name, folder)
+    # As often as the suite says: beyond that a process only learns about itself.
+    timing = dataclasses.replace(suite.timing, processes=1)
+    asked = (timing, suite.quality, ("latency",), device.name, folder)
     if not request.number:
         yield from (Job(cell, Stage.GATE, 0, *asked) for _, cell in pairs)
     for reference, cell in pairs[:: -1 if request.number % 2 else 1]:
@@ -167,7 +168,6 @@ def _arm(request: Request, devices: Sequence[Device]) -> Arm:
 
 def _session(path: Path, planned: Plan, pairs: Sequence[Pair], arm: Arm) -> Session:
     """A file's head: A is the reference method, B the cell, both of this one arm."""
-    from ditbench.run.duel import timing_of
     from ditbench.store import Session
 
     suite = planned.suite
@@ -180,7 +180,7 @@ def _session(path: Path, planned: Plan, pairs: Sequence[Pair], arm: Arm) -> Sess
         inside=True,
         pairs=tuple((reference or cell, cell) for reference, cell in pairs),
         gate=dict(suite.gate),
-        effort={"timing": dataclasses.asdict(timing_of(suite, 1))},
+        effort={"timing": dataclasses.asdict(suite.timing)},
     )
 
 

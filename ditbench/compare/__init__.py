@@ -22,7 +22,7 @@ from ditbench.compare.lint import lint
 from ditbench.compare.pair import Pair
 from ditbench.compare.rules import GATE, Gate, usual
 from ditbench.compare.screening import MACHINE
-from ditbench.compare.suitewide import shifted, traded, unconfirmed
+from ditbench.compare.suitewide import hindered, shifted, traded, unconfirmed
 from ditbench.compare.verdicts import (
     Comparison,
     Duel,
@@ -91,7 +91,7 @@ def compare(
     elsewhere = f"measured elsewhere: {'; '.join(forbidden)}" if forbidden else ""
     expired = baseline.admission.expired(when) if baseline.admission else ""
     found = _findings(wanted, now, elsewhere or expired, _Known.of(candidate, given))
-    moved, shift = shifted(tuple(found))
+    moved, shift = shifted(hindered(found, given.hindrance))
     told = warned(moved, canary.moved(baseline, candidate))
     findings = tuple(sorted(traded(told), key=order))
     codes = _codes(candidate, now, findings, required=required)

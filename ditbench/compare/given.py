@@ -11,12 +11,17 @@ from ditbench.summary.history import History
 
 @dataclass(frozen=True)
 class Given:
-    """Empty where nothing is known. now: when the run is judged, None for the time of judging."""
+    """Empty where nothing is known.
+
+    now: when the run is judged, None for the time of judging. hindrance: why no session could be made that
+    confirms what moved, in words; empty where nobody tried.
+    """
 
     history: History = field(default_factory=History)
     noise: Noise | None = None
     session: Session | None = None
     now: datetime | None = None
+    hindrance: str = ""
 
     def floor(self, key: str, metric: str) -> Floor | None:
         """What equal arms of this cell were measured to differ by, None where nobody measured."""

@@ -18,7 +18,7 @@ _SIGMAS = round(deciding.SIGMAS)
 CONFIRM, MACHINE = "confirm", "machine"
 # Before the names of rules that a session was judged by.
 SESSION = "session: "
-_HOW = {
+HOW = {
     "s": "not confirmed: run with --confirm or `ditbench ab`",
     "J": "not confirmed: no session measures energy, look at the latency",
 }
@@ -105,7 +105,7 @@ def _confirm(pair: Pair) -> Ruling:
         return said(
             CONFIRM,
             "no session holds this cell",
-            f"{screened}; {_HOW[pair.metric.unit]}",
+            f"{screened}; {HOW[pair.metric.unit]}",
             Verdict.INCONCLUSIVE,
         )
     found = pair.confirmed

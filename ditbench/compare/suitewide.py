@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ditbench import stats, units
 from ditbench.compare.rules import GATE
-from ditbench.compare.screening import CONFIRM
+from ditbench.compare.screening import CONFIRM, HOW
 from ditbench.compare.verdicts import Finding, Step, Verdict
 from ditbench.metrics import known
 from ditbench.records import Stage
@@ -50,6 +50,18 @@ def _traded(one: Finding, names: Sequence[str]) -> Finding:
     step = Step("traded", ", ".join(names), "faster, and its pictures became worse")
     reason = f"{one.reason}; and its pictures became worse: {', '.join(names)}"
     return replace(one, verdict=Verdict.TRADED, reason=reason, steps=(*one.steps, step))
+
+
+def hindered(findings: Iterable[Finding], why: str) -> tuple[Finding, ...]:
+    """The findings, those that no session has judged with the reason. why: empty where nobody tried."""
+    return tuple(_hindered(one, why) if why and unconfirmed(one) else one for one in findings)
+
+
+def _hindered(one: Finding, why: str) -> Finding:
+    told = f"not confirmed: {why}"
+    *before, last = one.steps
+    step = replace(last, outcome=last.outcome.replace(HOW["s"], told))
+    return replace(one, reason=one.reason.replace(HOW["s"], told), steps=(*before, step))
 
 
 def shifted(findings: tuple[Finding, ...]) -> tuple[tuple[Finding, ...], str]:

@@ -62,21 +62,6 @@ def _latencies(session: Session, name: str, cell: Cell) -> dict[int, tuple[float
     }
 
 
-def timing_of(suite: Suite, processes: int) -> Timing:
-    """Pairs in each process until their median ratio is known to a quarter of the gate.
-
-    At least as many as a run repeats; in no more time than a run would take, or _CAP_S.
-    """
-    asked = suite.timing
-    return dataclasses.replace(
-        asked,
-        processes=processes,
-        precision=_SHARE * suite.gate.get("latency", _GATE),
-        most_repeats=max(asked.repeats, _MOST_PAIRS),
-        cap_s=min(asked.cap_s, _CAP_S),
-    )
-
-
 @dataclass(frozen=True)
 class Match:
     """What is to be measured: pairs of A's and B's cells, each cell in one pair of its arm.
@@ -95,8 +80,18 @@ class Match:
 
     @property
     def timing(self) -> Timing:
-        """How often in each process."""
-        return timing_of(self.suite, self.processes)
+        """How often in each process: pairs until their median ratio is known to a quarter of the gate.
+
+        At least as many as a run repeats; in no more time than a run would take, or _CAP_S.
+        """
+        asked = self.suite.timing
+        return dataclasses.replace(
+            asked,
+            processes=self.processes,
+            precision=_SHARE * self.suite.gate.get("latency", _GATE),
+            most_repeats=max(asked.repeats, _MOST_PAIRS),
+            cap_s=min(asked.cap_s, _CAP_S),
+        )
 
     @property
     def folder(self) -> Path:

@@ -31,10 +31,19 @@ from ditbench.store.reading import Run, read, read_head, skim
 from ditbench.store.sameness import unlike
 from ditbench.store.sessions import Arm, Session, SessionWriter, session_read
 from ditbench.store.taking import Offer, offered, take_over
-from ditbench.store.verdicts import Against, concluded_against, concluded_with, write_verdict
+from ditbench.store.verdicts import (
+    CONFIRM,
+    Against,
+    concluded_against,
+    concluded_with,
+    hindrance,
+    write_hindrance,
+    write_verdict,
+)
 from ditbench.store.writing import RunWriter, done, slug
 
 __all__ = [
+    "CONFIRM",
     "PROCESSES",
     "Admission",
     "Against",
@@ -67,6 +76,7 @@ __all__ = [
     "done",
     "entries_to_json",
     "find",
+    "hindrance",
     "lasting",
     "merge",
     "migrate_baseline",
@@ -85,5 +95,6 @@ __all__ = [
     "slug",
     "take_over",
     "unlike",
+    "write_hindrance",
     "write_verdict",
 ]

@@ -14,7 +14,7 @@ from ditbench.records import SCHEMA
 from ditbench.store.disk import load, write_whole
 from ditbench.store.reading import well_formed
 
-VERDICT = "verdict.json"
+VERDICT, CONFIRM = "verdict.json", "confirm.json"
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ class Against:
             Path(self.name).is_absolute() and not self.name.endswith(".jsonl")
         )
         return f"run {self.run}" if of_run else f"baseline {self.name}"
+
+    @property
+    def whole(self) -> str:
+        """As `called`, with the run whose records these are: a baseline's name may get others."""
+        return self.called if self.called == f"run {self.run}" else f"{self.called}, run {self.run}"
 
 
 def write_verdict(
@@ -91,5 +96,26 @@ def concluded_against(folder: Path) -> Against | None:
             return None
         shape.check(plain["against"], shape.AGAINST, "against")
         return Against(**plain["against"])
+
+    return well_formed(f"{path}:1", read)
+
+
+def write_hindrance(folder: Path, against: Against, why: str) -> None:
+    """Keep why what moved against a baseline was not measured side by side. Raises StoreError."""
+    plain = {"schema": SCHEMA, "against": against.whole, "why": why}
+    text = json.dumps(plain, indent=1) + "\n"
+    write_whole(folder / CONFIRM, text, "run it again with --confirm")
+
+
+def hindrance(folder: Path, against: Against) -> str:
+    """What `write_hindrance` kept of this baseline; empty for nothing. Raises StoreError."""
+    path = folder / CONFIRM
+    if not path.exists():
+        return ""
+
+    def read() -> str:
+        plain = json.loads(load(path).decode())
+        shape.check(plain, {"against": shape.LINE, "why": shape.LINE})
+        return str(plain["why"]) if plain["against"] == against.whole else ""
 
     return well_formed(f"{path}:1", read)

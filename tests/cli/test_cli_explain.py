@@ -49,10 +49,13 @@ def ditbench(nights, capfd):
     return call
 
 
-def confirm(folder, base=STEADY, factor=1.05):
+def confirm(folder, medians=STEADY, factor=1.05):
     of = cell("monarch")
-    records = abba(of, base, [factor * value for value in base])
-    head = dataclasses.replace(session(*records), path=folder / "confirm.session.jsonl")
+    records = abba(of, medians, [factor * value for value in medians])
+    found = session(*records)
+    base = dataclasses.replace(found.arms[0], said=f"baseline main, run {run(1).id}")
+    path = folder / "confirm.session.jsonl"
+    head = dataclasses.replace(found, path=path, arms=(base, found.arms[1]))
     with SessionWriter.create(dataclasses.replace(head, records=(), finished=False)) as writer:
         for one in records:
             writer.append(one)
