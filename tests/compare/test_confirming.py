@@ -131,6 +131,15 @@ def test_mistake_42_a_gate_below_the_measured_floor_is_raised_to_twice_the_floor
     assert latency(*records, gate={"latency": 0.07}).verdict is Verdict.UNCHANGED
 
 
+def test_ratios_on_two_sides_of_the_gate_are_told_and_no_verdict():
+    """Slow in three of five processes, and as fast as ever in the others."""
+    one = latency(*abba(OF, [1.0] * 5, (1.0, 1.0, SLOW, SLOW, SLOW)))
+    assert one.verdict is Verdict.INCONCLUSIVE
+    assert one.reason.startswith("side by side B/A is 1.110 (")
+    assert one.reason.endswith("of the best 1.000: not both beyond 2.00 % on one side")
+    assert rule(one, "ratios").numbers == "Hodges-Lehmann 1.110, best processes 1.000"
+
+
 def test_a_mode_mix_that_changed_is_told_and_gates_nothing():
     one = latency(*abba(OF, STEADY, (1.0, SLOW, 1.0, SLOW, 1.0)))
     assert one.verdict is Verdict.UNCHANGED
@@ -140,6 +149,16 @@ def test_a_mode_mix_that_changed_is_told_and_gates_nothing():
         "mode mix changed",
         "slow processes: A 0 of 5, B 2 of 5",
     )
+
+
+def test_an_interval_that_contains_1_does_not_judge_where_two_modes_show():
+    """Of five processes in two modes it does so whatever the change: ADR 19."""
+    base, better = (1.0, 1.005, 0.995, SLOW, SLOW), (1.0, SLOW, 1.0, SLOW, 0.995)
+    one = latency(*abba(OF, base, slower(1.05, better)))
+    assert one.duel.ratio.low < 1 < one.duel.ratio.high
+    assert rule(one, "interval").outcome == "contains 1"
+    assert one.verdict is Verdict.REGRESSED
+    assert rule(one, "modes").outcome == "the same mix of modes"
 
 
 class TestWitness:
