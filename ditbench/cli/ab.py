@@ -197,7 +197,6 @@ def _figures(duel: Duel | None) -> tuple[str, str, str]:
 
 def _gate(one: Finding, session: Session, noise: Noise | None) -> str:
     """The relative change that is let pass, and the floor of this machine beside it."""
-    gate = units.percent(one.floor) if one.floor is not None else ""
     floors = [
         floor.inside if session.inside else floor.apart
         for pair in session.pairs
@@ -205,7 +204,8 @@ def _gate(one: Finding, session: Session, noise: Noise | None) -> str:
         for floor in [noise.floor(cell.key, one.metric) for cell in pair]
         if floor
     ]
-    return f"{gate}, floor {units.percent(max(floors))}" if floors else f"{gate}, no floor measured"
+    floor = f"floor {units.percent(max(floors))}" if floors else "no floor measured"
+    return floor if one.floor is None else f"{units.percent(one.floor)}, {floor}"
 
 
 def _names(pairs: Sequence[tuple[Cell, Cell]]) -> dict[str, str]:

@@ -115,10 +115,9 @@ def duel(
         match.folder.mkdir(parents=True, exist_ok=True)
         watches = telemetry.watches(list(devices), nvml.load())
         watch = telemetry.Telemetry(watches, match.folder, warn)
-        jobs = _jobs(match, devices[0].name)
-        with watch, display_of(jobs) as display:
-            ring = _Ring(match, server, devices, writer, watch, display)
-            ring.hold(jobs)
+        with watch:
+            ring = _Ring(match, server, devices, writer, watch)
+            ring.hold(_jobs(match, devices[0].name))
             wanted = match.wants_more(session_read(match.path))
             rounds = range(match.processes, match.most)
             ring.hold(_timed(match, wanted, rounds, devices[0].name))
@@ -181,7 +180,6 @@ class _Ring:
     devices: Sequence[Device]
     writer: SessionWriter
     watch: scheduler.Watch
-    tell: Callable[[Any], None]
     ended: list[Record] = field(default_factory=list)
 
     def hold(self, jobs: Sequence[Job]) -> None:
@@ -195,8 +193,11 @@ class _Ring:
             self.watch,
             tuple(one.name for one in self.devices),
         )
+        if not jobs:
+            return
         try:
-            scheduler.execute(jobs, self.server, session, self._write, self.tell)
+            with display_of(jobs) as display:
+                scheduler.execute(jobs, self.server, session, self._write, display)
         except InterruptedRunError:
             done = sum(record.stage is Stage.TIME for record in self.ended)
             raise InterruptedRunError(

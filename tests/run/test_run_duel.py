@@ -110,7 +110,7 @@ def test_a_crash_is_a_record_of_both_arms_and_costs_its_own_pair_only(tmp_path):
     assert len([one for one in told(session) if one[1] == 1]) == 4
 
 
-def test_pairs_that_want_more_processes_get_them_once_all_have_had_theirs(tmp_path):
+def test_pairs_that_want_more_processes_get_them_once_all_have_had_theirs(tmp_path, capsys):
     asked = []
 
     def wants_more(session):
@@ -124,6 +124,7 @@ def test_pairs_that_want_more_processes_get_them_once_all_have_had_theirs(tmp_pa
     assert timed[4:] == [(2, 2), (2, 3)]
     assert [job.stage for job in server.jobs].count(Stage.GATE) == 4
     assert len(session.records) == 12
+    assert "time 3/2" not in capsys.readouterr().err
 
 
 def test_a_process_is_to_know_its_ratio_to_a_quarter_of_the_gate(tmp_path):
