@@ -88,6 +88,17 @@ def test_the_suite_as_it_is_meets_one_changed_setting(suite):
     assert pairs == [(("softmax", "all", 2), ("softmax", "all", 1))]
 
 
+def test_cores_by_themselves_meet_by_their_sizes(suite):
+    suite.write_text(
+        "name: toy\nkind: op\nop: {tokens: [64, 128], heads: 2, head_dim: 8}\nattention: sdpa\n"
+    )
+    sides = pairing.Side("a", "op.cache=cold"), pairing.Side("b", "op.cache=hot")
+    found = pairing.paired(Choices(suite), sides, None, Device())
+    assert [(a.op.tokens, a.op.cache, b.op.tokens, b.op.cache) for a, b in found.pairs] == [
+        (tokens, "cold", tokens, "hot") for tokens in (64, 128)
+    ]
+
+
 def test_k_chooses_among_the_cells_of_arm_a(suite):
     pairs, alone = meet(suite, "attention=softmax", "attention=sdpa", "softmax.*batch_size=2")
     assert pairs == [(("softmax", "all", 2), ("sdpa", "all", 2))]

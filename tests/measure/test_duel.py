@@ -144,6 +144,13 @@ def test_cells_that_need_one_network_share_it_and_others_do_not(tmp_path, monkey
     assert [what[0].sampling.dtype for what in made[1:]] == ["float32", "bfloat16"]
 
 
+def test_compiled_code_has_a_network_to_itself():
+    """Another method put into it would have it compiled again at every turn."""
+    eager, compiled = cell("softmax"), cell("softmax", compile=True)
+    assert duel._network(eager) == duel._network(cell("sdpa"))
+    assert duel._network(compiled) != duel._network(compiled)
+
+
 def test_each_arm_runs_its_own_method_on_the_network_that_both_share(tmp_path, monkeypatch):
     called = []
     for name in ("softmax", "sdpa"):
