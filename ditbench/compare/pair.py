@@ -8,7 +8,7 @@ from functools import cached_property
 
 from ditbench import deciding, units
 from ditbench.compare.rules import Gate
-from ditbench.compare.verdicts import Finding, Verdict
+from ditbench.compare.verdicts import Duel, Finding, Verdict
 from ditbench.metrics import Metric
 from ditbench.summary import Estimate, Evidence
 from ditbench.summary.history import WINDOW
@@ -60,6 +60,12 @@ class Pair:
         before, after = (units.of(one.value, self.metric.unit) for one in (self.before, self.after))
         return f"{before} -> {after}"
 
+    @property
+    def duel(self) -> Duel | None:
+        """Of this very metric: steps are judged by their batch's, whose times are no steps'."""
+        own = self.confirmed is not None and self.confirmed.metric == self.metric.name
+        return self.confirmed.duel if self.confirmed and own else None
+
     def finding(self, verdict: Verdict, reason: str) -> Finding:
         """The verdict, with both figures beside it."""
         then, now = self.medians
@@ -71,7 +77,7 @@ class Pair:
             change=self.change,
             baseline=self.before,
             candidate=self.after,
-            duel=self.confirmed.duel if self.confirmed else None,
+            duel=self.duel,
             then=then,
             now=now,
         )

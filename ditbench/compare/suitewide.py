@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ditbench import stats, units
 from ditbench.compare.rules import GATE
-from ditbench.compare.screening import CONFIRM, HOW
+from ditbench.compare.screening import CONFIRM, HOW, SESSION
 from ditbench.compare.verdicts import Finding, Step, Verdict
 from ditbench.metrics import known
 from ditbench.records import Stage
@@ -89,9 +89,10 @@ def _screened(one: Finding) -> bool:
 
 def unconfirmed(one: Finding) -> bool:
     """Whether it left its gate and no session has judged it."""
-    if one.verdict not in {Verdict.INCONCLUSIVE, Verdict.TRADED} or one.duel is not None:
+    if one.verdict not in {Verdict.INCONCLUSIVE, Verdict.TRADED}:
         return False
-    return any(step.rule == CONFIRM for step in one.steps)
+    rules = [step.rule for step in one.steps]
+    return CONFIRM in rules and not any(rule.startswith(SESSION) for rule in rules)
 
 
 def _alike(screened: Iterable[Finding], sign: int) -> list[Finding]:

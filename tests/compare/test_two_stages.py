@@ -122,7 +122,16 @@ class TestSession:
         )
         found = {one.metric: one for one in result.findings}
         assert found["step_latency"].verdict is Verdict.REGRESSED
+        assert found["step_latency"].duel is None
         assert result.exit_codes == {errors.PERFORMANCE}
+
+    def test_what_a_session_left_open_is_not_flagged_again(self):
+        given = Given(session=session(*abba(OF, STEADY, [1.11 * one for one in STEADY][:3])))
+        result = compare(fake_run(*records(1.05)), fake_run(*records()), "main", given=given)
+        assert {one.verdict for one in result.findings if one.metric == "step_latency"} == {
+            Verdict.INCONCLUSIVE
+        }
+        assert flagged(result) == ()
 
     def test_flagged_are_cells_whose_times_wait_for_a_session(self):
         slow, fine = records(1.05), records(1.0, cell("sdpa"))
