@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -84,7 +84,7 @@ class Bench:
     home: Path
     monkeypatch: pytest.MonkeyPatch
     capsys: pytest.CaptureFixture
-    words: tuple[str, ...] = field(default=())
+    accepted: str = ""
 
     def written(self, records: tuple[Record, ...], **parts) -> store.Run:
         with store.RunWriter.create(self.home / "results", fake_run(*records, **parts)) as writer:
@@ -102,6 +102,7 @@ class Bench:
                 writer.append(one)
             writer.finish()
         assert self.ditbench("baseline", "set", "main", str(writer.folder))[0] == 0
+        self.accepted = writer.run.id
 
     def ditbench(self, *arguments: str) -> tuple[int, str, str]:
         places = ("--out", str(self.home / "results"), "--baselines", str(self.home / "baselines"))
@@ -128,9 +129,12 @@ class Bench:
         code, out, err = self.ditbench("run", "suite.yaml", *asked)
         return Night(code, out, err, made[0] if made else Path())
 
-    @staticmethod
-    def put(one: store.Session, folder: Path) -> None:
-        there = dataclasses.replace(one, path=folder / CONFIRMATION, records=(), finished=False)
+    def put(self, one: store.Session, folder: Path) -> None:
+        """As --confirm leaves it: arm A is the baseline as it stands."""
+        a, b = one.arms
+        arms = dataclasses.replace(a, said=store.Against("main", self.accepted).whole), b
+        place = folder / CONFIRMATION
+        there = dataclasses.replace(one, path=place, arms=arms, records=(), finished=False)
         with store.SessionWriter.create(there) as writer:
             for part in one.records:
                 writer.append(part)
