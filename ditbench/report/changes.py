@@ -40,6 +40,8 @@ _COLUMNS = (
     Column("noise floor", "a change that says nothing", numeric=True),
     Column("reason"),
 )
+# What says the same as another metric of the same cell.
+_ECHOES = {"step_latency": "latency"}
 # A reader need not act on these.
 _QUIET = frozenset({Verdict.UNCHANGED, Verdict.NEW, Verdict.INCOMPARABLE})
 
@@ -111,8 +113,12 @@ def changes(
 ) -> Changes:
     """All findings by effect: the first `shown` that matter, then the others up to `limit` rows in all."""
     ordered = sorted(comparison.findings, key=effect, reverse=True)
-    loud = [finding for finding in ordered if finding.verdict not in _QUIET]
-    rest = loud[shown:] + [finding for finding in ordered if finding.verdict in _QUIET]
+    told = {(one.cell.key, one.metric, one.verdict) for one in ordered}
+    calm = [one for one in ordered if one.verdict in _QUIET]
+    moved = [one for one in ordered if one.verdict not in _QUIET]
+    echoes = [one for one in moved if _echo(one) in told]
+    loud = [one for one in moved if _echo(one) not in told]
+    rest = [*loud[shown:], *echoes, *calm]
     listed = rest[: max(0, limit - shown)]
     return Changes(
         cards=tuple(
@@ -122,7 +128,7 @@ def changes(
         open=Table(_COLUMNS, _rows(loud[:shown], names)),
         quiet=_quiet(ordered, loud),
         folded=Table(_COLUMNS, _rows(listed, names), len(rest) - len(listed)),
-        folded_title=_title(rest, len(loud) - len(loud[:shown])),
+        folded_title=_title(rest, len(loud) - len(loud[:shown]), len(echoes)),
     )
 
 
@@ -215,11 +221,17 @@ def far(change: float) -> float:
     return abs(math.log1p(change)) if change > -1 else math.inf
 
 
-def _title(rest: Sequence[Finding], loud: int) -> str:
+def _echo(finding: Finding) -> tuple[str, str | None, Verdict]:
+    """The finding that a person sees instead, where there is such a one."""
+    return finding.cell.key, _ECHOES.get(finding.metric), finding.verdict
+
+
+def _title(rest: Sequence[Finding], loud: int, echoes: int) -> str:
     counts = [
         words.plural(number, kind, "")
         for kind, number in (
             ("smaller in effect", loud),
+            ("of a step as its whole run", echoes),
             *((v.value, sum(f.verdict is v for f in rest)) for v in MARKS if v in _QUIET),
         )
         if number

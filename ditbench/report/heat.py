@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ditbench import units
 from ditbench.compare import Comparison, Finding, Verdict
 from ditbench.metrics import known
 from ditbench.records import Cell
@@ -100,10 +99,15 @@ def _box(finding: Finding, metric: str) -> Box:
         return Box(mark, verdict, "")
     return Box(
         mark,
-        units.percent(change, signed=True),
+        _percent(change),
         verdict,
         "" if finding.verdict in _CALM else _tone(metric, change),
     )
+
+
+def _percent(change: float) -> str:
+    """With one place: a box is for a look, and not for the third digit."""
+    return f"{100 * change:+.1f} %" if round(100 * change, 1) else "0.0 %"
 
 
 def _tone(metric: str, change: float) -> str:

@@ -69,6 +69,18 @@ def test_changes_stand_by_effect_with_reason_steps_and_both_sides(tmp_path):
     assert "A 0 %, B 20.0 %" in first.figures[3]
 
 
+def test_a_step_that_moved_as_its_whole_run_did_has_no_card_of_its_own(tmp_path):
+    alone = fakes.finding(fakes.METHODS[0], metric="step_latency")
+    found = (fakes.finding(), fakes.finding(metric="step_latency", change=0.13), alone)
+    made = shown(tmp_path, findings=found).changes
+    assert [(card.cell, card.metric) for card in made.cards] == [
+        ("sdpa", "latency"),
+        ("softmax", "step latency"),
+    ]
+    assert made.folded_title.startswith("1 more verdict: 1 of a step as its whole run;")
+    assert len(made.folded.rows) == 1
+
+
 def test_a_session_is_drawn_as_its_arms_and_a_screen_as_then_and_now():
     confirmed = fakes.confirmed()
     screened = replace(confirmed, duel=None)
@@ -168,11 +180,11 @@ def test_a_heat_map_has_methods_by_batches_with_mark_sign_and_colour():
     assert sdpa == "sdpa"
     assert (faster.mark, faster.text, faster.tone) == (
         "\N{BLACK UP-POINTING TRIANGLE}",
-        "-6.00 %",
+        "-6.0 %",
         "better-2",
     )
     assert (slower.text, slower.verdict, slower.tone) == ("+20.0 %", "regressed", "worse-3")
-    assert (nothing, same.text, same.tone) == (None, "+0.100 %", "")
+    assert (nothing, same.text, same.tone) == (None, "+0.1 %", "")
 
 
 def test_more_of_what_is_better_is_no_loss_on_a_heat_map():
