@@ -126,7 +126,9 @@ def _take(found: Iterable[Record], records: dict[tuple[str, str, int], Record]) 
 
 def baseline_path(name: str, root: Path = BASELINES) -> Path:
     """The file of the baseline of that name or path. Raises StoreError with what it may have meant."""
-    path = Path(name) if Path(name).is_file() else root / f"{name}{SUFFIX}"
+    path = Path(name)
+    if not path.is_file() and not (path.exists() and path.suffix == SUFFIX):
+        path = root / f"{name}{SUFFIX}"
     if path.exists():
         return path
     known = [entry.name for entry in baseline_list(root)]
