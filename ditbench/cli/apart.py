@@ -50,8 +50,8 @@ class Source:
 class Asked:
     """A session that is to be made.
 
-    path: of its file. ids: the cells; none for those that `choices` selects. processes: of each arm; where
-    two modes show in those of a cell, it is given more.
+    path: of its file. ids: the cells; none for those that `choices` selects. processes: of each arm; most: of
+    a cell in whose processes two modes show.
     """
 
     choices: Choices
@@ -60,6 +60,7 @@ class Asked:
     path: Path
     ids: tuple[str, ...] = ()
     processes: int = PROCESSES
+    most: int = MOST
 
 
 def source(said: str, suite: Path) -> Source:
@@ -99,6 +100,8 @@ def apart(asked: Asked) -> Session:
     """
     from ditbench.run import apart as running
 
+    if asked.path.exists():  # said now, and not after the first processes
+        raise errors.StoreError(f"{asked.path}: is there already: name another place, or remove it")
     for root in {*asked.a.commits, *asked.b.commits}:
         arms.Repository(root).clear()
     order = running.Asked(
@@ -107,7 +110,7 @@ def apart(asked: Asked) -> Session:
         said=(asked.a.said, asked.b.said),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         processes=asked.processes,
-        most=max(asked.processes, MOST),
+        most=max(asked.processes, asked.most),
         tell=output.warn,
     )
     with contextlib.ExitStack() as stack:
@@ -264,6 +267,7 @@ def _turn(one: _Started) -> Turn:
         overrides=choices.overrides,
         quick=choices.quick,
         gpu=choices.gpu,
+        lock_clocks=choices.lock_clocks,
     ).write(asked)
     if code := one.start("ditbench.cli.turn", str(asked)):
         if _NO_TURNS in one.log.read_text(encoding="utf-8", errors="replace"):

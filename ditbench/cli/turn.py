@@ -47,6 +47,7 @@ class Request:
     overrides: tuple[str, ...] = ()
     quick: bool = False
     gpu: str | None = None
+    lock_clocks: str = ""
 
     def write(self, path: Path) -> None:
         """As the arm's process reads it."""
@@ -66,7 +67,12 @@ def take(request: Request) -> None:
     from ditbench.cli.preparing import Choices, plan_of, session_of
 
     choices = Choices(
-        Path(request.suite), request.select, request.overrides, request.quick, request.gpu
+        suite=Path(request.suite),
+        select=request.select,
+        overrides=request.overrides,
+        quick=request.quick,
+        gpu=request.gpu,
+        lock_clocks=request.lock_clocks,
     )
     with session_of(choices) as (server, devices):
         planned = plan_of(choices, server, devices[0])
