@@ -44,8 +44,14 @@ def canary(run: Run) -> str:
     return (
         "A fixed matrix product and a fixed copy, in processes of their own at several times of the run: "
         f"the best of many repetitions and, in brackets, their median. {'. '.join(told)}. "
-        + (f"The machine changed meanwhile: {changed}." if changed else "They agree.")
+        + (f"The machine changed meanwhile: {changed}." if changed else _agree(run))
     )
+
+
+def _agree(run: Run) -> str:
+    """What of it may be held against each other."""
+    crowded = any(one.crowded for found in figures(run).values() for one in found)
+    return "Those that other programs left alone agree." if crowded else "They agree."
 
 
 def _places(found: Sequence[Figure]) -> list[str]:

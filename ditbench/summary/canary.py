@@ -27,7 +27,8 @@ _RANGES = {2: 1.128, 3: 1.693}
 class Figure:
     """The canary once: where in the run, on which device (from 0), the best and the median in seconds.
 
-    spread: relative, of the best among parts of its repetitions.
+    spread: relative, of the best among parts of its repetitions. crowded: whether other programs kept
+    processors busy meanwhile, so that it tells of them as much as of the machine.
     """
 
     place: str
@@ -35,6 +36,7 @@ class Figure:
     best: float
     median: float
     spread: float
+    crowded: bool = False
 
 
 def figures(run: Run) -> Mapping[str, tuple[Figure, ...]]:
@@ -47,11 +49,15 @@ def figures(run: Run) -> Mapping[str, tuple[Figure, ...]]:
 
 
 def drift(run: Run) -> str:
-    """That the machine changed while this run measured, in words; empty where it did not."""
+    """That the machine changed while this run measured, in words; empty where it did not.
+
+    What was measured beside other programs is not held against anything: one process more or less of theirs
+    is no change of the machine, and cells say for themselves what they met.
+    """
     clauses = (
         _apart(metric, one, other)
         for metric, found in figures(run).items()
-        for one, other in combinations(found, 2)
+        for one, other in combinations([one for one in found if not one.crowded], 2)
         if one.device == other.device
     )
     return "; ".join(_largest(clauses))
@@ -110,6 +116,7 @@ def _figure(record: Record, metric: str) -> Figure:
         best=min(values),
         median=stats.middle(values),
         spread=stats.spread(machine.best_of_parts(values)),
+        crowded=bool(machine.crowded([record])),
     )
 
 

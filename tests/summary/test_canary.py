@@ -69,6 +69,18 @@ def test_what_lies_within_the_canarys_own_spread_is_no_drift():
     assert drift(run(1e-4, 1e-4, 1.05e-4, noise=0.02)) == ""
 
 
+def test_a_canary_beside_other_programs_is_no_drift_for_it_tells_of_them():
+    busy = {"device": "cpu", "samples": 2, "window_s": 0.2, "others": 1.2}
+    crowded = fake_run(
+        *measured("softmax"), sung(0), sung(1), sung(2, 1.4e-4, facts=SIZE | {"telemetry": busy})
+    )
+    assert drift(crowded) == ""
+    told = dict(conduct.sentences(crowded, summarise(crowded)))["The canary"]
+    assert told.endswith("Those that other programs left alone agree.")
+    alone = SIZE | {"telemetry": busy | {"others": 0.1}}
+    assert drift(fake_run(*measured("softmax"), sung(0), sung(2, 1.4e-4, facts=alone))) != ""
+
+
 def test_a_machine_that_is_slower_than_at_the_baseline_has_moved():
     slower = run(1.04e-4, 1.043e-4, 1.041e-4)
     told = "its matrix product took 100 µs then and 104 µs now, +4.00 % beyond a floor of 1.50 %"
