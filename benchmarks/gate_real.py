@@ -39,6 +39,7 @@ from ditbench.compare import judge_session
 from ditbench.compare.floors import floors
 from ditbench.compare.verdicts import Finding, Verdict
 from ditbench.devices.device import Device, facts_of
+from ditbench.machine import session_unfit
 from ditbench.records import Cell, Choice
 from ditbench.run.duel import PROCESSES, Match, duel
 from ditbench.run.server import Server
@@ -144,6 +145,8 @@ def heavier(cell: Cell, share: float) -> Cell:
 def noise_of(machine: Machine, runs: int) -> Noise:
     """The floors of the machine as it is now."""
     session = machine.session("floor", machine.equal, runs)
+    if unfit := session_unfit(session.records):
+        output.warn(f"{unfit}: this machine is not at rest, and most answers will be inconclusive")
     arm = machine.arm
     return Noise(session.suite, session.started, arm.environment, arm.code, floors(session))
 
@@ -155,7 +158,9 @@ def effects(machine: Machine, name: str, shares: Sequence[float]) -> list[float]
         one.cell.key: one.change
         for one in judge_session(machine.session(name, pairs, _LONG, _LONG_S))
     }
-    return [found[b.key] or math.nan for _a, b in pairs]
+    if lacking := [b.attention.label for _a, b in pairs if found[b.key] is None]:
+        raise SystemExit(f"{name}: {', '.join(lacking)} could not be timed; logs: {machine.folder}")
+    return [found[b.key] or 0.0 for _a, b in pairs]
 
 
 def calibrated(machine: Machine, targets: Sequence[float]) -> list[float]:
@@ -220,15 +225,14 @@ def tried(machine: Machine, asked: argparse.Namespace) -> dict[str, Any]:
     number = asked.comparisons
     noise = noise_of(machine, asked.runs)
     inside = [noise.floors[cell.key][_LATENCY].inside for cell in machine.cells]
-    equal = judged(
-        machine.session("equal", machine.equal, number * PROCESSES), number, noise, alone=False
-    )
     targets = [max(PLANTED, 2 * floor) for floor in inside]
     shares = calibrated(machine, targets)
     worth = effects(machine, "worth", shares)
     planted = tuple((cell, heavier(cell, s)) for cell, s in zip(machine.cells, shares, strict=True))
     rounds = -(-number // len(planted)) * PROCESSES
     slowed = judged(machine.session("planted", planted, rounds), number, noise, alone=True)
+    everything = machine.session("equal", machine.equal, number * PROCESSES)
+    equal = judged(everything, number, noise, alone=False)
     with a_busy_core():
         beside = judged(
             machine.session("busy-equal", machine.equal, PROCESSES), 1, noise, alone=False
