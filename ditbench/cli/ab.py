@@ -96,7 +96,7 @@ def ab(
     given = Choices(suite, select, tuple(set_ or ()), gpu=gpu, lock_clocks=lock_clocks)
     session = measured(Asked(given, sides, path_of(out, suite), processes))
     noise = store.noise_read(store.noise_path(store.slug(session.suite), baselines))
-    findings = comparing.judge_session(session, noise)
+    findings = comparing.turned(session, comparing.judge_session(session, noise))
     if json:
         output.as_json([comparing.finding_to_json(one) for one in findings])
     else:

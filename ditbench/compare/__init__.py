@@ -23,6 +23,7 @@ from ditbench.compare.pair import Pair
 from ditbench.compare.rules import GATE, Gate, usual
 from ditbench.compare.screening import MACHINE
 from ditbench.compare.suitewide import hindered, shifted, traded, unconfirmed
+from ditbench.compare.turned import turned
 from ditbench.compare.verdicts import (
     Comparison,
     Duel,
@@ -57,6 +58,7 @@ __all__ = [
     "findings_to_json",
     "flagged",
     "judge_session",
+    "turned",
     "wants_more",
 ]
 

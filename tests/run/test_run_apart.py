@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 from fakes_runs import CODE, FACTS, cell, record
 
-from ditbench.compare import judge_session
+from ditbench.cli.ab import codes
+from ditbench.compare import judge_session, turned
 from ditbench.environment import Environment
-from ditbench.errors import UsageError
+from ditbench.errors import CELLS_FAILED, UsageError
 from ditbench.records import Cell, Choice, Stage, Status
 from ditbench.run import apart
 from ditbench.store import session_read
@@ -127,19 +128,30 @@ def test_a_cell_that_fails_in_one_arm_is_not_tried_again_in_either(tmp_path):
         ("a", (sound.id,)),
         ("a", (sound.id,)),
     ]
+    verdicts = {one.cell.key: one for one in turned(session, judge_session(session))}
+    assert verdicts[MONARCH.key].verdict == "broken"
+    assert verdicts[MONARCH.key].reason == "ok in A, and in B crashed: float division by zero"
+    assert verdicts[sound.key].verdict == "unchanged"
+    assert codes(session, tuple(verdicts.values())) == {CELLS_FAILED}
     (broken,) = [one for one in session.records if one.status is not Status.OK]
     assert (broken.facts["arm"], broken.facts["process"]) == ("b", 2)
     assert broken.reason == "float division by zero"
 
 
 def test_where_every_cell_has_failed_nothing_more_is_started(tmp_path):
-    table = arms(lambda side, *_: 0.1 / (side == "a"))
+    table = arms(lambda side, *_: 0.1 / (side == "b"))
     session = measured(tmp_path, table)
     assert table.order == "ab"
     assert session.finished
-    (found,) = judge_session(session)
-    assert found.verdict != "regressed"
-    assert "float division by zero" in found.reason
+    (found,) = turned(session, judge_session(session))
+    assert found.verdict == "fixed"
+    assert found.reason == "ok in B, and in A crashed: float division by zero"
+
+
+def test_a_cell_that_fails_in_both_arms_is_neither(tmp_path):
+    session = measured(tmp_path, arms(lambda *_: 1 / 0))
+    (found,) = turned(session, judge_session(session))
+    assert found.verdict == "inconclusive"
 
 
 def test_a_method_with_one_more_setting_is_the_same_cell_to_a_person(tmp_path):
