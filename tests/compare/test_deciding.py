@@ -58,6 +58,7 @@ def test_figures_on_two_sides_of_the_gate_are_no_verdict():
     slow = [1.0, 1.0, SLOW, SLOW, SLOW]
     assert code([1.0] * 5, slow) == INCONCLUSIVE
     assert code(slow, [1.0] * 5) == INCONCLUSIVE
+    assert code([1.0] * 5, [0.9, 1.0, 1.0, 1.0, 1.0]) == INCONCLUSIVE
 
 
 @pytest.mark.parametrize("number", [5, 6, 7, 20])
@@ -125,12 +126,13 @@ def test_leading_axes_are_decided_one_by_one():
         (STEADY, STEADY, False),
         (STEADY, times(STEADY, 1.01), False),
         ([1.0, 1.03, 1.06, 1.09, 1.12], [1.0, 1.03, 1.06, 1.09, 1.12], False),
+        ([1.0, 1.01, 1.02, 1.06, 1.07], [1.0, 1.01, 1.02, 1.06, 1.07], False),
         ([1.0], [1.0], False),
         ([], [], False),
         ([math.nan] * 5, [1.0] * 5, False),
     ],
     ids=[
-        "a slow one", "two slow ones", "one arm each", "steady", "moved little", "spread", "one",
+        "a slow one", "two slow ones", "one arm each", "steady", "moved little", "spread", "groups", "one",
         "none", "not numbers",
     ],
 )  # fmt: skip
