@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, cast
 
 # A suite's words for these figures, with what each says.
@@ -78,6 +79,7 @@ class Score:
         return self.word in _HIGHER
 
 
+@lru_cache(maxsize=1024)
 def parse(name: str) -> Score | None:
     """What a name says, or None for one of another kind.
 
