@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ditbench.errors import INTERRUPTED
+from ditbench.errors import ENVIRONMENT, INTERRUPTED, OK
 
 SUITE = """
 name: interrupted
@@ -24,7 +24,9 @@ timing: {warmup: 0, warmup_cap_s: 0, repeats: 2, processes: 1}
 metrics: [latency, macs]
 """
 MARK = "DITBENCH_TEST_INTERRUPTS"
-JOBS = 4
+JOBS = 6  # of each cell a gate and a process, and the canary before and after
+# A machine that others use meanwhile ends a run that came to its end with 6.
+ENDED = {OK, ENVIRONMENT}
 
 
 @dataclass
@@ -128,7 +130,7 @@ def test_sigterm_between_two_jobs_saves_what_has_ended_and_the_run_goes_on(start
     before = (shell.run_folder() / "records.jsonl").read_text()
     assert before.count("\n") >= 1
     again = shell.again("run", "suite.yaml", "--resume", "latest")
-    assert again.code == 0, again.err
+    assert again.code in ENDED, again.err
     assert (shell.run_folder() / "records.jsonl").read_text().startswith(before)
 
 
@@ -141,7 +143,7 @@ def test_kill_9_between_two_jobs_leaves_nothing_behind_and_the_run_goes_on(start
     whole = before[: before.rfind(b"\n") + 1]
     assert whole.count(b"\n") >= 2
     again = shell.again("run", "suite.yaml", "--resume", "latest")
-    assert again.code == 0, again.err
+    assert again.code in ENDED, again.err
     after = (shell.run_folder() / "records.jsonl").read_bytes()
     assert after.startswith(whole)
     assert after.count(b"\n") == JOBS
@@ -155,7 +157,7 @@ def test_ctrl_c_while_the_page_is_written_is_exit_130_and_the_page_comes_later(s
     assert running.process.returncode == INTERRUPTED
     assert "Traceback" not in said
     again = shell.again("run", "suite.yaml", "--resume", "latest")
-    assert again.code == 0, again.err
+    assert again.code in ENDED, again.err
     assert (shell.run_folder() / "report.html").exists()
 
 
@@ -172,14 +174,14 @@ def test_a_terminal_that_is_closed_ends_the_run_and_loses_nothing(start, shell):
     )
     os.close(theirs)
     shown = bytearray()
-    while b"/4" not in shown:  # drawn seldom: the first figure may be any
+    while f"/{JOBS}".encode() not in shown:  # drawn seldom: the first figure may be any
         shown += os.read(ours, 65536)
     os.close(ours)
     running.process.wait(60)
     running.end()
     assert running.process.returncode == INTERRUPTED
     again = shell.again("run", "suite.yaml", "--resume", "latest")
-    assert again.code == 0, again.err
+    assert again.code in ENDED, again.err
 
 
 def lead_the_terminal():
