@@ -12,6 +12,7 @@ import typer
 
 from ditbench import errors, units
 from ditbench.cli import output
+from ditbench.cli.concluding import floors_at
 from ditbench.cli.options import (
     BASELINES,
     RESULTS,
@@ -95,7 +96,8 @@ def ab(
     sides = Side("a", a), Side("b", b)
     given = Choices(suite, select, tuple(set_ or ()), gpu=gpu, lock_clocks=lock_clocks)
     session = measured(Asked(given, sides, path_of(out, suite), processes))
-    noise = store.noise_read(store.noise_path(store.slug(session.suite), baselines))
+    path = store.noise_path(store.slug(session.suite), baselines)
+    noise = floors_at(path, session.arms[1].environment)
     findings = comparing.turned(session, comparing.judge_session(session, noise))
     if json:
         output.as_json([comparing.finding_to_json(one) for one in findings])

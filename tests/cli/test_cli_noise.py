@@ -14,7 +14,9 @@ from fakes_sessions import session, turns
 
 from ditbench import environment
 from ditbench.cli import main, noise
+from ditbench.cli.concluding import floors_at
 from ditbench.devices.device import Device
+from ditbench.environment import Environment
 from ditbench.records import Stage, Status
 from ditbench.run import duel
 from ditbench.store import noise_read
@@ -224,3 +226,16 @@ def test_where_every_cell_fails_nothing_is_written(machine, tmp_path, capsys):
     assert measured() == 3
     assert "no cell has a floor, nothing was written" in capsys.readouterr().err
     assert not (tmp_path / "baselines").exists()
+
+
+def test_floors_of_another_machine_count_for_nothing_and_are_told(machine, tmp_path, capsys):
+    assert measured() == 0
+    path = tmp_path / "baselines" / NAME
+    assert floors_at(path, ENVIRONMENT) == noise_read(path)
+    capsys.readouterr()
+    elsewhere = Environment({**ENVIRONMENT.facts, "cpu": "Another CPU"})
+    assert floors_at(path, elsewhere) is None
+    err = capsys.readouterr().err
+    assert "measured elsewhere count for nothing here" in err
+    assert "Some CPU -> Another CPU" in err
+    assert floors_at(tmp_path / "baselines" / "none.noise.json", ENVIRONMENT) is None
