@@ -5,23 +5,20 @@ No figure and no verdict changes by what stands here.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
-from ditbench import units
+from ditbench import stats, units
 from ditbench.compare.rules import GATE
 from ditbench.compare.verdicts import Lint
 from ditbench.environment import incompatible
 from ditbench.metrics import known
-from ditbench.records import Stage, Status
+from ditbench.records import Status
 from ditbench.store import PROCESSES, Noise, Run
-from ditbench.summary import DERIVED, Evidence, gather
+from ditbench.summary import Evidence, gather
 
 # A threshold above so many floors lets slow-downs pass that the machine could tell.
 WIDE = 5
-# What cannot be zero: such a baseline is a hole, not a number.
-_POSITIVE = frozenset({"s", "B", "J"})
 
 
 def lint(
@@ -38,20 +35,20 @@ def lint(
         )
     before = {one.cell.key: one for one in gather(baseline)}
     return (
-        *_terms(baseline, now),
+        *_terms(baseline, before.values(), now),
         *_floors(candidate, after, noise),
         *_unguarded(after, before, baseline),
         *_zeros(after, before),
     )
 
 
-def _terms(baseline: Run, now: datetime) -> Iterator[Lint]:
+def _terms(baseline: Run, before: Iterable[Evidence], now: datetime) -> Iterator[Lint]:
     """What speaks against the baseline as a whole; a run that is compared with has no terms."""
     if baseline.admission is None:
         return
     if expired := baseline.admission.expired(now):
         yield Lint("expired", f"{expired}, so that nothing is judged against it: set it anew")
-    timed = [len(one.times) for one in gather(baseline) if one.times]
+    timed = [len(one.times) for one in before if one.times]
     few = min(timed, default=PROCESSES)
     if baseline.admission.provisional or few < PROCESSES:
         yield Lint(
@@ -110,14 +107,11 @@ def _unguarded(
 
 
 def _zeros(after: Iterable[Evidence], before: Mapping[str, Evidence]) -> Iterator[Lint]:
+    """Times, memory and energy cannot be zero: such a baseline is a hole, not a number."""
     for one in after:
         old = before.get(one.cell.key)
-        for name, found in (old.estimates if old else {}).items():
-            metric = known(name)
-            hole = metric and metric.unit in _POSITIVE and found.value <= 0
-            broken = metric and metric.stage is not Stage.QUALITY and math.isnan(found.value)
-            if name not in DERIVED and (hole or broken):
-                told = (
-                    f"the baseline's {name} is {found.value:g}, against which nothing can be judged"
-                )
+        for name, medians in (old.per_process if old else {}).items():
+            value = stats.middle(medians)
+            if known(name) and not value > 0:
+                told = f"the baseline's {name} is {value:g}, against which nothing can be judged"
                 yield Lint("zero", f"{told}: set it anew", one.cell)

@@ -286,7 +286,7 @@ def _numbers(values: Sequence[Any], number: int) -> list[float | str]:
 
 
 def _is_power(value: object) -> bool:
-    return type(value) is int and abs(value) <= _MOST_POWER
+    return type(value) is int and -_MOST_POWER <= value <= _MOST_POWER + _DIGITS
 
 
 def _count(part: Mapping[str, Any]) -> int:

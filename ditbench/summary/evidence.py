@@ -11,7 +11,7 @@ from typing import Any
 
 from ditbench import machine, scores, stats
 from ditbench.metrics import COUNTS, LARGEST_BATCH, METRICS, NAMES, TAILS, stage_of, word_of
-from ditbench.records import Cell, Record, Stage, Status
+from ditbench.records import Cell, Record, Stage, Status, Values
 from ditbench.stats import Interval
 from ditbench.store import Run
 from ditbench.summary.rows import Estimate, Fit
@@ -136,7 +136,7 @@ class Evidence:
     @cached_property
     def fit(self) -> Fit | None:
         """How the search for the largest batch ended, of a cell that is ok."""
-        searched = (one for one in self.own if one.metrics.get(LARGEST_BATCH))
+        searched = (one for one in self.own if _is_finite(one.metrics.get(LARGEST_BATCH, ())))
         record = next(searched, None) if self.status is Status.OK else None
         return _fit(record) if record else None
 
@@ -253,6 +253,10 @@ class Evidence:
                 tail, share = TAILS[name]
                 found[tail] = exactly(stats.percentile(values, share), len(values))
         return found
+
+
+def _is_finite(values: Values) -> bool:
+    return bool(values) and math.isfinite(values[0])
 
 
 def _is_unjudged(record: Record) -> bool:

@@ -23,7 +23,7 @@ with atheris.instrument_imports(include=["ditbench"]):
     import strategies
     import targets
 
-_BASELINE = b"\n".join((targets.BASELINE_HEAD, *targets.LINES[:4], b""))
+_BASELINE = b"\n".join((*targets.BASELINE, b""))
 # What to fuzz, and what to begin with.
 _KINDS = {
     "suites": (

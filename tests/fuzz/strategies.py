@@ -9,7 +9,7 @@ import re
 
 import yaml
 from hypothesis import strategies as st
-from targets import BASELINE_HEAD, HEAD, LINES
+from targets import BASELINE, HEAD, LINES
 
 from ditbench.records import cell_from_json
 from ditbench.store.seal import sealed
@@ -174,12 +174,16 @@ def runs(draw) -> tuple[bytes, bytes]:
 
 @st.composite
 def baselines(draw) -> bytes:
-    """A baseline's file, changed likewise."""
-    data, _ = draw(runs())
-    head = json.loads(BASELINE_HEAD)
+    """A baseline's file, changed likewise: of the present form, or every record on a line of its own."""
+    head, *lines = map(json.loads, BASELINE)
     if draw(st.booleans()):
         _mutate(draw, head, draw(st.sampled_from((None, _VALUES))))
-    return _sealed(head) + b"\n" + data
+    if draw(st.integers(0, 3)) == 0:
+        head.pop("written", None)
+        return _sealed(head) + b"\n" + draw(runs())[0]
+    for _ in range(draw(st.integers(0, 3))):
+        _mutate(draw, draw(st.sampled_from(lines)), draw(st.sampled_from((None, _VALUES))))
+    return b"".join(_sealed(one) + b"\n" for one in (head, *lines))
 
 
 def _change_cell(draw, head: dict, lines: list[dict]) -> None:
@@ -213,7 +217,7 @@ def _broken(line: bytes) -> st.SearchStrategy[bytes]:
         at.map(lambda n: line[:n] + line[n + 1 :]),
         at.map(lambda n: line[:n]),
         at.map(lambda n: line[:n] + b"\n" + line[n:]),
-        st.just(line.replace(b'"schema": 2', b'"schema": 2, "schema": 1, "cell": {}')),
+        st.just(line.replace(b'"schema": 3', b'"schema": 3, "schema": 1, "cell": {}')),
         st.just(line.replace(b"1.5", b"1" + b"0" * 5000)),
         st.just(line.replace(b"1.5", b"NaN")),
         st.binary(max_size=30),

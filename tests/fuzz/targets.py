@@ -8,6 +8,7 @@ import io
 import json
 import re
 import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,7 +24,7 @@ from ditbench.cli import output
 from ditbench.errors import UNPRINTABLE, DitbenchError
 from ditbench.records import Stage, Status
 from ditbench.report import render, view
-from ditbench.store import baselines, reading, writing
+from ditbench.store import reading, writing
 from ditbench.store.seal import sealed
 from ditbench.suite import parse
 
@@ -74,7 +75,9 @@ GOOD = fake_run(
     effort=_EFFORT,
 )
 HEAD = sealed(reading.head_to_json(GOOD)).encode()
-BASELINE_HEAD = sealed(baselines._head(GOOD)).encode()
+with tempfile.TemporaryDirectory() as _root:
+    store.baseline_set(GOOD, "one", Path(_root), PROVISIONAL)
+    BASELINE = tuple((Path(_root) / "one.jsonl").read_bytes().splitlines())
 LINES = tuple(sealed(writing.to_plain(one)).encode() for one in GOOD.records)
 
 
@@ -123,7 +126,7 @@ def baseline(data: bytes, folder: Path) -> str:
     _fresh(root)
     (root / "one.jsonl").write_bytes(data)
     with fence(folder), _only_our_errors() as told:
-        strict(store.entries_to_json(store.baseline_list(root)))
+        strict([one.problem for one in store.baseline_list(root)])
         found = store.baseline_read("one", root)
         _judge(found, draw=zlib.crc32(data) % _CHARTS_OF == 0)
     return told[0] if told else f"{len(found.records)} records"
