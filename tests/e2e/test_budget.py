@@ -27,7 +27,9 @@ def test_a_budget_that_is_too_small_is_exit_3_with_the_way_on_and_the_page_says_
     assert told in page
     assert "2 cells planned: 2 not run." in page
 
-    again = shell.again("run", "suite.yaml", "--resume", run, "--time-budget", "1h")
+    again = shell.again(
+        "run", "suite.yaml", "--resume", run, "--time-budget", "1h", "--baseline", "none"
+    )
     assert again.code == 0, again.err
     assert "did not come to its end" not in (shell.run_folder() / "report.html").read_text()
     assert (shell.run_folder() / "records.jsonl").read_text().count("\n") == 9

@@ -41,7 +41,7 @@ def test_records_deleted_under_a_run_cost_one_line_and_nothing_else(shell):
     assert again.code == 0, again.err
     after = (shell.run_folder() / "records.jsonl").read_text()
     assert after.startswith(before)
-    assert len(ended(after)) == len(set(ended(after))) == 6
+    assert len(ended(after)) == len(set(ended(after))) == 8
 
 
 ON_A_DISK = """
@@ -99,4 +99,4 @@ def test_a_disk_that_refuses_under_a_run_costs_one_line_and_the_run_goes_on(
     before, after = ((shell.folder / f"{name}.jsonl").read_text() for name in ("before", "after"))
     assert before
     assert after.startswith(before)
-    assert len(ended(after)) == len(set(ended(after))) == 6, done.stderr
+    assert len(ended(after)) == len(set(ended(after))) == 8, done.stderr
