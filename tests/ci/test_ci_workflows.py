@@ -63,9 +63,9 @@ def test_no_checkout_of_the_nights_leaves_a_token_on_the_disk(path):
 
 
 def test_any_night_may_become_the_baseline_which_takes_five_processes():
-    assert (
-        "--set timing.processes=5" in NIGHTLY["jobs"]["measure"]["steps"][-1]["with"]["arguments"]
-    )
+    given = NIGHTLY["on"]["workflow_dispatch"]["inputs"]["suites"]["default"]
+    suites = [load(ROOT / suite) for suite in json.loads(given)]
+    assert {suite["timing"]["processes"] for suite in suites} == {"5"}
 
 
 def test_nights_run_one_at_a_time_on_ones_own_machine():
