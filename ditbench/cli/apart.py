@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 from ditbench import arms, errors
 from ditbench.cli import output
 from ditbench.cli.pairing import AS_IT_IS, GIT, PIP
-from ditbench.cli.turn import Request
 from ditbench.run.duel import MOST, PROCESSES
 
 if TYPE_CHECKING:
@@ -254,6 +253,9 @@ class _Started:
 def _turn(one: _Started) -> Turn:
     """A turn of an arm that knows turns."""
     from ditbench import store
+    from ditbench.cli.turn import (
+        Request,  # and not above: Python warns of running what is imported already
+    )
     from ditbench.run.apart import Turn
 
     asked, to = one.den / f"{one.name}.json", one.den / f"{one.name}.session.jsonl"
