@@ -6,9 +6,11 @@ import re
 from dataclasses import replace
 
 import fakes_report as fakes
+import fakes_runs as runs
+import fakes_sessions as sessions
 import pytest
 
-from ditbench import errors
+from ditbench import compare, errors
 from ditbench.compare import Verdict
 from ditbench.compare.verdicts import Lint
 from ditbench.records import Record, Stage, Status
@@ -17,6 +19,7 @@ from ditbench.report.clocks import Beside, Clocks, clocks
 from ditbench.report.render import render
 from ditbench.report.view import page
 from ditbench.store import Arm, Session
+from ditbench.summary import summarise
 
 STEADY = (0.3, 0.301, 0.299, 0.3, 0.302, 0.298, 0.3, 0.301, 0.299, 0.3, 0.3)
 NAMES = words.Names.of([fakes.cell(m, batch_size=b) for m in fakes.METHODS for b in (1, 8)])
@@ -290,3 +293,27 @@ def test_a_run_without_times_shows_no_columns_of_speed(tmp_path, metrics):
             told
         )
         assert "not measured" not in [row[0].text for row in group.table.rows]
+
+
+def test_a_regression_that_a_session_confirmed_is_shown_with_its_arms_clocks_and_rules(tmp_path):
+    of = runs.cell("sdpa")
+    seen = {"telemetry": {"frequency": [2.4e9, 2.5e9, 2.6e9]}}
+    then, now = (
+        runs.fake_run(
+            runs.gate(of), *runs.timed(of, *((value,) * 3,) * 5), id=f"2026022{day}-020000-aa"
+        )
+        for day, value in ((1, 0.3), (2, 0.33))
+    )
+    arms = sessions.abba(
+        of, (0.3, 0.301, 0.299, 0.3, 0.302), (0.33, 0.331, 0.329, 0.33, 0.332), **seen
+    )
+    confirmed = sessions.session(*arms)
+    found = compare.compare(now, then, "main", given=compare.Given(session=confirmed))
+    path = render(now, summarise(now), found, tmp_path, Beside(then, confirmed))
+    text = path.read_text()
+    assert found.exit_codes == {errors.PERFORMANCE}
+    assert "Performance regressed" in text
+    assert re.search(r"side by side in fresh processes: B / A 1\.10", text)
+    assert "Clock: A 2.50 GHz, B 2.50 GHz." in text
+    assert (tmp_path / "charts" / "change-1.svg").read_text().count("<circle") >= 5
+    assert "Rules in order: sdpa, latency" in text
