@@ -93,25 +93,29 @@ def baseline_read(name: str, root: Path = BASELINES) -> Run:
     """
     path = baseline_path(name, root)
     head, _, rest = load(path).partition(b"\n")
-    run = well_formed(f"{path}:1", lambda: _head(path, unsealed(head)))
+    run, lines = well_formed(f"{path}:1", lambda: _opened(path, unsealed(head)))
     records = _lines(
-        path, run, rest.split(b"\n")[:-1] if rest.endswith(b"\n") else rest.splitlines()
+        path,
+        run.written,
+        lines,
+        rest.split(b"\n")[:-1] if rest.endswith(b"\n") else rest.splitlines(),
     )
     return dataclasses.replace(run, records=records, planned=cells_of(records), written=None)
 
 
-def _lines(path: Path, run: Run, texts: list[bytes]) -> tuple[Record, ...]:
+def _lines(
+    path: Path, written: int | None, lines: Unpacking, texts: list[bytes]
+) -> tuple[Record, ...]:
     """All records below the head. Raises StoreError naming each line that is wrong."""
     records: dict[tuple[str, str, int], Record] = {}
     problems = []
-    lines = Unpacking(run.environment.id, code_label(run.code))
     for number, text in enumerate(texts, start=2):
         try:
             _take(_records(text, lines), records)
         except MALFORMED as error:
             problems.append(f"{path}:{number}: {cause_of(error)}")
-    if not problems and run.written not in {None, len(texts)}:
-        told = f"it had {run.written} lines below its head, and has {len(texts)}"
+    if not problems and written not in {None, len(texts)}:
+        told = f"it had {written} lines below its head, and has {len(texts)}"
         problems.append(f"{path}:{len(texts) + 1}: {told}: take it from git again")
     if problems:
         raise StoreError("\n".join(problems))
@@ -203,6 +207,12 @@ def _records(text: bytes, lines: Unpacking) -> list[Record]:
                 f"key {one['cell'].get('key')} is not that of its cell, {record.cell.key}"
             )
     return records
+
+
+def _opened(path: Path, head: dict[str, Any]) -> tuple[Run, Unpacking]:
+    """The head's run, and what reads the lines below it."""
+    run = _head(path, head)
+    return run, Unpacking(run.environment.id, code_label(run.code))
 
 
 def _head(path: Path, head: dict[str, Any]) -> Run:

@@ -136,6 +136,13 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
             id="future",
         ),
         pytest.param(3, "{", "main.jsonl:3: is not JSON", id="record"),
+        pytest.param(
+            1,
+            '{"schema": 1, "run": "x", "suite": "s", "suite_path": "", "started": "", "environment": {},'
+            ' "gate": {}, "code": {}}',
+            "main.jsonl:1: lacks 'version'",
+            id="head of no code",
+        ),
     ],
 )
 def test_mistake_34_a_baseline_with_an_unreadable_line_is_an_error(tmp_path, number, line, told):
