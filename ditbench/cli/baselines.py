@@ -31,7 +31,7 @@ _Provisional = Annotated[
     bool,
     typer.Option(
         "--provisional",
-        help="Take a run of fewer than five processes; no time of it gates anything.",
+        help="Take fewer than five processes, or a machine that changed; no time of it gates.",
     ),
 ]
 _Expires = Annotated[str, typer.Option("--expires", metavar="60d|never", help="How long it gates.")]
@@ -208,7 +208,7 @@ def _entry(one: Listed, now: datetime) -> dict[str, Any]:
     age = terms.age(now)
     notes = (
         terms.expired(now),
-        "provisional: timed in too few processes to gate" if terms.provisional else "",
+        "provisional: no time of it gates anything" if terms.provisional else "",
         f"floors: {terms.floors}" if terms.floors else "",
         f"promoted from run {terms.promoted_from}" if terms.promoted_from else "",
         f"because {terms.because}" if terms.because else "",

@@ -9,7 +9,6 @@ import typer
 
 from ditbench import errors
 from ditbench.cli import output
-from ditbench.registry import did_you_mean
 
 # What a night that says nothing ends with is one word: an unfit machine, or nothing to compare with.
 _WORDS = {
@@ -33,6 +32,8 @@ FailOn = Annotated[
 
 def passed(text: str) -> frozenset[int]:
     """The codes that are let pass. text: words with commas, empty for none let pass. Raises UsageError."""
+    from ditbench.registry import did_you_mean
+
     words = [word.strip() for word in text.split(",")] if text else []
     for word in words:
         if word not in _WORDS:

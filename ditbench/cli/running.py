@@ -10,7 +10,6 @@ import typer
 
 from ditbench import errors
 from ditbench.cli import completion, failing, output
-from ditbench.cli.confirming import Confirmation, confirm_moved
 from ditbench.cli.measuring import Allowance, measure
 from ditbench.cli.options import (
     BASELINES,
@@ -112,12 +111,12 @@ def run(
     against = _required(baseline, out, baselines, resume)
     choices = Choices(suite, select, tuple(set_ or ()), quick, gpu, lock_clocks)
     allowed = Allowance.of(time_budget)
-    confirmation = Confirmation(choices, out, baselines, confirm_most) if confirm else None
     try:
         with session_of(choices) as (server, devices):
             planned = judged_plan_of(choices, server, devices[0])
             folder = measure(planned, server, devices, out, resume, allowed, source=source)
-        _confirm(confirmation, folder, against)
+        if confirm:
+            _confirm(folder, against, choices, out, baselines, confirm_most)
     except InterruptedRunError as interrupted:
         # Whoever stopped it may have gone with the terminal: then nobody is told.
         with contextlib.suppress(OSError, errors.DitbenchError):
@@ -259,14 +258,20 @@ def _before(run: Run, out: Path) -> tuple[Run | None, Against]:
 
 
 def _confirm(
-    confirmation: Confirmation | None, folder: Path, required: tuple[Run | None, Against] | None
+    folder: Path,
+    required: tuple[Run | None, Against] | None,
+    choices: Choices,
+    out: Path,
+    baselines: Path,
+    most: int,
 ) -> None:
-    """Measure what moved once more, where that was asked for."""
+    """Measure what moved once more."""
     from ditbench import store
+    from ditbench.cli.confirming import Confirmation, confirm_moved
 
-    if confirmation:
-        found = store.read(folder)
-        confirm_moved(confirmation, found, *(required or _before(found, confirmation.out)))
+    found = store.read(folder)
+    asked = Confirmation(choices, out, baselines, most)
+    confirm_moved(asked, found, *(required or _before(found, out)))
 
 
 def _conclude(

@@ -72,15 +72,16 @@ def baseline_set(
     path = root / f"{name}{SUFFIX}"
     if path.exists():
         baseline_read(str(path))  # what is damaged may be all that is left of a good one
-    if terms.unfit:
-        raise StoreError(
-            f"run {run.id} cannot become a baseline: the machine changed while it measured: "
-            f"{terms.unfit}; measure again"
-        )
     of_either = (noise_path(stem, root) for stem in (name, slug(run.suite)))
     floors = next((one for one in of_either if one.is_file()), None)
     taken = admit(run, noise_read(floors) if floors else None, provisional=terms.provisional)
-    admission = terms.admission(floors.name if floors else "", provisional=taken.provisional)
+    if terms.unfit and not terms.provisional:
+        raise StoreError(
+            f"run {run.id} cannot become a baseline: the machine changed while it measured: "
+            f"{terms.unfit}; measure again (or --provisional, of which no time gates anything)"
+        )
+    provisional = taken.provisional or bool(terms.unfit)
+    admission = terms.admission(floors.name if floors else "", provisional=provisional)
     _write(path, dataclasses.replace(run, records=taken.records, admission=admission))
     return taken.left_out
 

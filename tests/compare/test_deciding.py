@@ -43,6 +43,14 @@ def test_paired_ratios_are_walsh_averages():
     assert deciding.ratio((), (), [1.0, 1.0, 4.0]) == pytest.approx(math.sqrt(2))
 
 
+def test_of_shared_processes_the_best_are_the_faster_half_by_their_own_ratios():
+    base = np.array([1.0, 9.0, 2.0, 8.0, 3.0])
+    own = np.array([1.10, 0.50, 1.12, 0.60, 1.14])
+    found = decide(base, base * own, 0.02, own)
+    assert found.best == pytest.approx(math.sqrt(1.10 * 1.14), rel=0.01)
+    assert found.codes == INCONCLUSIVE
+
+
 def test_processes_of_50_ms_that_spread_ten_per_cent_are_decided_by_their_own_ratios():
     base = [1.00, 1.10, 0.95, 1.05, 1.02]
     judged = times(base, 1.03)

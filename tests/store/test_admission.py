@@ -163,6 +163,8 @@ def test_mistake_30_a_run_during_which_the_machine_changed_is_no_baseline(tmp_pa
     with pytest.raises(StoreError, match="the machine changed while it measured"):
         baseline_set(run, "main", tmp_path, replace(TERMS, unfit=told))
     assert list(tmp_path.iterdir()) == []
+    baseline_set(run, "main", tmp_path, replace(TERMS, unfit=told, provisional=True))
+    assert baseline_read("main", tmp_path).admission.provisional
 
 
 def test_the_canary_of_a_run_is_kept_and_compares(tmp_path):
