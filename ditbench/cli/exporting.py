@@ -11,7 +11,7 @@ import typer
 from ditbench import errors
 from ditbench.cli import completion, output
 from ditbench.cli.concluding import asked_or_kept, given_for, judged
-from ditbench.cli.options import BASELINES, RESULTS, Baselines, Out, RunName
+from ditbench.cli.options import BASELINES, RESULTS, Baselines, Concluded, Out, RunName
 
 if TYPE_CHECKING:
     from ditbench.export import Exported
@@ -37,15 +37,7 @@ def export(
         Path | None,
         typer.Option("--to", metavar="FILE", help="Where to write; default: standard output."),
     ] = None,
-    baseline: Annotated[
-        str,
-        typer.Option(
-            "--baseline",
-            metavar="NAME|RUN|none",
-            help="What to compare with; default: what the run was concluded with.",
-            autocompletion=completion.baselines_and_runs,
-        ),
-    ] = "",
+    baseline: Concluded = "",
     out: Out = RESULTS,
     baselines: Baselines = BASELINES,
 ) -> int:

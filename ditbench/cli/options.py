@@ -69,3 +69,12 @@ RunName = Annotated[
         autocompletion=completion.runs,
     ),
 ]
+Concluded = Annotated[
+    str,
+    typer.Option(
+        "--baseline",
+        metavar="NAME|RUN|none",
+        help="What to compare with; default: what the run was concluded with.",
+        autocompletion=completion.baselines_and_runs,
+    ),
+]

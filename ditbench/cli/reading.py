@@ -11,7 +11,7 @@ import typer
 from ditbench import errors
 from ditbench.cli import completion, output, preparing
 from ditbench.cli.concluding import asked_or_kept, conclude, either, given_for, judged
-from ditbench.cli.options import BASELINES, RESULTS, Baselines, Json, Out, RunName
+from ditbench.cli.options import BASELINES, RESULTS, Baselines, Concluded, Json, Out, RunName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,15 +73,7 @@ def compare(
 
 def report(
     run: RunName = "latest",
-    baseline: Annotated[
-        str,
-        typer.Option(
-            "--baseline",
-            metavar="NAME|RUN|none",
-            help="What to compare with; default: what the run was concluded with.",
-            autocompletion=completion.baselines_and_runs,
-        ),
-    ] = "",
+    baseline: Concluded = "",
     out: Out = RESULTS,
     baselines: Baselines = BASELINES,
     to: Annotated[

@@ -69,7 +69,7 @@ class _Block:
 def table(run: Run) -> DataFrame:
     """All rows, in the order of the plan and then of time."""
     import numpy as np  # noqa: PLC0415 (both take a while, and --help needs neither)
-    import pandas as pd  # noqa: PLC0415
+    import pandas as pd  # noqa: PLC0415 (likewise)
 
     blocks = list(_blocks(run))
     rows = [max(1, len(block.raw)) for block in blocks]

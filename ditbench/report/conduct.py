@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ditbench import scores, units
+from ditbench import units
 from ditbench.compare import Comparison
 from ditbench.records import Record, Stage, Status
-from ditbench.report import condition, words
+from ditbench.report import condition, making, words
 from ditbench.report.tables import NOT_MEASURED, Column, Table, Value
 from ditbench.store import Run
 from ditbench.summary import Summary, only_counted, spent
@@ -38,9 +38,9 @@ def sentences(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
         ("Speed-up", _SPEEDUP_OF_CORES if of_cores else _SPEEDUP),
         ("Multiply-adds", _MACS_OF_CORES if of_cores else _MACS),
         ("Ceilings", _ceilings(summary)),
-        ("Pictures", "" if of_cores else _pictures(by[Stage.QUALITY], by[Stage.SAMPLE])),
-        ("Fr\N{LATIN SMALL LETTER E WITH ACUTE}chet distance", _frechet(by[Stage.QUALITY])),
-        ("Sampling", "" if of_cores else _sampling(run)),
+        ("Pictures", "" if of_cores else making.pictures(by[Stage.QUALITY], by[Stage.SAMPLE])),
+        ("Fr\N{LATIN SMALL LETTER E WITH ACUTE}chet distance", making.distances(by[Stage.QUALITY])),
+        ("Sampling", "" if of_cores else making.sampling(run)),
         ("Memory", _memory(by[Stage.TIME])),
         ("The machine meanwhile", condition.machine(by[Stage.TIME])),
         ("The canary", condition.canary(run)),
@@ -275,27 +275,6 @@ def _over(facts: Mapping[str, Any]) -> float:
     return float(facts["numeric_error"]) / float(facts["numeric_tolerance"])
 
 
-def _pictures(records: list[Record], shards: list[Record]) -> str:
-    if not records:
-        return f"Pictures were {NOT_MEASURED}."
-    samples = words.span(int(r.facts["samples"]) for r in records if "samples" in r.facts)
-    micro = words.span(int(r.facts["micro_batch"]) for r in records if "micro_batch" in r.facts)
-    return (
-        f"{samples} per method, the same noise and labels for all, in micro-batches of {micro}, never "
-        "timed. Latent drift is the relative L2 distance of the final latents from softmax's, median over "
-        "pictures. PSNR, SSIM and LPIPS compare each picture with softmax's of the same seed."
-        f"{_taken(shards)}"
-    )
-
-
-def _taken(shards: list[Record]) -> str:
-    """Which runs made pictures that this one only judged."""
-    made_by = Counter(str(one.facts["taken_from"]) for one in shards if "taken_from" in one.facts)
-    told = " and ".join(f"{count} from run {run}" for run, count in made_by.items())
-    of = words.plural(len(shards), "shard")
-    return f" Of {of} of pictures, these were taken over: {told}." if told else ""
-
-
 def _spent(run: Run) -> str:
     found = spent(run)
     if found is None:
@@ -306,52 +285,6 @@ def _spent(run: Run) -> str:
         f"loading weights, counting and judging, and {units.percent(found.between / found.wall)} passed "
         "without a worker."
     )
-
-
-def _frechet(records: list[Record]) -> str:
-    networks = {named for one in records for named in _networks(one.facts)}
-    if not networks:
-        return ""
-    named = "; ".join(f"{name}, sha256 {sha[:16]}" for name, sha in sorted(networks))
-    others = sorted(name for name, _ in networks if name != scores.INCEPTION)
-    no_fid = (
-        f" Those of {', '.join(others)} are not FID, which is the same formula in one certain Inception "
-        "network, and may not be compared with one."
-        if others
-        else ""
-    )
-    return (
-        f"Measured in the features of {named}.{no_fid} Extractor, number of pictures and reference are part "
-        "of the name (fid_<pictures>, fd_<extractor>_<pictures>). Fewer pictures make it larger, so only the "
-        "difference to softmax's own distance, over the same seeds, with its paired standard error, tells a "
-        "method's price."
-    )
-
-
-def _networks(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Name and digest of every network that looked at the pictures; older records name one."""
-    older = facts.get("extractor")
-    found = facts.get("extractors") or ({str(older["name"]): older} if older else {})
-    return [(name, str(of["sha256"])) for name, of in found.items() if "sha256" in of]
-
-
-def _sampling(run: Run) -> str:
-    def each(said: Callable[[Any], str]) -> str:
-        return ", ".join(dict.fromkeys(said(cell) for cell in run.planned))
-
-    if not run.planned:
-        return ""
-    return (
-        f"Sampler {each(lambda c: c.sampling.sampler)}; steps {each(lambda c: str(c.steps))}; guidance scale "
-        f"{each(lambda c: f'{c.sampling.guidance_scale:g}')} (above 1 every forward has twice the rows) on "
-        f"{each(lambda c: _channels(c.sampling.guidance_channels))}; "
-        f"dtype {each(lambda c: c.sampling.dtype)}; seed {each(lambda c: str(c.sampling.seed))}; "
-        f"weights {each(lambda c: c.weights)}."
-    )
-
-
-def _channels(first: int) -> str:
-    return f"the first {first} channels" if first else "all channels"
 
 
 def gates(run: Run, names: words.Names, limit: int) -> Table:

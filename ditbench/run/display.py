@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
-from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console, Group
@@ -47,12 +46,7 @@ class Display(Protocol):
         """Begin."""
         ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         """End, leaving the terminal as it was."""
         ...
 
@@ -177,12 +171,7 @@ class LiveTable:
         self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         """Leave the last table standing."""
         with self._lock:
             if self._timer:
@@ -283,12 +272,7 @@ class PlainLines:
         """Nothing to take."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         """Nothing to give back."""
 
     def __call__(self, event: Event) -> None:

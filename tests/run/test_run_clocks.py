@@ -50,13 +50,13 @@ class Driver(FakeNvml):
     refuses: str = ""
     base: int = 1410
 
-    def nvmlDeviceSetGpuLockedClocks(self, gpu, least, most):  # noqa: N802
+    def nvmlDeviceSetGpuLockedClocks(self, gpu, least, most):  # noqa: N802 (NVML's name)
         if self.refuses:
             raise NvmlError(self.refuses)
         with Path(os.environ["CALLS"]).open("a") as file:
             file.write(f"lock {gpu.uuid} {least} {most}\n")
 
-    def nvmlDeviceGetDefaultApplicationsClock(self, _gpu, _clock):  # noqa: N802
+    def nvmlDeviceGetDefaultApplicationsClock(self, _gpu, _clock):  # noqa: N802 (NVML's name)
         if not self.base:
             raise NvmlError("not supported")
         return self.base

@@ -121,7 +121,7 @@ class TestMistake29ABusyGpu:
         with pytest.raises(UnfitError, match=told):
             choose("1", two(**state), {})
 
-    def test_mistake_29_is_passed_over_if_another_is_idle(self, state, told):  # noqa: ARG002
+    def test_mistake_29_is_passed_over_if_another_is_idle(self, state, told):  # noqa: ARG002 (of each case)
         assert choose(None, two(**state), {}).name == ONE
 
     def test_mistake_29_stops_the_run_if_none_is_idle(self, state, told):

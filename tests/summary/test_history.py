@@ -94,7 +94,7 @@ def test_pictures_have_points_even_where_another_batch_made_them(tmp_path):
         ("records.jsonl", lambda data: data[:-20], "records.jsonl:3: torn: the line breaks off"),
         ("records.jsonl", lambda data: data.replace(b"0.1,", b"0.2,", 1), "its checksum is"),
         ("records.jsonl", lambda data: data.partition(b"\n")[2], "1 of the 3 records it had are"),
-        ("records.jsonl", lambda data: None, "is gone, and with it all that the run measured"),  # noqa: ARG005
+        ("records.jsonl", lambda _data: None, "is gone, and with it all that the run measured"),
         ("run.json", lambda data: data[:50], "run.json:1: is not JSON"),
         ("run.json", lambda data: data.replace(SCHEMA_TOLD, b'"schema": 99'), "schema 99"),
     ],
