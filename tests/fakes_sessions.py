@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fakes_runs import CODE, ENVIRONMENT, cell, record
 
-from ditbench.records import Cell, Record, Stage
+from ditbench.records import CANARY, Cell, Record, Stage
 from ditbench.store import Arm, Floor, Noise, Session
 
 ARMS = (Arm("git:main", CODE, ENVIRONMENT), Arm("git:HEAD", CODE, ENVIRONMENT))
@@ -58,9 +58,37 @@ def beside(of: Cell, timed: tuple[Record, ...], seconds) -> tuple[Record, ...]:
     )  # fmt: skip
 
 
+def canaries(timed: tuple[Record, ...], *, product=1.0, copy=1.0, **facts) -> tuple[Record, ...]:
+    """The canary of each of these processes. product, copy: so many times what they are in A, in B."""
+    return tuple(
+        record(
+            CANARY,
+            Stage.CANARY,
+            metrics={
+                "canary_matrix": _repeated(1e-4, arm, product),
+                "canary_copy": _repeated(2e-4, arm, copy),
+            },
+            facts={"arm": arm, "process": one.facts["process"], "side": 128, "copied": 2**22}
+            | facts,
+        )
+        for one in timed
+        for arm in [one.facts["arm"]]
+    )
+
+
+def _repeated(best: float, arm: str, times: float) -> tuple[float, ...]:
+    best *= times if arm == "b" else 1.0
+    return 1.3 * best, best, 1.1 * best
+
+
+def _named(one: Record) -> bool:
+    """Whether a session is about its cell."""
+    return one.stage is not Stage.CANARY and "witness" not in one.facts
+
+
 def session(*records: Record, **parts) -> Session:
     """A session of those records; its pairs are their cells, each with itself."""
-    cells = dict.fromkeys(one.cell for one in records if "witness" not in one.facts)
+    cells = dict.fromkeys(one.cell for one in records if _named(one))
     plain = {
         "path": Path("results/fashion/x/confirm.session.jsonl"),
         "suite": "fashion",

@@ -241,7 +241,10 @@ def codes(session: Session, findings: Sequence[Finding]) -> set[int]:
     holds = {
         errors.CELLS_FAILED: not session.finished
         or bool(session.problems)
-        or any(record.status is not Status.OK for record in session.records),
+        or any(
+            record.status is not Status.OK and record.stage is Stage.TIME
+            for record in session.records
+        ),
         errors.QUALITY: bool(quality),
         errors.PERFORMANCE: len(worse) > len(quality),
         errors.ENVIRONMENT: any(step.rule == "machine" for one in findings for step in one.steps),

@@ -98,6 +98,7 @@ def apart(asked: Asked) -> Session:
     UsageError where an arm cannot be made, and what a turn's process says where it fails as a whole.
     """
     from ditbench.run import apart as running
+    from ditbench.store.sessions import ARMS
 
     if asked.path.exists():  # said now, and not after the first processes
         raise errors.StoreError(f"{asked.path}: is there already: name another place, or remove it")
@@ -116,7 +117,7 @@ def apart(asked: Asked) -> Session:
         den = stack.enter_context(arms.den())
         sides = {
             side: stack.enter_context(_arm(one, side, den, asked.choices.suite))
-            for side, one in zip(running.SIDES, (asked.a, asked.b), strict=True)
+            for side, one in zip(ARMS, (asked.a, asked.b), strict=True)
         }
         session = running.alternate(order, _taker(asked, sides, den))
     for line in running.differences(session):

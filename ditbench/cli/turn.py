@@ -1,4 +1,4 @@
-"""One turn of an arm, in the arm's own interpreter: every cell once, beside a reference method, then the end.
+"""One turn of an arm, in its own interpreter: the canary, and every cell once beside a reference method.
 
 `python -m ditbench.cli.turn REQUEST.json` is started by `ditbench ab` of another version perhaps: what it is
 asked is one flat object, and what it answers a file of a session, which says its own schema.
@@ -13,8 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ditbench import errors
 from ditbench.cli import output
@@ -146,9 +145,9 @@ def _measure(
 
 
 def _jobs(request: Request, planned: Plan, pairs: Sequence[Pair], device: Device) -> Iterator[Job]:
-    """Gates before the first round; then each cell once, every other round backwards."""
+    """Gates before the first round; then each cell once, every other round backwards, and the canary."""
     from ditbench.jobs import Job
-    from ditbench.records import Stage
+    from ditbench.records import CANARY, CANARY_PLACES, Stage
 
     suite, folder = planned.suite, Path(request.to).with_suffix(".logs")
     # As often as the suite says: beyond that a process only learns about itself.
@@ -158,6 +157,8 @@ def _jobs(request: Request, planned: Plan, pairs: Sequence[Pair], device: Device
         yield from (Job(cell, Stage.GATE, 0, *asked) for _, cell in pairs)
     for reference, cell in pairs[:: -1 if request.number % 2 else 1]:
         yield Job(cell, Stage.TIME, request.number, *asked, beside=reference)
+    if pairs:
+        yield Job(CANARY, Stage.CANARY, CANARY_PLACES.index("middle"), *asked)
 
 
 def _arm(request: Request, devices: Sequence[Device]) -> Arm:
@@ -192,39 +193,24 @@ def _session(path: Path, planned: Plan, pairs: Sequence[Pair], arm: Arm) -> Sess
 
 @dataclass(frozen=True)
 class _Told:
-    """Writes what a job came to: the cell's share, and that of its reference (`beside`, by its key)."""
+    """Writes the canary, and the shares of a cell and of its reference (`beside`, by the cell's key)."""
 
     writer: SessionWriter
     beside: Mapping[str, Cell | None]
 
     def __call__(self, record: Record) -> None:
         from ditbench.records import Stage, Status
+        from ditbench.store.sessions import ARMS, SHARES, WITNESS, share
 
+        if record.stage is Stage.CANARY:
+            self.writer.append(record)
+            return
         if record.stage is not Stage.TIME and record.status is Status.OK:
             return  # a gate that was passed: its cell is timed
-        own = dataclasses.replace(record, stage=Stage.TIME, metrics=dict(record.metrics))
-        shares = own.facts.get("arms", {})
-        self.writer.append(_share(own, own.cell, shares.get("b", {})))
-        if reference := self.beside[own.cell.key] if "a" in shares else None:
-            witness = {"witness": own.cell.key}
-            self.writer.append(_share(own, reference, shares["a"], witness))
-
-
-def _share(
-    record: Record,
-    cell: Cell,
-    told: Mapping[str, Any],
-    more: Mapping[str, Any] = MappingProxyType({}),
-) -> Record:
-    """What one of two cells of a process came to."""
-    common = {name: value for name, value in record.facts.items() if name != "arms"}
-    return dataclasses.replace(
-        record,
-        cell=cell,
-        metrics={**record.metrics, **told.get("metrics", {})},
-        warmups={**record.warmups, **told.get("warmups", {})},
-        facts={**common, **told.get("facts", {}), **more},
-    )
+        a, b = ARMS
+        self.writer.append(share(record, b, record.cell, {}))
+        if reference := self.beside[record.cell.key] if SHARES in record.facts else None:
+            self.writer.append(share(record, a, reference, {WITNESS: record.cell.key}))
 
 
 def main(arguments: Sequence[str]) -> int:

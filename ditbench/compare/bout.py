@@ -1,100 +1,76 @@
-"""One metric of one pair of cells in a session of two arms: its processes, and what they come to."""
+"""One pair of cells in a session of two arms: its processes, and what they come to."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-
-import numpy as np
 
 from ditbench import deciding, stats
 from ditbench.compare.rules import Gate
 from ditbench.compare.verdicts import Duel, Finding, Verdict
 from ditbench.deciding import Decision
-from ditbench.metrics import Metric
-from ditbench.records import Cell, Record
+from ditbench.records import Values
 from ditbench.stats import Interval
-from ditbench.summary import Estimate
+from ditbench.summary import Estimate, canary
+from ditbench.summary.canary import Between
 from ditbench.summary.evidence import estimate
-
-Values = tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Side:
-    """One arm of a pair: records that are ok by process, the reference method's likewise, and what failed."""
-
-    cell: Cell
-    records: Mapping[int, Record]
-    witnesses: Mapping[int, Record]
-    failed: str = ""
-
-    def values(self, metric: str) -> dict[int, Values]:
-        """Raw values by process, of those that have any."""
-        found = {at: tuple(one.metrics.get(metric, ())) for at, one in self.records.items()}
-        return {at: values for at, values in sorted(found.items()) if values}
-
-    def beside(self, metric: str) -> dict[int, float]:
-        """By process, the ratio to the reference method that was timed in turns with it."""
-        seen = {at: tuple(one.metrics.get(metric, ())) for at, one in self.witnesses.items()}
-        return {
-            at: _typical(_quotients(seen[at], values))
-            for at, values in self.values(metric).items()
-            if seen.get(at)
-        }
+from ditbench.summary.sides import LATENCY, Sides
 
 
 @dataclass(frozen=True)
-class Bout:
-    """A is the base, B is judged."""
+class Bout(Sides):
+    """What both arms timed, and the relative change that is let pass."""
 
-    metric: Metric
-    a: Side
-    b: Side
     gate: Gate
-    inside: bool
-
-    @cached_property
-    def groups(self) -> tuple[tuple[Values, ...], tuple[Values, ...]]:
-        """Raw values of each process, A's and B's; of both where they shared it."""
-        a, b = (side.values(self.metric.name) for side in (self.a, self.b))
-        if self.inside:
-            a, b = ({at: one[at] for at in a.keys() & b.keys()} for one in (a, b))
-        return tuple(a[at] for at in sorted(a)), tuple(b[at] for at in sorted(b))
-
-    @cached_property
-    def medians(self) -> tuple[Values, Values]:
-        """Of the processes, A's and B's."""
-        a, b = (stats.medians(one) if one else () for one in self.groups)
-        return a, b
-
-    @cached_property
-    def pairs(self) -> tuple[Values, ...] | None:
-        """Where both arms ran in turns, the ratios b / a of neighbouring calls by process."""
-        return tuple(map(_quotients, *self.groups)) if self.inside else None
-
-    @cached_property
-    def paired(self) -> Values | None:
-        """Each process's own ratio b / a."""
-        return None if self.pairs is None else tuple(map(_typical, self.pairs))
 
     @cached_property
     def decision(self) -> Decision:
         """Of all processes."""
         return deciding.decide(*self.medians, self.gate.value, self.paired)
 
+    @property
+    def moved(self) -> bool:
+        """Whether the time is slower or faster by the rule that confirms."""
+        return _moved(self.decision)
+
+    @property
+    def unmoved(self) -> bool:
+        """Whether both figures lie within the gate; neither this nor `moved` where they are at odds."""
+        return int(self.decision.codes) == deciding.UNCHANGED
+
     @cached_property
     def witness(self) -> Interval | None:
-        """The same ratio, of each arm's ratio to the reference method; None where that was not timed."""
-        a, b = (side.beside(self.metric.name) for side in (self.a, self.b))
-        shared = sorted(a.keys() & b.keys())
-        if self.inside:
-            own = tuple((b[at] / a[at],) for at in shared)
-            return _interval((), (), own) if own else None
-        sides = [tuple((one[at],) for at in sorted(one)) for one in (a, b)]
-        return _interval(*sides) if all(sides) else None
+        """The same ratio, of each process's ratio to the reference method; None where that was not timed."""
+        a, b = (tuple((one,) for one in side.beside) for side in (self.a, self.b))
+        return _interval(a, b) if a and b else None
+
+    @cached_property
+    def contradicted(self) -> bool:
+        """Whether the reference method moved too, or it alone, so that time and ratio to it tell otherwise.
+
+        A time that moved asks half the gate of the ratio, on its side. One that did not is contradicted by a
+        ratio that moved by the very rule of times: less would be noise.
+        """
+        if self.witness is None or not (self.moved or self.unmoved):
+            return False
+        if self.unmoved:
+            beside = self.a.beside, self.b.beside
+            return _moved(deciding.decide(*beside, self.gate.value))
+        side = math.copysign(1, float(self.decision.ratio) - 1)
+        return not side * _log(self.witness.value) > math.log1p(self.gate.value / 2)
+
+    @cached_property
+    def canaries(self) -> Between:
+        """The machine of B against that of A, in the processes that timed these cells."""
+        return canary.between(self.a.canaries.values(), self.b.canaries.values())
+
+    @property
+    def steady(self) -> bool:
+        """Whether the canary was measured in both arms, and stayed within half the gate."""
+        least = math.log1p(self.gate.value / 2)
+        ratios = self.canaries.ratios.values()
+        return bool(ratios) and all(abs(_log(one)) <= least for one in ratios)
 
     @cached_property
     def duel(self) -> Duel | None:
@@ -120,7 +96,7 @@ class Bout:
         a, b = (_estimate(one) for one in self.groups)
         return Finding(
             cell=self.b.cell,
-            metric=self.metric.name,
+            metric=LATENCY,
             verdict=verdict,
             reason=reason,
             change=ratio - 1 if math.isfinite(ratio) else None,
@@ -148,13 +124,10 @@ def _estimate(groups: tuple[Values, ...]) -> Estimate | None:
     return estimate(stats.median(groups), groups) if groups else None
 
 
-def _quotients(below: Values, above: Values) -> Values:
-    """Neighbouring calls, in the order of time; NaN where there is no ratio."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        together = min(len(below), len(above))
-        return tuple(np.divide(above[:together], below[:together]).tolist())
+def _moved(decision: Decision) -> bool:
+    return int(decision.codes) in {deciding.IMPROVED, deciding.REGRESSED}
 
 
-def _typical(quotients: Values) -> float:
-    """The median on the logarithmic scale."""
-    return float(np.exp(np.median(deciding.logarithms(quotients))))
+def _log(value: float) -> float:
+    """NaN for what has none, which is on no side of anything."""
+    return float(deciding.logarithms(value)[0])

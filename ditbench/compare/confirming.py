@@ -1,8 +1,10 @@
-"""A session of two arms: one finding per pair and metric, and the only one that confirms a change of a time.
+"""A session of two arms: one finding a pair, about its latency, and the only one that confirms a change.
 
 Each arm's process medians, or where both arms ran in each process its own ratio, go through
-`ditbench.deciding`; the ratio to the reference method of the same process is a second witness; and over all
-timings of the session discoveries that chance explains are dropped (Benjamini & Hochberg 1995).
+`ditbench.deciding`. Where each process was of one arm, the ratio to the reference method of the same process
+is a second witness, and the canary of the same turns tells where it disagrees: the machine, or what the arms'
+methods share. Over all timings of the session discoveries that chance explains are dropped (Benjamini &
+Hochberg 1995).
 """
 
 from __future__ import annotations
@@ -15,69 +17,46 @@ import numpy as np
 from scipy import stats as distributions
 
 from ditbench import deciding, machine, units
-from ditbench.compare import memory
-from ditbench.compare.bout import Bout, Side
-from ditbench.compare.rules import Gate, Rules, Ruling, judged, said, usual
+from ditbench.compare.bout import Bout
+from ditbench.compare.rules import Gate, Rules, Ruling, judged, said
+from ditbench.compare.screening import MACHINE
 from ditbench.compare.verdicts import Finding, Step, Verdict
-from ditbench.metrics import CALL_FLOOR_S, Metric, known
-from ditbench.records import Cell, Stage, Status
+from ditbench.metrics import CALL_FLOOR_S
 from ditbench.stats import Interval
 from ditbench.store import Floor, Noise, Session
-from ditbench.store.sessions import ARM, PROCESS, WITNESS
-from ditbench.summary import DERIVED
+from ditbench.summary.sides import LATENCY, Pair, sides_of
 
 # The share of false ones among the discoveries of a session.
 DISCOVERIES = 0.05
 _RATIOS, _DIFFERENCE = "ratios", "difference"
-# In a shared process the second arm's first call finds the first one's work done, and peaks are of both.
-_FIRST = "first_call"
+# What a session tells of: batches, and so the steps that one is made of. The second cell of a process finds
+# the first one's work done, and peaks are of both: nobody's first call and nobody's memory.
+_CONFIRMED = frozenset({LATENCY, "step_latency"})
+_SHARED = "what all methods share"
+
+
+def confirms(metric: str) -> bool:
+    """Whether a session of two arms measures it, or what it is a part of."""
+    return metric in _CONFIRMED
 
 
 def judge_session(session: Session, noise: Noise | None = None) -> tuple[Finding, ...]:
-    """One finding per pair and metric, about B's cell. noise: this machine's floors, where measured."""
-    found = tuple(
-        judged(bout, _MEMORY if bout.metric.unit == "B" else _TIMING)
-        for bout in bouts(session, noise)
-    )
-    return _discoveries(found)
+    """One finding a pair, about B's cell. noise: this machine's floors, where measured."""
+    return _discoveries(tuple(judged(bout, _RULES) for bout in bouts(session, noise)))
 
 
 def bouts(session: Session, noise: Noise | None = None) -> Iterator[Bout]:
-    """Every pair and metric that a session can tell of, with its gate."""
+    """Every pair of a session, with its gate."""
     for pair in session.pairs:
-        a, b = (_side(session, arm, cell) for arm, cell in zip("ab", pair, strict=True))
-        for metric in _metrics(a, b):
-            shared = metric.unit == "B" or metric.name == _FIRST
-            if not (session.inside and shared):
-                yield Bout(metric, a, b, _gate(session, noise, pair, metric), session.inside)
+        sides = sides_of(session, pair)
+        yield Bout(sides.a, sides.b, sides.inside, _gate(session, noise, pair))
 
 
-def _side(session: Session, arm: str, cell: Cell) -> Side:
-    """The records of a cell in one arm."""
-    mine = [one for one in session.records if one.facts.get(ARM) == arm and one.stage is Stage.TIME]
-    own = [one for one in mine if WITNESS not in one.facts and one.cell.key == cell.key]
-    good = {one.facts[PROCESS]: machine.kept(one) for one in own if one.status is Status.OK}
-    beside = {
-        one.facts[PROCESS]: machine.kept(one)
-        for one in mine
-        if one.facts.get(WITNESS) == cell.key and one.status is Status.OK
-    }
-    failed = next((one for one in own if one.status is not Status.OK), None)
-    return Side(cell, good, beside, f"{failed.status}, {failed.reason}" if failed else "")
-
-
-def _metrics(a: Side, b: Side) -> list[Metric]:
-    """Of either arm; latency always, so that a pair of which nothing is known has a finding."""
-    named = (name for side in (a, b) for one in side.records.values() for name in one.metrics)
-    names = dict.fromkeys(("latency", *named))
-    return [row for name in names if name not in DERIVED and (row := known(name))]
-
-
-def _gate(session: Session, noise: Noise | None, pair: tuple[Cell, Cell], metric: Metric) -> Gate:
+def _gate(session: Session, noise: Noise | None, pair: Pair) -> Gate:
     """The larger of both cells' floors counts."""
-    found = [noise.floor(cell.key, metric.name) for cell in pair] if noise else []
+    found = [noise.floor(cell.key, LATENCY) for cell in pair] if noise else []
     floors = [_relative(one, inside=session.inside) for one in found if one]
-    return Gate(session.gate.get(metric.name), max(floors, default=None), usual(metric))
+    return Gate(session.gate.get(LATENCY), max(floors, default=None))
 
 
 def _relative(floor: Floor, *, inside: bool) -> float:
@@ -104,7 +83,7 @@ def _machine(bout: Bout) -> Ruling | None:
     if not unfit:
         return None
     told = f"the machine was not fit for the session: {unfit}"
-    return said("machine", "", told, Verdict.INCONCLUSIVE)
+    return said(MACHINE, "", told, Verdict.INCONCLUSIVE)
 
 
 def _gated(bout: Bout) -> Ruling:
@@ -112,13 +91,12 @@ def _gated(bout: Bout) -> Ruling:
 
 
 def _small(bout: Bout) -> Ruling | None:
-    """Differences that the clock cannot tell, or of a first call nobody would."""
+    """Differences that the clock cannot tell."""
     a, b = (float(np.median(one)) for one in bout.medians)
-    least = bout.metric.floor if bout.metric.name == _FIRST else CALL_FLOOR_S
-    if bout.metric.unit != "s" or not abs(b - a) <= least:
+    if not abs(b - a) <= CALL_FLOOR_S:
         return None
     told = f"side by side B/A is {_interval_of(bout)}, a difference of {abs(b - a):.3g}, "
-    told += f"which {least:.3g} may be by itself"
+    told += f"which {CALL_FLOOR_S:.3g} may be by itself"
     return said(_DIFFERENCE, f"{units.seconds(a)} -> {units.seconds(b)}", told, Verdict.UNCHANGED)
 
 
@@ -144,60 +122,65 @@ def _interval(bout: Bout) -> Ruling | None:
     return said("interval", _told(ratio), "contains 1" if contains else "does not contain 1")
 
 
-def _ratios(bout: Bout) -> Ruling | None:
-    """Both figures within the gate, or not both beyond it on one side: then no more is asked."""
+def _ratios(bout: Bout) -> Ruling:
+    """Both figures within the gate, or not both beyond it on one side: then no more is asked.
+
+    But for a time within it whose ratio to the reference method is not.
+    """
     decision, gate = bout.decision, bout.gate
     allowed = units.percent(gate.value)
     numbers = f"Hodges-Lehmann {_ratio(decision.ratio)}, best processes {_ratio(decision.best)}"
-    told = f"side by side B/A is {_interval_of(bout)}, of the best {_ratio(decision.best)}"
-    if decision.codes == deciding.INCONCLUSIVE:
-        why = f"{told}: not both beyond {allowed} on one side"
-        return said(_RATIOS, numbers, why, Verdict.INCONCLUSIVE)
-    if decision.codes != deciding.UNCHANGED:
+    if bout.moved:
         return said(_RATIOS, numbers, f"both beyond {allowed}")
-    if abs(math.log(decision.ratio)) > math.log1p(gate.asked):
-        why = f"{told}: beyond {units.percent(gate.asked)}, within twice this machine's floor, {allowed}"
+    if not bout.unmoved:
+        why = f"{_both(bout)}: not both beyond {allowed} on one side"
         return said(_RATIOS, numbers, why, Verdict.INCONCLUSIVE)
-    return said(_RATIOS, numbers, f"{told}, within {allowed}", Verdict.UNCHANGED)
+    if abs(math.log(decision.ratio)) > math.log1p(gate.asked):
+        beyond = f"beyond {units.percent(gate.asked)}, within twice this machine's floor, {allowed}"
+        why = f"{_both(bout)}: {beyond}"
+        return said(_RATIOS, numbers, why, Verdict.INCONCLUSIVE)
+    verdict = None if bout.contradicted else Verdict.UNCHANGED
+    return said(_RATIOS, numbers, f"{_both(bout)}, within {allowed}", verdict)
 
 
 def _witness(bout: Bout) -> Ruling | None:
     """The ratio to the reference method of the same process, which cancels the machine's clocks."""
-    witness, ratio = bout.witness, float(bout.decision.ratio)
-    if witness is None or bout.metric.name == _FIRST:
+    if bout.witness is None:
         return None
-    numbers = f"B/A {_ratio(ratio)}; of the ratios to the reference method {_told(witness)}"
-    least = math.log1p(bout.gate.value / 2)
-    if math.log(witness.value) * math.copysign(1, ratio - 1) > least:
-        return said("witness", numbers, "agrees")
-    return said("witness", numbers, f"{numbers}: the witness disagrees", Verdict.INCONCLUSIVE)
+    return said("witness", _beside(bout), _odds(bout) if bout.contradicted else "agrees")
+
+
+def _canary(bout: Bout) -> Ruling | None:
+    """Where the reference method tells otherwise, of what it shares with the method or of the machine."""
+    if not bout.contradicted:
+        return None
+    found, half = bout.canaries, units.percent(bout.gate.value / 2)
+    if not bout.steady:
+        why = found.lacking or f"so did the canary ({found.said}: not both within {half})"
+        told = f"{_beside(bout)}: {_odds(bout)}, and {why}: this may be the machine"
+        return said(
+            MACHINE, f"the canary's B/A: {found.said or 'unknown'}", told, Verdict.INCONCLUSIVE
+        )
+    told = f"{_odds(bout)} and the canary did not"
+    if bout.moved:
+        return said("canary", f"B/A: {found.said}", f"{told}: {_SHARED}")
+    told = f"{_both(bout)}, within {units.percent(bout.gate.value)}; {told}"
+    return said("canary", f"B/A: {found.said}", told, Verdict.UNCHANGED)
+
+
+def _odds(bout: Bout) -> str:
+    return f"the reference method moved {'with it' if bout.moved else 'and the cell did not'}"
 
 
 def _verdict(bout: Bout) -> Ruling:
     slower = bout.decision.codes == deciding.REGRESSED
-    worse = slower == (bout.metric.better == "lower")
     counts = " and ".join(str(len(one)) for one in bout.medians)
     how = "in turns in each of" if bout.inside else "A B B A,"
     numbers = f"{how} {counts if not bout.inside else len(bout.medians[0])} processes"
-    told = f"side by side B/A is {_interval_of(bout)}, of the best {_ratio(bout.decision.best)}"
-    told = f"{told}: both beyond {units.percent(bout.gate.value)}; {numbers}"
-    return said("confirmed", numbers, told, Verdict.REGRESSED if worse else Verdict.IMPROVED)
-
-
-def _peaks(bout: Bout) -> Ruling:
-    """Memory is nearly exact: its own rule, on the processes of both arms."""
-    then, now = bout.medians
-    before, after = (float(np.median(side)) if side else math.nan for side in (then, now))
-    numbers = f"{units.of(before, 'B')} -> {units.of(after, 'B')}"
-    if not (before > 0 and math.isfinite(after)):
-        return said("memory", numbers, f"{numbers}: no ratio", Verdict.INCONCLUSIVE)
-    change = units.percent(after / before - 1, signed=True)
-    allowed = f"{units.percent(bout.gate.value)} or {units.size(bout.metric.floor)}"
-    sign = memory.moved(before, after, bout.gate.value, bout.metric.floor)
-    if not sign:
-        return said("memory", numbers, f"{change} within {allowed}", Verdict.UNCHANGED)
-    verdict, why = memory.verdict(bout.metric.name, then, now, sign)
-    return said("memory", numbers, f"{change} beyond {allowed}, {why}", verdict)
+    told = f"{_both(bout)}: both beyond {units.percent(bout.gate.value)}; {numbers}"
+    if bout.contradicted:
+        told = f"{told}; {_odds(bout)} and the canary did not: {_SHARED}"
+    return said("confirmed", numbers, told, Verdict.REGRESSED if slower else Verdict.IMPROVED)
 
 
 def _discoveries(found: tuple[Finding, ...]) -> tuple[Finding, ...]:
@@ -233,6 +216,16 @@ def _discovered(one: Finding, q: float, many: int) -> Finding:
     )
 
 
+def _both(bout: Bout) -> str:
+    return f"side by side B/A is {_interval_of(bout)}, of the best {_ratio(bout.decision.best)}"
+
+
+def _beside(bout: Bout) -> str:
+    """What the reference method says, beside the time itself."""
+    told = _told(bout.witness) if bout.witness else "unknown"
+    return f"B/A {_ratio(bout.decision.ratio)}; of the ratios to the reference method {told}"
+
+
 def _interval_of(bout: Bout) -> str:
     return _told(bout.duel.ratio) if bout.duel else "unknown"
 
@@ -245,7 +238,7 @@ def _ratio(value: float | np.ndarray) -> str:
     return f"{float(value):.3f}"
 
 
-_TIMING: Rules[Bout] = (
+_RULES: Rules[Bout] = (
     _processes,
     _machine,
     _gated,
@@ -254,6 +247,6 @@ _TIMING: Rules[Bout] = (
     _small,
     _ratios,
     _witness,
+    _canary,
     _verdict,
 )
-_MEMORY: Rules[Bout] = (_gated, _peaks)

@@ -23,6 +23,7 @@ from ditbench.compare.bout import Bout
 from ditbench.compare.confirming import bouts
 from ditbench.deciding import Decision
 from ditbench.store import Floor, Session
+from ditbench.summary.sides import LATENCY
 
 Array = NDArray[np.float64]
 
@@ -45,7 +46,7 @@ def floors(session: Session) -> Mapping[str, Mapping[str, Floor]]:
     for bout in bouts(session, None):
         floor = _floor(bout)
         if floor:
-            found.setdefault(bout.b.cell.key, {})[bout.metric.name] = floor
+            found[bout.b.cell.key] = {LATENCY: floor}
     return found
 
 

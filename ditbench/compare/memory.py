@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from ditbench import units
 from ditbench.compare.pair import Pair
 from ditbench.compare.rules import Rules, Ruling, said
-from ditbench.compare.screening import CONFIRM
 from ditbench.compare.verdicts import Verdict
 from ditbench.summary import Evidence
 
@@ -66,17 +65,9 @@ def _peaks(pair: Pair) -> Ruling:
     return said("memory", pair.values, f"{told} beyond {allowed}, {why}", found)
 
 
-def _confirmed(pair: Pair) -> Ruling | None:
-    """Where both arms were measured side by side their peaks decide."""
-    if pair.confirmed is None:
-        return None
-    found = pair.confirmed
-    return said(CONFIRM, f"session's {found.metric}", found.reason, found.verdict)
-
-
 def _warmup(row: Evidence) -> bool:
     """Whether a peak is that of the timed calls alone in every process."""
     return all(one.facts.get("peak_without_warmup") is not False for one in row.times)
 
 
-RULES: Rules[Pair] = (_gate, _confirmed, _peaks)
+RULES: Rules[Pair] = (_gate, _peaks)

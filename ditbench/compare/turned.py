@@ -12,7 +12,7 @@ from dataclasses import replace
 from ditbench.compare.verdicts import Finding, Step, Verdict
 from ditbench.records import Cell, Status
 from ditbench.store import Session
-from ditbench.store.sessions import ARM, WITNESS
+from ditbench.store.sessions import ARM, ARMS, WITNESS
 
 
 def turned(session: Session, findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -22,7 +22,7 @@ def turned(session: Session, findings: Iterable[Finding]) -> tuple[Finding, ...]
 
 def _turned(session: Session, one: Finding) -> Finding:
     pair = next(pair for pair in session.pairs if pair[1].key == one.cell.key)
-    a, b = (_failure(session, arm, cell) for arm, cell in zip("ab", pair, strict=True))
+    a, b = (_failure(session, arm, cell) for arm, cell in zip(ARMS, pair, strict=True))
     if bool(a) == bool(b):
         return one
     verdict = Verdict.BROKEN if b else Verdict.FIXED

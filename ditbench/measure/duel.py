@@ -26,9 +26,8 @@ from ditbench.measure.bench import Bench, make, set_up
 from ditbench.measure.op_timing import Calls
 from ditbench.measure.timing import Samplings, Series, stopping_of, stopwatch, until, warmup_of
 from ditbench.records import Cell, Status
+from ditbench.store.sessions import ARMS, SHARES
 
-# The arms' names, in the order of `Job.cells`.
-NAMES = ("a", "b")
 # However fast the calls, where the suite has so much time: a burst lies within one state of the machine.
 _LEAST_S = 1.0
 
@@ -86,7 +85,7 @@ class _Turns:
 
 
 def run(job: Job, say: Callable[[str], None]) -> Findings:
-    """Time a job's two cells in this process. facts["arms"]: of each its metrics, warm-ups and facts.
+    """Time a job's two cells in this process. facts[SHARES]: of each its metrics, warm-ups, facts.
 
     `timing.precision` is the half-width of the median paired ratio's 95 % interval that ends the process,
     `timing.repeats` the fewest pairs.
@@ -117,7 +116,7 @@ def _fight(job: Job, say: Callable[[str], None]) -> Findings:
         ),
         lambda n: say(f"timing {n}"),
     )
-    for name, arm in zip(NAMES, arms, strict=True):
+    for name, arm in zip(ARMS, arms, strict=True):
         if not arm.finite:
             return Findings(Status.NOT_FINITE, f"what arm {name} computed is not finite")
     told = {
@@ -130,12 +129,12 @@ def _fight(job: Job, say: Callable[[str], None]) -> Findings:
                 "warmup": rule.facts(warm.of(arm), until_warm.elapsed_s),
             },
         }
-        for arm, name in enumerate(NAMES)
+        for arm, name in enumerate(ARMS)
     }
     return Findings(
         facts={
-            "arms": told,
-            "begins": NAMES[first],
+            SHARES: told,
+            "begins": ARMS[first],
             "threads": torch.get_num_threads(),
             "stopping": stopping.facts(timed.ratios, until_known.elapsed_s),
             "timed_ns": [until_known.begin_ns, until_known.end_ns],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ditbench.records import Record, Stage, Status
 from ditbench.store import Run, Session
-from ditbench.store.sessions import ARM, PROCESS, WITNESS
+from ditbench.store.sessions import ARM, ARMS, PROCESS, WITNESS
 
 # What tells the clock of a GPU's multiprocessors, and of processors: lowest, middle and highest, in hertz.
 _TOLD = ("sm_clock", "frequency")
@@ -43,9 +43,7 @@ def clocks(run: Run, beside: Beside) -> Clocks:
     session = beside.session
     if session is None:
         return Clocks(then, now)
-    a, b = (
-        _clocks(one for one in session.records if one.facts.get(ARM) == arm) for arm in ("a", "b")
-    )
+    a, b = (_clocks(one for one in session.records if one.facts.get(ARM) == arm) for arm in ARMS)
     base = {judged.key: a.get(base.key, ()) for base, judged in session.pairs}
     return Clocks(then, now, base, b)
 

@@ -10,18 +10,15 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from ditbench import deciding
 from ditbench.environment import Environment
 from ditbench.errors import UsageError
-from ditbench.records import Cell, Record, Status
+from ditbench.records import Cell, Record, Stage, Status
 from ditbench.run.duel import MOST, PROCESSES, Pairs
 from ditbench.store import Arm, Session, SessionWriter, session_read
-from ditbench.store.sessions import ARM, PROCESS, WITNESS
-
-SIDES = ("a", "b")
+from ditbench.store.sessions import ARM, ARMS, PROCESS, WITNESS
+from ditbench.summary.sides import two_modes
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,8 @@ class Turn:
     """What one start of an arm came to.
 
     cells: what its plan holds of what was asked for. records: stage `time`, one a cell, and one a reference
-    method beside a cell, whose fact `witness` is that cell's key. suite, gate, effort: as its suite says.
+    method beside a cell, whose fact `witness` is that cell's key; and the canary of the turn. suite, gate,
+    effort: as its suite says.
     """
 
     cells: tuple[Cell, ...]
@@ -43,23 +41,6 @@ class Turn:
 
 # Have one arm, "a" or "b", measure the cells of these ids; of none, all that it was set up for.
 Take = Callable[[str, Sequence[str]], Turn]
-
-
-def two_modes(session: Session) -> Pairs:
-    """The pairs in whose processes two modes show."""
-    found = []
-    for pair in session.pairs:
-        both = [_medians(session, side, cell) for side, cell in zip(SIDES, pair, strict=True)]
-        if all(both) and deciding.wants_more(*both).all():
-            found.append(pair)
-    return tuple(found)
-
-
-def _medians(session: Session, side: str, cell: Cell) -> list[float]:
-    """The median latency of each process of an arm that timed the cell."""
-    mine = (one for one in session.records if one.facts[ARM] == side and one.key == cell.key)
-    timed = (one.metrics.get("latency") for one in mine if WITNESS not in one.facts)
-    return [median(values) for values in timed if values]
 
 
 @dataclass(frozen=True)
@@ -102,7 +83,7 @@ def alternate(asked: Asked, take: Take) -> Session:
 
 def side_of(number: int) -> str:
     """The arm of a process: 0, 1, 2, 3 are A, B, B, A, and so on."""
-    return SIDES[(number + 1) // 2 % 2]
+    return ARMS[(number + 1) // 2 % 2]
 
 
 def pairs_of(a: Iterable[Cell], b: Iterable[Cell]) -> Pairs:
@@ -134,14 +115,17 @@ class _State:
 
     def ids(self, side: str) -> tuple[str, ...]:
         """What an arm is still asked for."""
-        return tuple(pair[SIDES.index(side)].id for pair in self.alive)
+        return tuple(pair[ARMS.index(side)].id for pair in self.alive)
 
     def add(self, number: int, turn: Turn) -> None:
         """Write what a turn came to; a cell that failed, or that it has no word of, is not tried again."""
-        side, place = side_of(number), SIDES.index(side_of(number))
+        side, place = side_of(number), ARMS.index(side_of(number))
         wanted = {pair[place].key for pair in self.session.pairs}
-        mine = [one for one in turn.records if one.facts.get(WITNESS, one.key) in wanted]
-        tagged = tuple(_tagged(one, side, number) for one in mine)
+        tagged = tuple(
+            _tagged(one, side, number)
+            for one in turn.records
+            if one.stage is Stage.CANARY or one.facts.get(WITNESS, one.key) in wanted
+        )
         for record in tagged:
             self.writer.append(record)
         self.session = dataclasses.replace(self.session, records=(*self.session.records, *tagged))
@@ -158,7 +142,7 @@ def _go_on(asked: Asked, take: Take, state: _State, numbers: Iterable[int]) -> N
 
 def _take(asked: Asked, take: Take, number: int, ids: Sequence[str]) -> Turn:
     side = side_of(number)
-    asked.tell(f"process {number + 1}: {side.upper()}, {asked.said[SIDES.index(side)]}")
+    asked.tell(f"process {number + 1}: {side.upper()}, {asked.said[ARMS.index(side)]}")
     return take(side, ids)
 
 

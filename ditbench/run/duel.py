@@ -6,15 +6,12 @@ Each process is one job of the fork server, with its lock, its limits and its wa
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from operator import truediv
 from pathlib import Path
-from statistics import median
-from typing import Any
 
-from ditbench import deciding, environment
+from ditbench import environment
 from ditbench.devices import nvml
 from ditbench.devices.device import Device
 from ditbench.errors import UsageError
@@ -24,10 +21,11 @@ from ditbench.run import scheduler, telemetry
 from ditbench.run.display import display_of
 from ditbench.run.interrupts import InterruptedRunError
 from ditbench.store import Arm, Session, SessionWriter, session_read
-from ditbench.store.sessions import ARM, PROCESS
+from ditbench.store.sessions import ARM, ARMS, PROCESS, share
 from ditbench.suite.spec import Suite
+from ditbench.summary.sides import Pair, two_modes
 
-Pairs = tuple[tuple[Cell, Cell], ...]
+Pairs = tuple[Pair, ...]
 
 # Fresh processes of each pair: what differs between them is the error that matters.
 PROCESSES, MOST = 5, 8
@@ -36,30 +34,6 @@ _GATE, _SHARE = 0.02, 0.25
 # Pairs of calls and seconds beyond which a process only learns about itself.
 _MOST_PAIRS, _CAP_S = 2000, 20.0
 _SUFFIX = ".session.jsonl"
-
-
-def two_modes(session: Session) -> Pairs:
-    """The pairs whose processes show two modes: five of them do not tell which is an arm's own."""
-    found = []
-    for pair in session.pairs:
-        a, b = (_latencies(session, name, cell) for name, cell in zip("ab", pair, strict=True))
-        shared = sorted(a.keys() & b.keys())
-        if not shared:
-            continue
-        ratios = [median(map(truediv, b[at], a[at])) for at in shared]
-        base, judged = ([median(one[at]) for at in shared] for one in (a, b))
-        if deciding.wants_more(base, judged, ratios).all():
-            found.append(pair)
-    return tuple(found)
-
-
-def _latencies(session: Session, name: str, cell: Cell) -> dict[int, tuple[float, ...]]:
-    """Seconds of an arm's calls by process."""
-    return {
-        record.facts[PROCESS]: record.metrics["latency"]
-        for record in session.records
-        if record.facts[ARM] == name and record.key == cell.key and record.status is Status.OK
-    }
 
 
 @dataclass(frozen=True)
@@ -131,7 +105,7 @@ def _check(pairs: Pairs) -> None:
         cells = [pair[arm] for pair in pairs]
         twice = next((cell for cell in cells if cells.count(cell) > 1), None)
         if twice:
-            raise UsageError(f"{twice.id}: stands in two pairs of arm {'ab'[arm]}")
+            raise UsageError(f"{twice.id}: stands in two pairs of arm {ARMS[arm]}")
 
 
 def _head(match: Match) -> Session:
@@ -156,7 +130,7 @@ def _jobs(match: Match, device: str) -> tuple[Job, ...]:
 
 
 def _timed(
-    match: Match, pairs: Iterable[tuple[Cell, Cell]], rounds: Iterable[int], device: str
+    match: Match, pairs: Iterable[Pair], rounds: Iterable[int], device: str
 ) -> tuple[Job, ...]:
     pairs = tuple(pairs)
     return tuple(
@@ -215,26 +189,14 @@ def _told(record: Record, pairs: Pairs) -> Iterator[Record]:
     """What a job's record says of each arm; a gate only where it keeps that arm from the stopwatch."""
     if record.stage is Stage.TIME:
         pair = next(pair for pair in pairs if pair[1].key == record.cell.key)
-        arms = record.facts.get("arms", {})
-        for name, cell in zip("ab", pair, strict=True):
-            yield _of_arm(record, name, cell, arms.get(name, {}))
+        for arm, cell in zip(ARMS, pair, strict=True):
+            yield _placed(record, arm, cell)
     elif record.status is not Status.OK:
-        for number, name in enumerate("ab"):
+        for number, arm in enumerate(ARMS):
             if record.cell.key in {pair[number].key for pair in pairs}:
-                yield _of_arm(dataclasses.replace(record, stage=Stage.TIME), name, record.cell, {})
+                yield _placed(record, arm, record.cell)
 
 
-def _of_arm(record: Record, name: str, cell: Cell, told: Mapping[str, Any]) -> Record:
-    """One arm's share of a record. told: its metrics, warm-ups and facts."""
-    common = {fact: value for fact, value in record.facts.items() if fact != "arms"}
-    return dataclasses.replace(
-        record,
-        cell=cell,
-        metrics=_values(told.get("metrics", {})),
-        warmups=_values(told.get("warmups", {})),
-        facts={**common, **told.get("facts", {}), ARM: name, PROCESS: record.replicate},
-    )
-
-
-def _values(plain: Mapping[str, Iterable[float]]) -> dict[str, tuple[float, ...]]:
-    return {name: tuple(map(float, values)) for name, values in plain.items()}
+def _placed(record: Record, arm: str, cell: Cell) -> Record:
+    """An arm's share of a record, with its place in the session."""
+    return share(record, arm, cell, {ARM: arm, PROCESS: record.replicate})

@@ -8,21 +8,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Self
 
 from ditbench import shape
 from ditbench.environment import Environment
 from ditbench.errors import StoreError
-from ditbench.records import SCHEMA, Cell, Record, cell_from_json, cell_to_json
+from ditbench.records import (
+    SCHEMA,
+    Cell,
+    Record,
+    Stage,
+    Values,
+    cell_from_json,
+    cell_to_json,
+)
 from ditbench.store.disk import load, write_all, writing
 from ditbench.store.reading import cause_of, to_record, well_formed
 from ditbench.store.seal import sealed, unsealed
 from ditbench.store.writing import to_plain
 
+# The names of A and of B, everywhere that a session is written or read.
+ARMS = ("a", "b")
 # The facts by which a record says where in its session it stands.
 ARM, PROCESS, WITNESS = "arm", "process", "witness"
+# What a process that ran both arms says of each, by its name.
+SHARES = "arms"
 _AGAIN = "start the session again"
 _MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
@@ -41,11 +53,11 @@ class Session:
     """A session as read.
 
     arms: A, the base, and B, what is judged. inside: whether both arms of a process ran in that one process,
-    call by call in turns; else each process is of one arm, in the order A B B A. pairs: what is compared, A's
-    cell and B's. records: stage `time`; facts `arm` ("a" or "b"), `process` (its number in the order of time,
-    from 0; shared by both arms where `inside`) and, of the reference method timed in the same process in
-    turns with the cell, `witness` (the key of the cell that it stands beside). finished: whether it came to
-    its end. problems: lines that could not be read.
+    call by call in turns; else each process is of one arm, in the order A B B A. pairs: what is compared,
+    A's cell and B's. records: stage `time`, and where not `inside` the canary of each process; facts `arm`
+    ("a" or "b"), `process` (its number in the order of time, from 0; shared by both arms where `inside`) and,
+    of the reference method timed in the same process in turns with the cell, `witness` (that cell's key).
+    finished: whether it came to its end. problems: lines that could not be read.
     """
 
     path: Path
@@ -100,6 +112,27 @@ class SessionWriter:
         with writing(self.session.path, _AGAIN):
             write_all(self._file.fileno(), (sealed(plain) + "\n").encode())
             os.fsync(self._file.fileno())
+
+
+def share(record: Record, arm: str, cell: Cell, place: Mapping[str, Any]) -> Record:
+    """What one arm of a process that ran both came to; of any other process, all of it.
+
+    place: facts that say where in its session it stands.
+    """
+    told = record.facts.get(SHARES, {}).get(arm, {})
+    common = {name: value for name, value in record.facts.items() if name != SHARES}
+    return replace(
+        record,
+        stage=Stage.TIME,
+        cell=cell,
+        metrics={**record.metrics, **_values(told.get("metrics", {}))},
+        warmups={**record.warmups, **_values(told.get("warmups", {}))},
+        facts={**common, **told.get("facts", {}), **place},
+    )
+
+
+def _values(plain: Mapping[str, Iterable[float]]) -> dict[str, Values]:
+    return {name: tuple(map(float, values)) for name, values in plain.items()}
 
 
 def session_read(path: Path) -> Session:

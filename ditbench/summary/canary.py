@@ -1,4 +1,4 @@
-"""What the canary says: whether the machine changed while a run measured, or between two runs.
+"""What the canary says: whether the machine changed while a run measured, between two runs, or two arms.
 
 The best mode speaks, the smallest of many short repetitions: other programs make it larger and nothing makes
 it smaller. Its own spread is known from the same seconds, as the best of each fifth of them.
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from ditbench import machine, stats, units
+from ditbench import deciding, machine, stats, units
 from ditbench.records import CANARY_PLACES, Record, Stage, Status
 from ditbench.store import Run
 
@@ -81,6 +81,38 @@ def moved(then: Run, now: Run) -> str:
     return "; ".join(_largest(clauses))
 
 
+@dataclass(frozen=True)
+class Between:
+    """The canary of two arms: by metric the ratio B / A, Hodges-Lehmann of the best of each process.
+
+    lacking: why there is none, empty where there are.
+    """
+
+    ratios: Mapping[str, float]
+    lacking: str = ""
+
+    @property
+    def said(self) -> str:
+        """For people."""
+        return ", ".join(f"{METRICS[name]} {ratio:.3f}" for name, ratio in self.ratios.items())
+
+
+def between(a: Iterable[Record], b: Iterable[Record]) -> Between:
+    """The machine as one arm of a session met it against that of the other; one canary a process.
+
+    One that other programs crowded is left out, and fewer than confirm a time tell nothing of the machine.
+    """
+    asked = tuple(a), tuple(b)
+    sides = tuple([one for one in side if _usable(one)] for side in asked)
+    counts = [len(side) for side in sides]
+    if min(counts) < deciding.LEAST:
+        return Between({}, _few(counts, [len(side) for side in asked]))
+    if len({_size(one) for side in sides for one in side}) > 1:
+        return Between({}, "the canaries of the arms are not of one size")
+    bests = {name: [[min(one.metrics[name]) for one in side] for side in sides] for name in METRICS}
+    return Between({name: float(deciding.ratio(*best)) for name, best in bests.items()})
+
+
 def failures(run: Run) -> tuple[str, ...]:
     """Why the canary was not measured where it was tried, a clause for each time."""
     return tuple(
@@ -101,7 +133,26 @@ def _told(values: Sequence[float]) -> bool:
 
 def _sizes(run: Run) -> set[tuple[object, object]]:
     """What was done: canaries of two sizes say nothing of each other."""
-    return {(one.facts.get("side"), one.facts.get("copied")) for one in _records(run)}
+    return {_size(one) for one in _records(run)}
+
+
+def _size(record: Record) -> tuple[object, object]:
+    return record.facts.get("side"), record.facts.get("copied")
+
+
+def _usable(record: Record) -> bool:
+    """Whether its figures are times, and the machine's alone."""
+    return all(_told(record.metrics.get(name, ())) for name in METRICS) and not machine.crowded(
+        [record]
+    )
+
+
+def _few(counts: Sequence[int], asked: Sequence[int]) -> str:
+    """Why so few canaries tell nothing."""
+    told = f"the canary was measured in {counts[0]} and {counts[1]} processes"
+    if crowded := sum(asked) - sum(counts):
+        told = f"{told}, in {crowded} more beside other programs"
+    return f"{told}, and {deciding.LEAST} an arm tell of the machine"
 
 
 def _place(record: Record) -> str:

@@ -6,9 +6,12 @@ import dataclasses
 
 import pytest
 from fakes_runs import cell
-from fakes_sessions import abba, beside, noise, process, session, turns
+from fakes_sessions import abba, beside, canaries, noise, process, session, turns
 
+from ditbench import errors
+from ditbench.cli.ab import codes
 from ditbench.compare import Verdict, judge_session
+from ditbench.compare.confirming import confirms
 from ditbench.records import Record, Stage, Status
 
 OF = cell("monarch")
@@ -85,9 +88,12 @@ def test_unequal_numbers_of_calls_pair_as_far_as_they_go():
     assert latency(*records, inside=True).verdict is Verdict.REGRESSED
 
 
-def test_first_calls_and_peaks_of_a_shared_process_are_nobodys():
+def test_first_calls_and_peaks_are_nobodys_and_no_session_judges_them():
+    """Whoever comes second finds the work done that the first one paid for; a process has one peak."""
     assert set(judged(*turns(OF, STEADY, STEADY), inside=True)) == {"latency"}
-    assert set(judged(*abba(OF, STEADY, STEADY))) == {"latency", "first_call", "peak_allocated"}
+    assert set(judged(*abba(OF, STEADY, slower(1.5)))) == {"latency"}
+    named = ("latency", "step_latency", "first_call", "energy", "peak_allocated", "macs", "psnr")
+    assert [confirms(name) for name in named] == [True, True, *[False] * 5]
 
 
 def test_mistake_32_fewer_than_five_processes_confirm_nothing_and_say_so():
@@ -161,36 +167,122 @@ def test_an_interval_that_contains_1_does_not_judge_where_two_modes_show():
     assert rule(one, "modes").outcome == "the same mix of modes"
 
 
-class TestWitness:
-    timed = abba(OF, STEADY, slower(1.05))
+NO_REFERENCE, NO_CANARY = None, None
+STEADY_CANARY, SLOW_PRODUCT, SLOW_COPY = {}, {"product": 1.05}, {"copy": 1.05}
+FAST_PRODUCT = {"product": 0.95}
+INCONCLUSIVE, UNCHANGED = Verdict.INCONCLUSIVE, Verdict.UNCHANGED
+REGRESSED, IMPROVED = Verdict.REGRESSED, Verdict.IMPROVED
 
-    def test_a_witness_that_agrees_confirms(self):
-        one = latency(*self.timed, *beside(OF, self.timed, {"a": 0.5, "b": 0.5}))
-        assert one.verdict is Verdict.REGRESSED
+
+def witnessed(factor, reference, canary, **parts):
+    """A session whose B takes so many times as long, the reference method beside it and the canary too."""
+    timed = abba(OF, STEADY, slower(factor))
+    told = beside(OF, timed, {"a": 0.5, "b": 0.5 * reference}) if reference else ()
+    sung = () if canary is None else canaries(timed, **canary)
+    return session(*timed, *told, *sung, **parts)
+
+
+class TestWitness:
+    @pytest.mark.parametrize(
+        ("factor", "reference", "canary", "verdict", "code"),
+        [
+            # The reference method stayed, or went the other way: the method's own change.
+            (1.05, 1.0, NO_CANARY, REGRESSED, errors.PERFORMANCE),
+            (1.05, 1.0, SLOW_PRODUCT, REGRESSED, errors.PERFORMANCE),
+            (1.05, 0.95, NO_CANARY, REGRESSED, errors.PERFORMANCE),
+            (0.95, 1.05, NO_CANARY, IMPROVED, errors.OK),
+            # It moved too, and the canary did not: a change of what all methods share.
+            (1.05, 1.05, STEADY_CANARY, REGRESSED, errors.PERFORMANCE),
+            (1.05, 1.10, STEADY_CANARY, REGRESSED, errors.PERFORMANCE),
+            (0.95, 0.95, STEADY_CANARY, IMPROVED, errors.OK),
+            # The canary moved as well, or is unknown: this may be the machine.
+            (1.05, 1.05, SLOW_PRODUCT, INCONCLUSIVE, errors.ENVIRONMENT),
+            (1.05, 1.05, SLOW_COPY, INCONCLUSIVE, errors.ENVIRONMENT),
+            (1.05, 1.05, FAST_PRODUCT, INCONCLUSIVE, errors.ENVIRONMENT),
+            (0.95, 0.95, FAST_PRODUCT, INCONCLUSIVE, errors.ENVIRONMENT),
+            (1.05, 1.05, NO_CANARY, INCONCLUSIVE, errors.ENVIRONMENT),
+            # The reference method alone moved: its own change, or a machine that hides the method's.
+            (1.001, 0.95, STEADY_CANARY, UNCHANGED, errors.OK),
+            (1.001, 1.05, STEADY_CANARY, UNCHANGED, errors.OK),
+            (1.001, 0.95, FAST_PRODUCT, INCONCLUSIVE, errors.ENVIRONMENT),
+            (1.001, 0.95, NO_CANARY, INCONCLUSIVE, errors.ENVIRONMENT),
+            # Nothing moved but the canary, or nothing stands beside the method: the time speaks alone.
+            (1.001, 1.0, SLOW_PRODUCT, UNCHANGED, errors.OK),
+            (1.05, NO_REFERENCE, NO_CANARY, REGRESSED, errors.PERFORMANCE),
+            (1.0, NO_REFERENCE, SLOW_PRODUCT, UNCHANGED, errors.OK),
+        ],
+    )
+    def test_time_reference_and_canary_come_to_one_verdict(
+        self, factor, reference, canary, verdict, code
+    ):
+        made = witnessed(factor, reference, canary)
+        (one,) = judge_session(made)
+        assert one.verdict is verdict, one.reason
+        assert errors.first_of(codes(made, (one,))) == code
+
+    def test_a_witness_that_agrees_says_so_with_its_ratio(self):
+        (one,) = judge_session(witnessed(1.05, 1.0, NO_CANARY))
         assert one.duel.witness.value == pytest.approx(1.05)
         assert rule(one, "witness").outcome == "agrees"
 
-    def test_a_clock_that_fell_is_no_regression_and_both_numbers_are_told(self):
-        one = latency(*self.timed, *beside(OF, self.timed, {"a": 0.5, "b": 0.525}))
-        assert one.verdict is Verdict.INCONCLUSIVE
+    def test_a_shared_slow_down_says_that_it_is_one(self):
+        (one,) = judge_session(witnessed(1.05, 1.05, STEADY_CANARY))
+        assert one.reason.endswith(
+            "5 and 5 processes; the reference method moved with it and the canary did not: "
+            "what all methods share"
+        )
+        step = rule(one, "canary")
+        assert step.numbers == "B/A: matrix product 1.000, copy 1.000"
+        assert step.outcome.endswith("what all methods share")
+
+    def test_a_clock_that_fell_tells_all_three_numbers(self):
+        (one,) = judge_session(witnessed(1.05, 1.05, SLOW_PRODUCT))
         assert one.reason.startswith("B/A 1.050; of the ratios to the reference method 1.000 (")
-        assert one.reason.endswith("the witness disagrees")
+        assert one.reason.endswith(
+            "the reference method moved with it, and so did the canary (matrix product 1.050, "
+            "copy 1.000: not both within 1.00 %): this may be the machine"
+        )
 
-    def test_half_of_the_gate_is_enough_for_a_witness(self):
-        most = beside(OF, self.timed, {"a": 0.5, "b": 0.5 * 1.05 / 1.011})
-        least = beside(OF, self.timed, {"a": 0.5, "b": 0.5 * 1.05 / 1.009})
-        assert latency(*self.timed, *most).verdict is Verdict.REGRESSED
-        assert latency(*self.timed, *least).verdict is Verdict.INCONCLUSIVE
+    def test_a_canary_that_nobody_measured_says_that(self):
+        (one,) = judge_session(witnessed(1.05, 1.05, NO_CANARY))
+        assert one.reason.endswith(
+            "the canary was measured in 0 and 0 processes, and 5 an arm tell of the machine: "
+            "this may be the machine"
+        )
 
-    def test_inside_one_process_the_witness_is_paired_too(self):
-        both = turns(OF, STEADY, slower(1.05))
-        one = latency(*both, *beside(OF, both, {"a": 0.5, "b": 0.5}), inside=True)
-        assert one.verdict is Verdict.REGRESSED
-        assert one.duel.witness.value == pytest.approx(1.05)
+    def test_a_canary_beside_other_programs_is_none(self):
+        crowd = {"telemetry": {"samples": 10, "window_s": 1.0, "others": 1.2}}
+        (one,) = judge_session(witnessed(1.05, 1.05, crowd))
+        assert one.verdict is INCONCLUSIVE
+        assert "in 0 and 0 processes, in 10 more beside other programs, and 5 an arm" in one.reason
 
-    def test_the_reference_method_is_no_finding_of_its_own(self):
-        found = judge_session(session(*self.timed, *beside(OF, self.timed, {"a": 1, "b": 1})))
-        assert {one.cell for one in found} == {OF}
+    def test_canaries_of_other_processes_or_sizes_tell_nothing(self):
+        """Those of processes that did not time the cell met another machine, perhaps."""
+        made = witnessed(1.05, 1.05, STEADY_CANARY)
+        times = [one for one in made.records if one.stage is Stage.TIME]
+        sung = [one for one in made.records if one.stage is Stage.CANARY]
+        late = [
+            dataclasses.replace(one, facts=one.facts | {"process": 99 + at})
+            for at, one in enumerate(sung)
+        ]
+        assert "in 0 and 0 processes" in judge_session(session(*times, *late))[0].reason
+        sung[0] = dataclasses.replace(sung[0], facts=sung[0].facts | {"side": 192})
+        assert "not of one size" in judge_session(session(*times, *sung))[0].reason
+
+    def test_half_of_the_gate_is_enough_for_a_witness_and_the_most_for_a_canary(self):
+        for reference, verdict in ((1.05 / 1.011, REGRESSED), (1.05 / 1.009, INCONCLUSIVE)):
+            assert judge_session(witnessed(1.05, reference, NO_CANARY))[0].verdict is verdict
+        for product, verdict in ((1.009, REGRESSED), (1.011, INCONCLUSIVE)):
+            made = witnessed(1.05, 1.05, {"product": product})
+            assert judge_session(made)[0].verdict is verdict
+
+    def test_a_reference_that_wavers_within_the_gate_contradicts_nothing(self):
+        for reference in (0.985, 1.015):
+            assert judge_session(witnessed(1.001, reference, NO_CANARY))[0].verdict is UNCHANGED
+
+    def test_the_reference_method_and_the_canary_are_no_findings_of_their_own(self):
+        found = judge_session(witnessed(1.05, 1.05, STEADY_CANARY))
+        assert [one.cell for one in found] == [OF]
 
 
 def test_a_discovery_that_chance_explains_among_many_is_dropped_with_p_and_q():
@@ -206,7 +298,7 @@ def test_a_discovery_that_chance_explains_among_many_is_dropped_with_p_and_q():
     assert alone.duel.q < 0.05 < among.duel.q
     assert among.verdict is Verdict.INCONCLUSIVE
     assert among.reason.endswith("timings of the session, which chance explains")
-    assert f"p = {among.duel.p:.2g}, q = {among.duel.q:.2g} over 62 timings" in among.reason
+    assert f"p = {among.duel.p:.2g}, q = {among.duel.q:.2g} over 31 timings" in among.reason
 
 
 def test_a_machine_that_was_not_fit_for_the_session_confirms_nothing():
@@ -214,30 +306,6 @@ def test_a_machine_that_was_not_fit_for_the_session_confirms_nothing():
     one = latency(*abba(OF, STEADY, slower(1.5), telemetry=hot))
     assert one.verdict is Verdict.INCONCLUSIVE
     assert one.reason.startswith("the machine was not fit for the session: the GPU was slowed")
-
-
-def test_first_calls_have_a_wider_gate_for_they_have_no_median():
-    assert judged(*abba(OF, STEADY, slower(1.08)))["first_call"].verdict is Verdict.UNCHANGED
-    assert judged(*abba(OF, STEADY, slower(1.2)))["first_call"].verdict is Verdict.REGRESSED
-    quick = slower(0.02)
-    assert judged(*abba(OF, quick, slower(1.5, quick)))["first_call"].verdict is Verdict.UNCHANGED
-
-
-def test_peaks_of_arms_apart_have_the_rule_of_memory():
-    def peaks(then, now):
-        rows = [
-            dataclasses.replace(
-                one, metrics=one.metrics | {"peak_allocated": (now if arm == "b" else then,)}
-            )
-            for one in abba(OF, STEADY, STEADY)
-            for arm in [one.facts["arm"]]
-        ]
-        return judged(*rows)["peak_allocated"].verdict
-
-    assert peaks(4e9, 4.2e9) is Verdict.REGRESSED
-    assert peaks(4.2e9, 4e9) is Verdict.IMPROVED
-    assert peaks(4e9, 4.03e9) is Verdict.UNCHANGED
-    assert peaks(1e8, 1.1e8) is Verdict.UNCHANGED  # 10 %, and less than 16 MiB
 
 
 def test_arms_that_are_two_methods_are_judged_about_the_second():

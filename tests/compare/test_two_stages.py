@@ -368,19 +368,6 @@ class TestMemory:
         assert (one.verdict, codes) == (Verdict.INCONCLUSIVE, frozenset())
         assert "advisory" in one.reason
 
-    def test_a_session_decides_about_peaks_that_it_holds(self):
-        def run(peak):
-            rows = [
-                dataclasses.replace(one, metrics={"latency": (0.1,), "peak_allocated": (peak,)})
-                for one in timed(OF, (0.1,))
-            ]
-            return fake_run(gate(OF), *rows)
-
-        given = Given(session=confirmed(1.0))
-        result = compare(run(4.2 * GIB), run(4 * GIB), "main", given=given)
-        (one,) = [one for one in result.findings if one.metric == "peak_allocated"]
-        assert (one.verdict, one.reason) == (Verdict.UNCHANGED, "0 % within 1.00 % or 16.0 MiB")
-
     def test_peaks_with_and_without_the_warm_up_are_no_change(self):
         def run(warm, peak):
             rows = [

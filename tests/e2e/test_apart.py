@@ -18,6 +18,7 @@ from ditbench import environment
 from ditbench.cli import apart, confirming
 from ditbench.cli.preparing import Choices, plan_of, session_of
 from ditbench.compare import judge_session
+from ditbench.records import Stage
 from ditbench.store import Against, session_read
 
 # Both commits say that they are softmax, and are: the second does more work on the way.
@@ -96,7 +97,10 @@ def test_the_slower_commit_is_found_and_the_checkout_stays_as_it_was(mine, tmp_p
     assert found.duel
     assert found.duel.best > 1.6
     assert found.duel.witness
-    sides = [(one.facts["process"], one.facts["arm"]) for one in session.records[::2]]
+    sung = {one.facts["process"]: one for one in session.records if one.stage is Stage.CANARY}
+    assert sorted(sung) == list(range(10))
+    assert all(one.metrics["canary_matrix"] for one in sung.values())
+    sides = [(one.facts["process"], one.facts["arm"]) for one in session.records[::3]]
     assert sides == list(enumerate("abbaabbaab"))
     commits = [arm.code["suite_commit"] for arm in session.arms]
     assert commits == [git(mine, "rev-parse", name) for name in ("HEAD~1", "HEAD")]
@@ -189,6 +193,7 @@ def test_run_confirm_measures_the_baselines_commit_beside_what_lies_here(
     assert [arm.said for arm in session.arms] == [f"baseline main, run {then_run.id}", "."]
     assert [arm.code["suite_commit"] for arm in session.arms] == [first, now["suite_commit"]]
     assert session.pairs == ((cell, cell),)
-    times = [one for one in session.records if "witness" not in one.facts]
+    timed = [one for one in session.records if one.stage is Stage.TIME]
+    times = [one for one in timed if "witness" not in one.facts]
     assert [(one.facts["arm"], one.status) for one in times] == [("a", "ok"), ("b", "ok")]
     assert {k: v for k, v in traces(mine).items() if "__pycache__" not in k} == before

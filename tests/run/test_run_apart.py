@@ -11,8 +11,8 @@ from fakes_runs import CODE, FACTS, cell, record
 from ditbench.cli.ab import codes
 from ditbench.compare import judge_session, turned
 from ditbench.environment import Environment
-from ditbench.errors import CELLS_FAILED, UsageError
-from ditbench.records import Cell, Choice, Stage, Status
+from ditbench.errors import CELLS_FAILED, ENVIRONMENT, PERFORMANCE, UsageError
+from ditbench.records import CANARY, Cell, Choice, Stage, Status
 from ditbench.run import apart
 from ditbench.store import session_read
 
@@ -205,3 +205,74 @@ def test_a_session_that_is_interrupted_keeps_the_turns_that_had_ended(tmp_path):
 def test_what_the_arms_differ_in_is_listed(tmp_path):
     session = measured(tmp_path, arms())
     assert list(apart.differences(session)) == ["diffusers: a -> b", "commit: a -> b"]
+
+
+def test_the_canary_of_each_turn_is_kept_and_is_no_timing(tmp_path):
+    """A clock that fell slows all three; what all methods share slows not the canary."""
+
+    @dataclasses.dataclass
+    class Sung(Arms):
+        clock: float = 1.0
+
+        def take(self, side, ids):
+            turn = Arms.take(self, side, ids)
+            best = 1e-4 * (self.clock if side == "b" else 1.0)
+            metrics = {"canary_matrix": (best,), "canary_copy": (best,)}
+            sung = record(CANARY, Stage.CANARY, replicate=1, metrics=metrics)
+            return dataclasses.replace(turn, records=(*turn.records, sung))
+
+        def records(self, side, number, of):
+            for one in Arms.records(self, side, number, of):
+                slow = 1.1 if side == "b" and one.key == SDPA.key else 1.0
+                yield (
+                    dataclasses.replace(one, metrics={"latency": (slow * 0.06,) * 2})
+                    if ("witness" in one.facts)
+                    else one
+                )
+
+    def judged(path, clock):
+        table = Sung(
+            lambda side, *_: 0.1 if side == "a" else 0.11,
+            dict.fromkeys("ab", (MONARCH,)),
+            clock=clock,
+        )
+        session = measured(path, table)
+        sung = [one for one in session.records if one.stage is Stage.CANARY]
+        places = [(one.facts["arm"], one.facts["process"]) for one in sung]
+        assert places == [(side, number) for number, side in enumerate(table.order)]
+        (found,) = turned(session, judge_session(session))
+        return found.verdict, codes(session, (found,))
+
+    assert judged(tmp_path / "shared", 1.0) == ("regressed", {PERFORMANCE})
+    assert judged(tmp_path / "clock", 1.1) == ("inconclusive", {ENVIRONMENT})
+
+
+def test_a_canary_that_crashed_fails_no_cell(tmp_path):
+    class Lost(Arms):
+        def take(self, side, ids):
+            turn = Arms.take(self, side, ids)
+            lost = record(CANARY, Stage.CANARY, status=Status.CRASHED, reason="SIGSEGV")
+            return dataclasses.replace(turn, records=(*turn.records, lost))
+
+    session = measured(tmp_path, Lost(lambda *_: 0.1, dict.fromkeys("ab", (MONARCH,))))
+    (found,) = turned(session, judge_session(session))
+    assert (found.verdict, codes(session, (found,))) == ("unchanged", set())
+
+
+def test_more_processes_are_asked_for_by_the_calls_that_verdicts_rest_on(tmp_path):
+    """What heat slowed is left out, and so makes no second mode."""
+
+    class Hot(Arms):
+        def records(self, side, number, of):
+            for one in Arms.records(self, side, number, of):
+                hot = side == "b" and number in {1, 3} and "witness" not in one.facts
+                calls = (0.2, 0.2, 0.1) if hot else (0.1, 0.1, 0.1)
+                facts = {"calls_ns": [0, 1, 2]} | (
+                    {"excluded": [[0, "heat"], [1, "heat"]]} if hot else {}
+                )
+                yield dataclasses.replace(one, metrics={"latency": calls}, facts=one.facts | facts)
+
+    table = Hot(lambda *_: 0.1, dict.fromkeys("ab", (MONARCH,)))
+    (found,) = judge_session(measured(tmp_path, table))
+    assert (found.verdict, found.duel.slow) == ("unchanged", (0.0, 0.0))
+    assert table.order == "abbaabbaab"

@@ -19,6 +19,8 @@ from ditbench.store import (
     noise_write,
     session_read,
 )
+from ditbench.store.sessions import ARMS as ARM_NAMES
+from ditbench.store.sessions import share
 
 HERE = Environment({"device": "cpu", "cpu": "z80"})
 ARMS = (Arm("git:main", {"version": "1"}, HERE), Arm("git:HEAD", {"version": "2"}, HERE))
@@ -115,3 +117,29 @@ def test_edited_floors_are_refused(tmp_path):
     path.write_text(path.read_text().replace("0.004", "0.4"))
     with pytest.raises(StoreError, match=r"toy.noise.json:1: its checksum"):
         noise_read(path)
+
+
+def test_an_arms_share_of_a_process_is_its_own_values_with_what_both_have_in_common():
+    one = dataclasses.replace(
+        next(records()),
+        metrics={},
+        facts={
+            "threads": 2,
+            "arms": {
+                "a": {"metrics": {"latency": [1, 2]}, "facts": {"rows": 4}},
+                "b": {"metrics": {"latency": [3, 4]}, "warmups": {"first_call": [9]}},
+            },
+        },
+    )
+    a, b = (share(one, arm, cell("sdpa"), {"process": 3}) for arm in ARM_NAMES)
+    assert (a.metrics, a.facts) == (
+        {"latency": (1.0, 2.0)},
+        {"threads": 2, "rows": 4, "process": 3},
+    )
+    assert (b.metrics, b.warmups["first_call"]) == ({"latency": (3.0, 4.0)}, (9.0,))
+    assert {a.cell, b.cell} == {cell("sdpa")}
+
+
+def test_a_process_that_ran_one_cell_is_all_that_cells():
+    one = next(records())
+    assert share(one, "b", cell(), {}) == one
