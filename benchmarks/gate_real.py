@@ -43,9 +43,10 @@ from ditbench.compare import judge_session
 from ditbench.compare.floors import floors
 from ditbench.compare.verdicts import Finding, Verdict
 from ditbench.devices.device import Device, facts_of
+from ditbench.gating import PROCESSES
 from ditbench.machine import session_unfit
 from ditbench.records import Cell, Choice
-from ditbench.run.duel import PROCESSES, Match, duel
+from ditbench.run.duel import Match, duel
 from ditbench.run.server import Server
 from ditbench.store import Arm, Noise, Session, session_read
 from ditbench.store.sessions import PROCESS

@@ -1,4 +1,7 @@
-"""The rule that confirms: two robust figures of process medians, both beyond the gate and on one side of it.
+"""The rules that screen and confirm: one value beside those of before, then two arms side by side.
+
+The screen takes what moved by more than was asked to be let pass, and than what was seen before varies by.
+The rule that confirms wants two robust figures of process medians, both beyond the gate and on one side.
 
 Of processes of two arms the Hodges-Lehmann ratio, the median of all ratios b / a, and the ratio of the best
 processes, min b / min a. Where each process ran both arms in turns, its own ratio takes the place of b / a:
@@ -19,20 +22,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from ditbench.gating import GATE, PROCESSES
+from ditbench.stats import NORMAL
+
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 IMPROVED, UNCHANGED, REGRESSED, INCONCLUSIVE = -1, 0, 1, 2
-# Fewer processes an arm confirm nothing: of four the best tell too little of a machine of two modes.
-LEAST = 5
-# So many an arm where two modes show.
-MOST = 8
-# Changes within three deviations of the nights before are what the machine does by itself.
+# Changes within three deviations of what was seen before are what the machine does by itself.
 SIGMAS = 3.0
-# Makes the median absolute deviation of normal values their standard deviation.
-_NORMAL = 1.4826
+# The share of false ones among the discoveries of a session.
+DISCOVERIES = 0.05
 # Two modes lie further apart than the usual gate, and than three times what either spans by itself.
-_APART = np.log(1.02)
+_APART = np.log1p(GATE)
 _SPANS = 3.0
 
 
@@ -51,6 +53,29 @@ class Decision:
     p: Array
 
 
+@dataclass(frozen=True)
+class Screened:
+    """What values come to beside those of before; every field of the shape of the leading axes.
+
+    change: relative to their middle, NaN where there is no ratio. least: the relative change that was asked
+    to be let pass, and three deviations of what was seen before. allowed: the same, and the gate.
+    """
+
+    change: Array
+    least: Array
+    allowed: Array
+
+    @property
+    def moved(self) -> Flags:
+        """Whether it is more than was asked to be let pass; what has no ratio is within nothing."""
+        return np.asarray(~(abs(self.change) <= self.least))
+
+    @property
+    def beyond(self) -> Flags:
+        """Whether it is so much that a session of two arms can tell, and is to."""
+        return np.asarray(~(abs(self.change) <= self.allowed))
+
+
 def decide(
     base: ArrayLike, judged: ArrayLike, gate: ArrayLike, paired: ArrayLike | None = None
 ) -> Decision:
@@ -62,7 +87,7 @@ def decide(
     difference = np.log(ratio(base, judged, paired))
     best = _best(logarithms(base), logarithms(judged), paired)
     sides = (base, judged) if paired is None else (base, judged, paired)
-    enough = min(logarithms(side).shape[-1] for side in sides) >= LEAST
+    enough = min(logarithms(side).shape[-1] for side in sides) >= PROCESSES
     codes = _codes(difference, best, np.log1p(np.asarray(gate, float)))
     codes = codes if enough else np.full_like(codes, INCONCLUSIVE)
     return Decision(np.exp(difference), np.exp(best), codes, p_value(base, judged, paired))
@@ -91,20 +116,40 @@ def wants_more(base: ArrayLike, judged: ArrayLike, paired: ArrayLike | None = No
     return modes(a)[0] | modes(b)[0] | modes(np.concatenate([a, b], axis=-1))[0]
 
 
-def nights(history: ArrayLike) -> tuple[Array, Array]:
-    """The middle of the nights before, (..., nights), and their spread: 1.4826 x MAD, relative to it."""
-    values = np.asarray(history, float)
-    middle = np.median(values, axis=-1)
-    away = np.median(abs(values - middle[..., None]), axis=-1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(middle), np.asarray(_NORMAL * away / middle)
+def seen(values: ArrayLike) -> tuple[Array, Array]:
+    """The middle of values, (..., n), and their spread, 1.4826 x MAD, relative to it; NaN of none.
+
+    Of the nights before a run, or of the process medians of one run.
+    """
+    given = np.asarray(values, float)
+    if not given.shape[-1]:
+        return np.full(given.shape[:-1], np.nan), np.full(given.shape[:-1], np.nan)
+    middle = np.median(given, axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        away = np.median(abs(given - middle[..., None]), axis=-1)
+        return np.asarray(middle), np.asarray(NORMAL * away / middle)
 
 
-def screened(history: ArrayLike, now: ArrayLike, gate: ArrayLike) -> Flags:
-    """Whether a value left the gate and three deviations of the nights before; of the leading axes."""
-    middle, spread = nights(history)
-    change = abs(np.asarray(now, float) / middle - 1)
-    return np.asarray(change > np.maximum(gate, SIGMAS * spread))
+def seen_once(base: ArrayLike, judged: ArrayLike) -> tuple[Array, Array]:
+    """The same of too few nights: the base's middle, and the larger spread of process medians."""
+    (middle, then), (_, now) = seen(base), seen(judged)
+    return middle, np.asarray(np.fmax(then, now))
+
+
+def screened(
+    before: tuple[ArrayLike, ArrayLike], now: ArrayLike, asked: ArrayLike, gate: ArrayLike
+) -> Screened:
+    """One value of now beside what was `seen` before.
+
+    asked: the relative change that is let pass wherever nobody measured the noise. gate: never below that.
+    """
+    middle, spread = (np.asarray(one, float) for one in before)
+    value = np.asarray(now, float)
+    known = np.isfinite(middle) & (middle > 0) & np.isfinite(value)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        change = np.where(known, value / middle - 1, np.nan)
+    least = np.fmax(asked, SIGMAS * spread)  # a spread that nobody knows widens nothing
+    return Screened(change, least, np.fmax(least, gate))
 
 
 def slow_share(medians: ArrayLike) -> Array:
@@ -128,6 +173,22 @@ def p_value(base: ArrayLike, judged: ArrayLike, paired: ArrayLike | None = None)
     counts = tuple(one.sum(axis=-1) for one in fast)
     difference = _mean(b, fast[1]) - _mean(a, fast[0])
     return _t_test(difference, _squares(a, fast[0]) + _squares(b, fast[1]), counts)
+
+
+def discoveries(p: ArrayLike, axis: int = -1) -> Array:
+    """Of each p of a session, the share of false ones among the discoveries that reach down to it.
+
+    Benjamini & Hochberg 1995: p times their number over its rank, and never more than a larger p's. NaN is
+    no p, and stays.
+    """
+    given = np.moveaxis(np.asarray(p, float), axis, -1)
+    order = given.argsort(axis=-1)
+    ordered = np.take_along_axis(given, order, -1)
+    number = (~np.isnan(ordered)).sum(axis=-1, keepdims=True)
+    shares = ordered * number / np.arange(1, ordered.shape[-1] + 1)
+    found = np.empty_like(given)
+    np.put_along_axis(found, order, np.fmin.accumulate(shares[..., ::-1], axis=-1)[..., ::-1], -1)
+    return np.asarray(np.moveaxis(found, -1, axis))
 
 
 def modes(logs: Array) -> tuple[Flags, Array]:

@@ -26,6 +26,7 @@ from ditbench.cli.options import (
 )
 from ditbench.cli.pairing import Side, paired
 from ditbench.cli.preparing import Choices, session_of
+from ditbench.gating import MOST, PROCESSES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from ditbench.store import Noise, Session
 
 _SUFFIX = ".session.jsonl"
-_PROCESSES = 5
 _ARM = "AXIS=VALUE as attention=sdpa, `.` for the suite as it is, git:REV or pip:SPEC."
 
 
@@ -73,10 +73,10 @@ def ab(
         typer.Option(
             "--processes",
             metavar="N",
-            help="Fresh processes of a pair; fewer than 5 confirm nothing.",
+            help=f"Fresh processes of a pair; fewer than {PROCESSES} confirm nothing.",
             min=1,
         ),
-    ] = _PROCESSES,
+    ] = PROCESSES,
     out: Annotated[
         Path,
         typer.Option(
@@ -127,7 +127,7 @@ def measured(asked: Asked) -> Session:
 def _inside(asked: Asked) -> Session:
     from ditbench import environment, store
     from ditbench.devices.device import facts_of
-    from ditbench.run.duel import MOST, Match, duel
+    from ditbench.run.duel import Match, duel
 
     with session_of(asked.given) as (server, devices):
         found = paired(asked.given, asked.sides, server, devices[0])

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ditbench import arms, errors
 from ditbench.cli import output
 from ditbench.cli.pairing import AS_IT_IS, GIT, PIP
-from ditbench.run.duel import MOST, PROCESSES
+from ditbench.gating import MOST, PROCESSES
 
 if TYPE_CHECKING:
     from ditbench.cli.preparing import Choices

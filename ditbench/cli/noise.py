@@ -92,7 +92,7 @@ def noise(
 
 def _check(runs: int, name: str) -> None:
     """Raises UsageError for what would measure nothing, or write where nobody looks."""
-    from ditbench.run.duel import PROCESSES
+    from ditbench.gating import PROCESSES
     from ditbench.store import slug
 
     if runs < _FEWEST:

@@ -20,7 +20,7 @@ from ditbench.compare.given import Given
 from ditbench.compare.judging import judge
 from ditbench.compare.lint import lint
 from ditbench.compare.pair import Pair
-from ditbench.compare.rules import GATE, Gate, usual
+from ditbench.compare.rules import Gate, usual
 from ditbench.compare.screening import MACHINE
 from ditbench.compare.suitewide import hindered, shifted, traded, unconfirmed
 from ditbench.compare.turned import turned
@@ -35,7 +35,15 @@ from ditbench.compare.verdicts import (
     findings_to_json,
     order,
 )
-from ditbench.deciding import Decision, decide, wants_more
+from ditbench.deciding import (
+    Decision,
+    decide,
+    discoveries,
+    screened,
+    seen,
+    seen_once,
+    wants_more,
+)
 from ditbench.environment import differences, incompatible, refusals
 from ditbench.metrics import Metric, known, word_of
 from ditbench.records import Cell, Stage, Status
@@ -43,7 +51,6 @@ from ditbench.store import Run
 from ditbench.summary import DERIVED, Evidence, canary, gather
 
 __all__ = [
-    "GATE",
     "Comparison",
     "Decision",
     "Duel",
@@ -54,18 +61,22 @@ __all__ = [
     "Verdict",
     "compare",
     "decide",
+    "discoveries",
     "finding_to_json",
     "findings_to_json",
     "flagged",
     "judge_session",
+    "screened",
+    "seen",
+    "seen_once",
     "turned",
     "wants_more",
 ]
 
 
 _NOTHING = Given()
-# Steps are not timed side by side: the batch that they make up is.
-_STEPS, _WHOLE = "step_latency", "latency"
+# Steps are not timed side by side: the batch that they make up is, and was when noise was measured.
+_BESIDE = {"step_latency": "latency"}
 
 
 def compare(
@@ -145,15 +156,13 @@ class _Known:
 
     def pair(self, metric: Metric, then: Evidence, now: Evidence) -> Pair:
         """One metric of one cell, with all that is known of it."""
-        key = now.cell.key
-        floor = self.given.floor(key, metric.name)
+        key, named = now.cell.key, dict.fromkeys((metric.name, _BESIDE.get(metric.name, "")))
+        floor = next(filter(None, (self.given.floor(key, one) for one in named)), None)
         # A suite names figures of sets by a word: records by network, count and reference too.
         gate = Gate(
             self.gate.get(word_of(metric.name)), floor.apart if floor else None, usual(metric)
         )
-        confirmed = self.sessions.get((key, metric.name))
-        if confirmed is None and metric.name == _STEPS:
-            confirmed = self.sessions.get((key, _WHOLE))
+        confirmed = next(filter(None, (self.sessions.get((key, one)) for one in named)), None)
         history = self.given.history.clean(key, metric.name)
         return Pair(metric, then, now, gate, history, confirmed)
 

@@ -14,20 +14,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from scipy import stats as distributions
 
 from ditbench import deciding, machine, units
 from ditbench.compare.bout import Bout
 from ditbench.compare.rules import Gate, Rules, Ruling, judged, said
 from ditbench.compare.screening import MACHINE
 from ditbench.compare.verdicts import Finding, Step, Verdict
+from ditbench.gating import PROCESSES
 from ditbench.metrics import CALL_FLOOR_S
 from ditbench.stats import Interval
 from ditbench.store import Floor, Noise, Session
 from ditbench.summary.sides import LATENCY, Pair, sides_of
 
-# The share of false ones among the discoveries of a session.
-DISCOVERIES = 0.05
 _RATIOS, _DIFFERENCE = "ratios", "difference"
 # What a session tells of: batches, and so the steps that one is made of. The second cell of a process finds
 # the first one's work done, and peaks are of both: nobody's first call and nobody's memory.
@@ -70,11 +68,11 @@ def _processes(bout: Bout) -> Ruling:
     if not all(0 < value < math.inf for side in bout.medians for value in side):
         why = "a median that is no time, against which nothing can be judged"
         return said("processes", told, why, Verdict.INCONCLUSIVE)
-    if min(a, b) >= deciding.LEAST:
+    if min(a, b) >= PROCESSES:
         return said("processes", told, "enough")
     failures = [f"{name}: {side.failed}" for name, side in (("A", bout.a), ("B", bout.b))]
     why = "; ".join(one for one in failures if not one.endswith(": "))
-    few = f"{told}: fewer than {deciding.LEAST} an arm confirm nothing"
+    few = f"{told}: fewer than {PROCESSES} an arm confirm nothing"
     return said("processes", told, f"{few}; {why}" if why else few, Verdict.INCONCLUSIVE)
 
 
@@ -189,7 +187,7 @@ def _discoveries(found: tuple[Finding, ...]) -> tuple[Finding, ...]:
     if not tested:
         return found
     p = [found[at].duel.p for at in tested]  # type: ignore[union-attr]  # what is tested has one
-    q = distributions.false_discovery_control(p)
+    q = deciding.discoveries(p)
     corrected = list(found)
     for at, one in zip(tested, q.tolist(), strict=True):
         corrected[at] = _discovered(found[at], one, len(tested))
@@ -204,13 +202,15 @@ def _tested(one: Finding) -> bool:
 def _discovered(one: Finding, q: float, many: int) -> Finding:
     duel = replace(one.duel, q=q) if one.duel else None
     numbers = f"p = {duel.p if duel else 1:.2g}, q = {q:.2g} over {many} timings of the session"
-    if one.verdict not in {Verdict.REGRESSED, Verdict.IMPROVED} or q <= DISCOVERIES:
+    if one.verdict not in {Verdict.REGRESSED, Verdict.IMPROVED} or q <= deciding.DISCOVERIES:
         step = Step(
-            "discovery", numbers, f"{'at most' if q <= DISCOVERIES else 'above'} {DISCOVERIES}"
+            "discovery",
+            numbers,
+            f"{'at most' if q <= deciding.DISCOVERIES else 'above'} {deciding.DISCOVERIES}",
         )
         return replace(one, duel=duel, steps=(*one.steps, step))
     reason = f"{one.reason}; but {numbers}, which chance explains"
-    step = Step("discovery", numbers, f"above {DISCOVERIES}: chance explains it")
+    step = Step("discovery", numbers, f"above {deciding.DISCOVERIES}: chance explains it")
     return replace(
         one, duel=duel, verdict=Verdict.INCONCLUSIVE, reason=reason, steps=(*one.steps, step)
     )

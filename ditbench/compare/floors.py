@@ -22,6 +22,7 @@ from ditbench import deciding
 from ditbench.compare.bout import Bout
 from ditbench.compare.confirming import bouts
 from ditbench.deciding import Decision
+from ditbench.gating import PROCESSES
 from ditbench.store import Floor, Session
 from ditbench.summary.sides import LATENCY
 
@@ -72,7 +73,7 @@ def inside(a: Array, b: Array, paired: Array) -> float:
     """
     rng = np.random.default_rng(_SEED)
     turned = rng.random((DRAWS, len(a))) < 0.5
-    chosen = rng.integers(len(a), size=(DRAWS, deciding.LEAST))
+    chosen = rng.integers(len(a), size=(DRAWS, PROCESSES))
     base, judged, own = (
         np.take_along_axis(np.where(turned, other, one), chosen, axis=1)
         for one, other in ((a, b), (b, a), (paired, 1 / paired))
@@ -82,7 +83,7 @@ def inside(a: Array, b: Array, paired: Array) -> float:
 
 def apart(a: Array, b: Array) -> float:
     """What arms of five other processes each differ by; of fewer than ten, half are an arm."""
-    size = min(deciding.LEAST, len(a) // 2)
+    size = min(PROCESSES, len(a) // 2)
     order = np.random.default_rng(_SEED).random((DRAWS, len(a))).argsort(axis=1)
     base, judged = a[order[:, :size]], b[order[:, size : 2 * size]]
     return _bound(deciding.decide(base, judged, 0.0), len(a))

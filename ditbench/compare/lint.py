@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from ditbench import stats, units
-from ditbench.compare.rules import GATE
 from ditbench.compare.verdicts import Lint
 from ditbench.environment import incompatible
+from ditbench.gating import GATE, PROCESSES
 from ditbench.metrics import known
 from ditbench.records import Status
-from ditbench.store import PROCESSES, Noise, Run
+from ditbench.store import Noise, Run
 from ditbench.summary import Evidence, gather
 
 # A threshold above so many floors lets slow-downs pass that the machine could tell.

@@ -9,6 +9,7 @@ from functools import cached_property
 from ditbench import deciding, units
 from ditbench.compare.rules import Gate
 from ditbench.compare.verdicts import Duel, Finding, Verdict
+from ditbench.deciding import Screened
 from ditbench.metrics import Metric
 from ditbench.summary import Estimate, Evidence
 from ditbench.summary.history import WINDOW
@@ -46,13 +47,24 @@ class Pair:
         name = self.metric.name
         return self.then.per_process.get(name, ()), self.now.per_process.get(name, ())
 
+    @property
+    def nights(self) -> bool:
+        """Whether there are enough nights before to be screened against."""
+        return len(self.history) >= WINDOW
+
     @cached_property
-    def nights(self) -> tuple[float, float] | None:
-        """The middle of the nights before and their spread, relative to it; None of fewer than WINDOW."""
-        if len(self.history) < WINDOW:
-            return None
-        middle, spread = deciding.nights(self.history)
+    def seen(self) -> tuple[float, float]:
+        """What is screened against, and how it varies: of the nights before, else of the baseline."""
+        if self.nights:
+            middle, spread = deciding.seen(self.history)
+        else:
+            middle, spread = deciding.seen_once(*self.medians)
         return float(middle), float(spread)
+
+    @cached_property
+    def screened(self) -> Screened:
+        """The figure beside that."""
+        return deciding.screened(self.seen, self.after.value, self.gate.asked, self.gate.value)
 
     @property
     def values(self) -> str:

@@ -13,8 +13,9 @@ import numpy as np
 
 from ditbench import units
 from ditbench.compare.pair import Pair
-from ditbench.compare.rules import GATE, Rules, Ruling, said
+from ditbench.compare.rules import Rules, Ruling, said
 from ditbench.compare.verdicts import Verdict
+from ditbench.gating import GATE
 from ditbench.metrics import PAIRS, ROUNDING, word_of
 
 _SIGMAS = 3

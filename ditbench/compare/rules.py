@@ -11,11 +11,10 @@ from typing import Protocol, TypeVar
 
 from ditbench import units
 from ditbench.compare.verdicts import Finding, Step, Verdict
+from ditbench.gating import GATE
 from ditbench.metrics import Metric
 from ditbench.records import Stage
 
-# The relative change below which nothing is said where the suite names no gate of its own.
-GATE = 0.02
 MEMORY = 0.01
 # One first call a process has no median: what loads and compiles varies by more than warm calls do.
 FIRST_CALL = 0.10

@@ -7,10 +7,13 @@ because what it lets pass nobody looks at again.
 
 from __future__ import annotations
 
+import math
+
 from ditbench import deciding, machine, stats, units
-from ditbench.compare.pair import Pair, relative
+from ditbench.compare.pair import Pair
 from ditbench.compare.rules import Rules, Ruling, said
 from ditbench.compare.verdicts import Step, Verdict
+from ditbench.deciding import Screened
 from ditbench.metrics import CALL_FLOOR_S
 from ditbench.summary.history import WINDOW
 
@@ -64,31 +67,46 @@ def _gate(pair: Pair) -> Ruling:
 
 
 def _screen(pair: Pair) -> Ruling:
-    """Against the middle of the last clean nights where there are enough, else against the baseline."""
-    centre, (floor, against) = _centre(pair), _floor(pair)
-    change = relative(centre, pair.after.value)
-    numbers = " -> ".join(units.of(one, pair.metric.unit) for one in (centre, pair.after.value))
+    """Against the middle of the last clean nights where there are enough, else against the baseline.
+
+    What moved by more than was asked to be let pass, and by less than the gate that this machine's noise
+    raised, is not to be confirmed: a session on the same machine could not tell either.
+    """
+    found = pair.screened
+    numbers = " -> ".join(
+        units.of(one, pair.metric.unit) for one in (_centre(pair), pair.after.value)
+    )
+    outcome, verdict = _outcome(pair, found), None
+    if not found.beyond:
+        outcome += _drifted(pair)
+        verdict = Verdict.INCONCLUSIVE if found.moved else Verdict.UNCHANGED
+    step = Step("screen", f"{numbers}; {_varied(pair)}", outcome)
+    return Ruling(step, None if pair.confirmed else verdict, float(found.allowed))
+
+
+def _outcome(pair: Pair, found: Screened) -> str:
+    change, least, allowed = (float(one) for one in (found.change, found.least, found.allowed))
+    told = "no ratio" if math.isnan(change) else units.percent(change, signed=True)
     of = f" of the last {WINDOW} clean nights" if pair.nights else ""
-    told = "no ratio" if change is None else units.percent(change, signed=True)
-    beyond = change is None or abs(change) > floor
-    outcome = f"{told} {'beyond' if beyond else 'within'} the floor of {units.percent(floor)}{of}"
-    step = Step("screen", f"{numbers}; {against}", outcome if beyond else outcome + _drifted(pair))
-    return Ruling(step, None if beyond or pair.confirmed else Verdict.UNCHANGED, floor)
+    if found.beyond:
+        return f"{told} beyond the floor of {units.percent(allowed)}{of}"
+    if found.moved:
+        noise = f"within twice this machine's floor, {units.percent(allowed)}"
+        return f"{told} beyond {units.percent(least)}{of}, {noise}"
+    return f"{told} within the floor of {units.percent(least)}{of}"
 
 
 def _centre(pair: Pair) -> float:
     """What a time is screened against."""
-    return pair.nights[0] if pair.nights else pair.before.value
+    return pair.seen[0]
 
 
-def _floor(pair: Pair) -> tuple[float, str]:
-    """The relative change that the gate, or what was seen to vary, lets pass, and where it comes from."""
-    if pair.nights:
-        varied, what = pair.nights[1], f"{_SIGMAS} x 1.4826 x MAD of the nights"
-    else:
-        varied = max((stats.spread(medians) for medians in pair.medians if medians), default=0.0)
+def _varied(pair: Pair) -> str:
+    """What was seen to vary, and how far."""
+    what = f"{_SIGMAS} x {stats.NORMAL} x MAD of the nights"
+    if not pair.nights:
         what = f"clean nights: {len(pair.history)}; {_SIGMAS} x the spread of process medians"
-    return max(pair.gate.value, _SIGMAS * varied), f"{what} {units.percent(_SIGMAS * varied)}"
+    return f"{what} {units.percent(_SIGMAS * pair.seen[1])}"
 
 
 def _drifted(pair: Pair) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ditbench import stats, units
-from ditbench.compare.rules import GATE
 from ditbench.compare.screening import CONFIRM, HOW, SESSION
 from ditbench.compare.verdicts import Finding, Step, Verdict
+from ditbench.gating import GATE
 from ditbench.metrics import known
 from ditbench.records import Stage
 

@@ -134,10 +134,7 @@ class Comparison:
         number = sum(one.verdict is Verdict.INCONCLUSIVE for one in self.findings)
         if not number:
             return ""
-        moved = (
-            "1 figure moved beyond its" if number == 1 else f"{number} figures moved beyond their"
-        )
-        return f"{moved} floor, unconfirmed"
+        return f"{number} figure{'s' if number > 1 else ''} moved, unconfirmed"
 
 
 def order(finding: Finding) -> tuple[int, float, str, str]:

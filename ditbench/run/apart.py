@@ -14,8 +14,9 @@ from typing import Any
 
 from ditbench.environment import Environment
 from ditbench.errors import UsageError
+from ditbench.gating import MOST, PROCESSES
 from ditbench.records import Cell, Record, Stage, Status
-from ditbench.run.duel import MOST, PROCESSES, Pairs
+from ditbench.run.duel import Pairs
 from ditbench.store import Arm, Session, SessionWriter, session_read
 from ditbench.store.sessions import ARM, ARMS, PROCESS, WITNESS
 from ditbench.summary.sides import two_modes

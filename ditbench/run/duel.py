@@ -15,6 +15,7 @@ from ditbench import environment
 from ditbench.devices import nvml
 from ditbench.devices.device import Device
 from ditbench.errors import UsageError
+from ditbench.gating import GATE, MOST, PROCESSES
 from ditbench.jobs import Job, Timing
 from ditbench.records import Cell, Record, Stage, Status
 from ditbench.run import scheduler, telemetry
@@ -27,10 +28,8 @@ from ditbench.summary.sides import Pair, two_modes
 
 Pairs = tuple[Pair, ...]
 
-# Fresh processes of each pair: what differs between them is the error that matters.
-PROCESSES, MOST = 5, 8
-# The relative change that passes where the suite names none, and how well a process is to know its own ratio.
-_GATE, _SHARE = 0.02, 0.25
+# How well a process is to know its own ratio, as a share of the gate.
+_SHARE = 0.25
 # Pairs of calls and seconds beyond which a process only learns about itself.
 _MOST_PAIRS, _CAP_S = 2000, 20.0
 _SUFFIX = ".session.jsonl"
@@ -62,7 +61,7 @@ class Match:
         return dataclasses.replace(
             asked,
             processes=self.processes,
-            precision=_SHARE * self.suite.gate.get("latency", _GATE),
+            precision=_SHARE * self.suite.gate.get("latency", GATE),
             most_repeats=max(asked.repeats, _MOST_PAIRS),
             cap_s=min(asked.cap_s, _CAP_S),
         )

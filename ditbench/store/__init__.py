@@ -10,7 +10,7 @@ A full disk, a folder that turns read-only, a file that is deleted under a run a
 cost no record that had ended.
 """
 
-from ditbench.store.admission import PROCESSES, Admission, Terms, lasting
+from ditbench.store.admission import Admission, Terms, lasting
 from ditbench.store.admitting import LeftOut
 from ditbench.store.baselines import (
     Listed,
@@ -44,7 +44,6 @@ from ditbench.store.writing import RunWriter, done, slug
 
 __all__ = [
     "CONFIRM",
-    "PROCESSES",
     "Admission",
     "Against",
     "Arm",

@@ -11,8 +11,6 @@ from typing import Any
 from ditbench import shape
 from ditbench.errors import UsageError
 
-# Fewer processes cannot tell a slow mode from a slow method, so fewer gate nothing.
-PROCESSES = 5
 # Drivers, kernels and libraries move: a month-old baseline is of another machine more often than not.
 DAYS = 30
 NEVER = "never"
@@ -26,7 +24,7 @@ class Admission:
     expires: the first day on which it gates nothing any more, empty for never; admitted is empty in files
     that were written before there were terms. promoted_from: the run that the baseline of this name was
     made of before, where this one was compared with it. because: why it was accepted in spite of what that
-    comparison found. provisional: of fewer than PROCESSES processes, so that no time of it gates anything.
+    comparison found. provisional: of fewer than `gating.PROCESSES`, so that no time of it gates anything.
     floors: the file of measured noise that its spread was held against, empty for none.
     """
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from ditbench import machine, units
 from ditbench.environment import refusals
 from ditbench.errors import StoreError
+from ditbench.gating import PROCESSES
 from ditbench.metrics import NAMES, stage_of
 from ditbench.records import Cell, Record, Stage, Status
-from ditbench.store.admission import PROCESSES
 from ditbench.store.noise import Noise
 from ditbench.store.reading import Run
 

@@ -134,7 +134,10 @@ def test_mistake_42_a_gate_below_the_measured_floor_is_raised_and_said(ditbench,
     store.noise_write(store.noise_path("main", nights[1]), noise(cell("monarch"), 0.03))
     code, out, _ = ditbench("compare", "main", "latest", "--explain", "monarch")
     assert code == 0
-    assert "latency: unchanged: +5.00 % within the floor of 6.00 %" in out
+    assert (
+        "latency: inconclusive: +5.00 % beyond 2.00 %, within twice this machine's floor, 6.00 %"
+        in out
+    )
     assert (
         "gate: 6.00 %, raised to 2 x the measured floor [the suite's gate 2.00 %; floor 3.00 %]"
         in out

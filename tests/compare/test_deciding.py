@@ -6,8 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats as distributions
 
-from ditbench import deciding
+from ditbench import deciding, stats
 from ditbench.deciding import IMPROVED, INCONCLUSIVE, REGRESSED, UNCHANGED, decide, wants_more
 
 STEADY = (1.00, 1.01, 0.99, 1.00, 1.005)
@@ -161,13 +164,11 @@ def test_the_slow_share_counts_processes_of_the_slower_mode():
 
 
 def test_p_is_that_of_students_t_where_one_mode_shows():
-    from scipy import stats
-
     judged = times(STEADY, 1.013)
-    expected = stats.ttest_ind(np.log(judged), np.log(STEADY)).pvalue
+    expected = distributions.ttest_ind(np.log(judged), np.log(STEADY)).pvalue
     assert deciding.p_value(STEADY, judged) == pytest.approx(expected)
     own = [1.01, 1.02, 1.015, 1.0, 1.03]
-    expected = stats.ttest_1samp(np.log(own), 0).pvalue
+    expected = distributions.ttest_1samp(np.log(own), 0).pvalue
     assert deciding.p_value(STEADY, STEADY, own) == pytest.approx(expected)
 
 
@@ -176,11 +177,91 @@ def test_a_slow_process_does_not_blind_p_nor_make_it_sure():
     assert deciding.p_value(STEADY, [1.0, 1.01, 0.99, 1.0, SLOW]) > 0.5
 
 
+NIGHTS = [1.0, 1.01, 0.99, 1.02, 0.98, 1.0, 1.01, 0.99, 1.0, 1.0]
+
+
+def beyond(before, now, gate=0.02):
+    return bool(deciding.screened(deciding.seen(before), now, gate, gate).beyond)
+
+
 def test_the_screen_looks_back_ten_nights_and_no_lower_than_the_gate():
-    nights = [1.0, 1.01, 0.99, 1.02, 0.98, 1.0, 1.01, 0.99, 1.0, 1.0]
-    middle, spread = deciding.nights(nights)
+    middle, spread = deciding.seen(NIGHTS)
     assert (middle, spread) == (1.0, pytest.approx(1.4826 * 0.01))
-    assert not deciding.screened(nights, 1.04, 0.02)
-    assert deciding.screened(nights, 1.05, 0.02)
-    assert not deciding.screened([1.0] * 10, 1.015, 0.02)
-    assert deciding.screened([1.0] * 10, 0.97, 0.02)
+    assert not beyond(NIGHTS, 1.04)
+    assert beyond(NIGHTS, 1.05)
+    assert not beyond([1.0] * 10, 1.015)
+    assert beyond([1.0] * 10, 0.97)
+
+
+def test_between_what_was_asked_and_the_gate_it_moved_and_no_session_can_tell():
+    now = np.array([1.01, 0.975, 1.05, 0.9])
+    found = deciding.screened(deciding.seen([1.0] * 10), now, 0.02, 0.06)
+    assert found.moved.tolist() == [False, True, True, True]
+    assert found.beyond.tolist() == [False, False, False, True]
+    assert found.change == pytest.approx(now - 1)
+
+
+def test_what_nights_vary_by_is_no_move_whatever_was_asked():
+    found = deciding.screened(deciding.seen(NIGHTS), 1.04, 0.02, 0.10)
+    assert (bool(found.moved), bool(found.beyond)) == (False, False)
+    assert found.least == pytest.approx(3 * 1.4826 * 0.01)
+    assert found.allowed == 0.10
+
+
+def test_before_there_are_ten_nights_the_wider_spread_of_both_runs_counts():
+    base, judged = [0.98, 1.0, 1.02], [1.06, 1.06, 1.06]
+    assert deciding.seen_once(base, judged) == (1.0, pytest.approx(1.4826 * 0.02))
+    assert deciding.seen_once(judged, base) == (1.06, pytest.approx(1.4826 * 0.02))
+    assert deciding.seen_once([1.0], []) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ([0.0] * 10, 1.0),
+        ([-1.0] * 10, -2.0),
+        ([math.nan] * 10, 1.0),
+        ([math.inf] * 10, 1.0),
+        ([1.0] * 10, math.inf),
+        ([1.0] * 10, math.nan),
+        ([], 1.0),
+    ],
+    ids=["zeros", "negative", "no numbers", "infinite", "infinite now", "no number now", "none"],
+)
+def test_mistake_32_what_has_no_ratio_is_not_called_unchanged(before, now):
+    found = deciding.screened(deciding.seen(before), now, 0.02, 0.06)
+    assert (math.isnan(found.change), bool(found.moved), bool(found.beyond)) == (True, True, True)
+
+
+def test_the_screen_takes_many_cells_at_once_and_each_has_its_own_gate():
+    before = np.stack([NIGHTS, [1.0] * 10])
+    found = deciding.screened(deciding.seen(before), [1.04, 1.04], [0.02, 0.02], [0.02, 0.05])
+    assert found.moved.tolist() == [False, True]
+    assert found.beyond.tolist() == [False, False]
+
+
+@given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=12))
+def test_the_spread_is_that_of_the_statistics_of_one_cell(values):
+    middle, spread = deciding.seen(values)
+    assert middle == stats.middle(values)
+    assert spread == pytest.approx(stats.spread(values))
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_discoveries_are_those_of_benjamini_and_hochberg_along_any_axis(axis):
+    p = np.random.default_rng(0).random((7, 11)) ** 3
+    expected = distributions.false_discovery_control(p, axis=axis)
+    assert deciding.discoveries(p, axis) == pytest.approx(expected)
+
+
+def test_discoveries_of_ten_equal_p_and_of_one_among_nine_large_ones():
+    assert deciding.discoveries([0.04] * 10) == pytest.approx([0.04] * 10)
+    assert deciding.discoveries([0.004, *[0.9] * 9])[0] == pytest.approx(0.04)
+    assert deciding.discoveries([0.006, *[0.9] * 9])[0] == pytest.approx(0.06)
+    assert deciding.discoveries([]).tolist() == []
+
+
+def test_what_is_no_p_counts_for_nothing_and_stays():
+    found = deciding.discoveries([0.01, math.nan, 0.5])
+    assert found[[0, 2]] == pytest.approx([0.02, 0.5])
+    assert math.isnan(found[1])

@@ -16,6 +16,7 @@ from ditbench.summary.history import History, Point
 OF = cell("monarch")
 STEADY = (0.100, 0.101, 0.099, 0.100, 0.100)
 PEAK = 4000 * 2**20
+STEPS = ("latency", "step_latency")
 UNCONFIRMED = "not confirmed: run with --confirm or `ditbench ab`"
 
 
@@ -173,10 +174,47 @@ class TestSession:
 class TestNoise:
     def test_mistake_42_the_gate_is_raised_to_twice_the_floor_and_says_so(self):
         one = latency(1.05, noise=noise(OF, 0.03))
-        assert one.verdict is Verdict.UNCHANGED
         assert one.floor == pytest.approx(0.06)
         assert step(one, "gate").outcome == "6.00 %, raised to 2 x the measured floor"
-        assert latency(1.07, noise=noise(OF, 0.03)).verdict is Verdict.INCONCLUSIVE
+        assert latency(1.07, noise=noise(OF, 0.03)).reason == (
+            f"+7.00 % beyond the floor of 6.00 %; {UNCONFIRMED}"
+        )
+
+    @pytest.mark.parametrize(("factor", "change"), [(1.05, "+5.00"), (0.95, "-5.00")])
+    def test_below_twice_the_floor_this_machine_cannot_tell(self, factor, change):
+        one = latency(factor, noise=noise(OF, 0.03))
+        assert (one.verdict, one.reason) == (
+            Verdict.INCONCLUSIVE,
+            f"{change} % beyond 2.00 %, within twice this machine's floor, 6.00 %",
+        )
+
+    def test_what_was_asked_to_be_let_pass_is_unchanged_however_wide_the_floor(self):
+        one = latency(1.015, noise=noise(OF, 0.03))
+        assert (one.verdict, one.reason) == (
+            Verdict.UNCHANGED,
+            "+1.50 % within the floor of 2.00 %",
+        )
+
+    def test_what_nights_vary_by_is_unchanged_however_wide_the_floor(self):
+        wide = nights(*[0.100, 0.102, 0.098, 0.103, 0.097] * 2)
+        one = latency(1.05, noise=noise(OF, 0.10), history=wide)
+        assert one.verdict is Verdict.UNCHANGED
+        assert one.reason == "+5.00 % within the floor of 8.90 % of the last 10 clean nights"
+
+    @pytest.mark.parametrize(("floor", "cells"), [(0.03, ()), (0.02, (OF,))])
+    def test_what_no_session_could_tell_is_not_flagged_and_fails_nothing(self, floor, cells):
+        """Neither its steps, which have the floor of the batch that they make up."""
+        given = Given(noise=noise(OF, floor))
+        result = compare(fake_run(*records(1.05)), fake_run(*records()), "main", given=given)
+        times = {one.metric: one.verdict for one in result.findings if one.metric in STEPS}
+        assert times == dict.fromkeys(STEPS, Verdict.INCONCLUSIVE)
+        assert flagged(result) == cells
+        assert result.exit_codes == frozenset()
+
+    def test_a_session_decides_about_it_all_the_same(self):
+        for factor, verdict in ((1.2, Verdict.REGRESSED), (1.0, Verdict.UNCHANGED)):
+            one = latency(1.05, noise=noise(OF, 0.03), session=confirmed(factor))
+            assert one.verdict is verdict
 
     def test_floors_of_another_machine_are_none(self):
         elsewhere = dataclasses.replace(

@@ -174,7 +174,7 @@ def moved(*verdicts):
 def test_mistake_33_a_slower_run_that_nothing_confirmed_is_never_called_fine(tmp_path):
     top = view(tmp_path, comparison=moved(Verdict.INCONCLUSIVE, Verdict.UNCHANGED)).headline
     assert (top.code, top.title, top.tone) == (0, "Unconfirmed changes", "unsure")
-    assert top.meaning.startswith("1 figure moved beyond its floor, unconfirmed")
+    assert top.meaning.startswith("1 figure moved, unconfirmed")
     assert top.points[0] == "Inconclusive: sdpa \N{MIDDLE DOT} batch 8, latency +4900 %."
     calm = view(tmp_path, comparison=moved(Verdict.UNCHANGED)).headline
     assert (calm.title, calm.tone) == ("Fine", "good")
