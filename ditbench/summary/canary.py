@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from ditbench import deciding, machine, stats, units
+from ditbench.gating import PROCESSES
 from ditbench.records import CANARY_PLACES, Record, Stage, Status
 from ditbench.store import Run
 
@@ -105,7 +106,7 @@ def between(a: Iterable[Record], b: Iterable[Record]) -> Between:
     asked = tuple(a), tuple(b)
     sides = tuple([one for one in side if _usable(one)] for side in asked)
     counts = [len(side) for side in sides]
-    if min(counts) < deciding.LEAST:
+    if min(counts) < PROCESSES:
         return Between({}, _few(counts, [len(side) for side in asked]))
     if len({_size(one) for side in sides for one in side}) > 1:
         return Between({}, "the canaries of the arms are not of one size")
@@ -152,7 +153,7 @@ def _few(counts: Sequence[int], asked: Sequence[int]) -> str:
     told = f"the canary was measured in {counts[0]} and {counts[1]} processes"
     if crowded := sum(asked) - sum(counts):
         told = f"{told}, in {crowded} more beside other programs"
-    return f"{told}, and {deciding.LEAST} an arm tell of the machine"
+    return f"{told}, and {PROCESSES} an arm tell of the machine"
 
 
 def _place(record: Record) -> str:
