@@ -30,6 +30,8 @@ _DISAGREEMENT = 0.05
 # Medians of clocks that differ by more belong to different machines, and not to different code. A processor's
 # frequency is read off a few of its cores, whose governors move it by some per cents by themselves.
 _CLOCKS = {"sm_clock": ("GPU's clock", 0.02), "frequency": ("processors' frequency", 0.10)}
+# A time goes at most as its clock does; half as much again is for medians of few samples.
+_OF_CLOCK = 1.5
 _PARTS = 5
 # Metrics with values of each timed call.
 _OF_CALLS = frozenset({"latency", "step_latency"})
@@ -120,20 +122,27 @@ def best_of_parts(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(min(values[at : at + size]) for at in range(0, len(values), size))
 
 
-def other_clocks(then: Iterable[Record], now: Iterable[Record]) -> str:
-    """That the device ran at another clock now than then, which explains another time; empty if not."""
+def other_clocks(then: Iterable[Record], now: Iterable[Record], change: float, gate: float) -> str:
+    """That the device ran at another clock now than then, which explains another time; empty if not.
+
+    change: of the time, relative. A clock explains it where the time moved to the side to which the clock
+    pushes it, at half the clock to twice the time, and by at most 1.5 times as much and the gate.
+    """
     before, after = _telemetry(then), _telemetry(now)
-    told = (_other_clock(name, before, after) for name in _CLOCKS)
+    told = (_other_clock(name, before, after, change, gate) for name in _CLOCKS)
     return "; ".join(clause for clause in told if clause)
 
 
-def _other_clock(name: str, before: Facts, after: Facts) -> str:
+def _other_clock(name: str, before: Facts, after: Facts, moved: float, gate: float) -> str:
     title, allowed = _CLOCKS[name]
     middles = [[float(one[name][1]) for one in side if name in one] for side in (before, after)]
     if not all(middles):
         return ""
     then, now = map(median, middles)
-    if not then or abs(now / then - 1) <= allowed:
+    if not (then and now) or abs(now / then - 1) <= allowed:
+        return ""
+    push = then / now - 1
+    if moved * push <= 0 or abs(moved) > _OF_CLOCK * abs(push) + gate:
         return ""
     change = units.percent(now / then - 1, signed=True)
     was, is_now = units.count(then, "Hz"), units.count(now, "Hz")

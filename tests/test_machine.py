@@ -144,22 +144,44 @@ def test_mistake_29_a_session_on_a_slowed_gpu_is_unfit_and_says_so_once():
     assert session_unfit(both) == told
 
 
+def clocks(then, now, change, gate=0.02, name="sm_clock"):
+    sides = (records({name: [hertz] * 3}, base=GPU) for hertz in (then, now))
+    return other_clocks(*sides, change, gate)
+
+
 def test_mistake_29_a_gpu_at_another_clock_explains_another_time():
-    slower = {"sm_clock": [1.8e9, 1.9e9, 1.98e9]}
-    then, now = records({}, {}, {}, base=GPU), records(slower, slower, {}, base=GPU)
     told = "the GPU's clock was 1.95 GHz then and is 1.90 GHz now (-2.56 %)"
-    assert other_clocks(then, now) == told
-    assert other_clocks(then, records({"sm_clock": [1.8e9, 1.92e9, 1.98e9]}, base=GPU)) == ""
+    assert clocks(1.95e9, 1.90e9, 0.03) == told
+    assert clocks(1.95e9, 1.92e9, 0.03) == ""
+    then, now = records({}, {}, {}, base=GPU), records({}, {}, {}, base=CPU)
+    assert other_clocks(then, now, 0.03, 0.02) == ""
+
+
+@pytest.mark.parametrize(
+    ("now", "change", "explains"),
+    [
+        (1.45e9, 0.50, False),
+        (1.45e9, 0.03, False),
+        (1.45e9, -0.03, True),
+        (1.35e9, -0.03, False),
+        (1.35e9, 0.075, True),
+        (1.35e9, 0.076, False),
+        (0.70e9, 1.51, True),
+        (0.70e9, 1.53, False),
+        (1.35e9, 0.0, False),
+    ],
+)
+def test_a_clock_explains_the_side_that_it_pushes_to_and_no_more_than_its_own_change(
+    now, change, explains
+):
+    """1.40 GHz then: at 1.35 times are 3.7 % longer, and 1.5 x that and the gate are 7.56 %."""
+    assert bool(clocks(1.40e9, now, change)) is explains
 
 
 def test_processors_may_differ_by_what_their_governors_do():
-    def at(hertz):
-        return records({"frequency": [hertz] * 3})
-
-    assert other_clocks(at(3e9), at(2.75e9)) == ""
     told = "the processors' frequency was 3.00 GHz then and is 2.50 GHz now (-16.7 %)"
-    assert other_clocks(at(3e9), at(2.5e9)) == told
-    assert other_clocks(at(3e9), records({})) == ""
+    assert clocks(3e9, 2.75e9, 0.1, name="frequency") == ""
+    assert clocks(3e9, 2.5e9, 0.2, name="frequency") == told
 
 
 HEAT = "the GPU was slowed by heat"

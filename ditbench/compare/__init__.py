@@ -103,7 +103,9 @@ def compare(
     wanted = [one for one in before if _selected(candidate, one.cell)]
     elsewhere = f"measured elsewhere: {'; '.join(forbidden)}" if forbidden else ""
     expired = baseline.admission.expired(when) if baseline.admission else ""
-    found = _findings(wanted, now, elsewhere or expired, _Known.of(candidate, given))
+    found = _findings(
+        wanted, now, elsewhere or expired, _Known.of(candidate, given.since(baseline))
+    )
     moved, shift = shifted(hindered(found, given.hindrance))
     told = warned(moved, canary.moved(baseline, candidate))
     findings = tuple(sorted(traded(told), key=order))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from ditbench.store import Floor, Noise, Session
+from ditbench.store import Floor, Noise, Run, Session
 from ditbench.summary.history import History
 
 
@@ -22,6 +22,10 @@ class Given:
     session: Session | None = None
     now: datetime | None = None
     hindrance: str = ""
+
+    def since(self, baseline: Run) -> Given:
+        """Without the nights before the baseline was measured, whose level nobody accepted."""
+        return replace(self, history=self.history.since(baseline.started))
 
     def floor(self, key: str, metric: str) -> Floor | None:
         """What equal arms of this cell were measured to differ by, None where nobody measured."""

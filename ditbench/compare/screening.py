@@ -41,7 +41,8 @@ def _explained(pair: Pair) -> Ruling | None:
     if pair.confirmed:
         return None
     then, now = pair.then.times, pair.now.times
-    why = machine.crowded(now) or machine.crowded(then) or machine.other_clocks(then, now)
+    clocks = machine.other_clocks(then, now, pair.change or 0.0, pair.gate.value)
+    why = machine.crowded(now) or machine.crowded(then) or clocks
     if not why:
         return None
     told = f"{_screen(pair).step.outcome}, but {why}"

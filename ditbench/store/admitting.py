@@ -59,6 +59,7 @@ def admit(run: Run, noise: Noise | None, *, provisional: bool) -> Admitted:
     reasons = {
         cell.key: demands.refusal(cell, of_cell[cell.key])
         or machine.unfit(of_cell[cell.key])
+        or machine.crowded(_timed(of_cell[cell.key]))
         or _broken(of_cell[cell.key])
         or _restless(cell, of_cell[cell.key], noise)
         for cell in run.planned
@@ -89,6 +90,10 @@ def _by_cell(run: Run) -> Mapping[str, list[Record]]:
         cell.key: [*by_key.get(cell.key, []), *by_key.get(cell.quality_key, [])]
         for cell in run.planned
     }
+
+
+def _timed(records: Sequence[Record]) -> list[Record]:
+    return [one for one in records if one.stage is Stage.TIME]
 
 
 def _check_whole(run: Run) -> None:

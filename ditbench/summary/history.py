@@ -12,13 +12,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from ditbench import stats
+from ditbench import machine, stats
 from ditbench.environment import code_label, incompatible, refusals
 from ditbench.errors import StoreError
 from ditbench.records import CANARY
@@ -30,7 +30,7 @@ from ditbench.summary.evidence import Asked, Evidence, gather
 WINDOW = 10
 # So many runs are read at most: the first WINDOW as the anchor, and else the newest.
 _MOST = 60
-# Lists that no point is made of, and that are most of a file.
+# Most of a file, and steps are screened against the nights of the batch that they make up.
 _UNREAD = ("step_latency",)
 # What differs between equal efforts and changes no figure: the limits of a process.
 _LIMITS = frozenset({"timeout_s", "memory_limit"})
@@ -46,8 +46,8 @@ _PENALTY = 4.0
 class Point:
     """One cell's metric in one run. value: the median of process medians, in base units.
 
-    clean: whether the cell was ok and the machine fit; only clean points gate anything. code: the label of
-    the code that measured (`environment.code_label`).
+    clean: whether the cell was ok, and the machine fit and not crowded; only clean points gate anything.
+    code: the label of the code that measured (`environment.code_label`).
     """
 
     run: str
@@ -69,6 +69,14 @@ class History:
     runs: tuple[str, ...] = ()
     points: Mapping[tuple[str, str], tuple[Point, ...]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+
+    def since(self, started: str) -> History:
+        """Without the nights before that moment: they are of before the level that the baseline accepted."""
+        points = {
+            name: tuple(one for one in found if one.started >= started)
+            for name, found in self.points.items()
+        }
+        return replace(self, points=points)
 
     def clean(self, key: str, metric: str) -> tuple[float, ...]:
         """The last clean values of a cell's metric, at most WINDOW, oldest first."""
@@ -178,7 +186,7 @@ def _points(run: Run) -> Iterator[tuple[str, str, Point]]:
     asked, code = Asked.of(run), code_label(run.code)
     fit = not refusals(run.environment) and not canary.drift(run)
     for one in gather(run):
-        clean = fit and not one.unfit and not one.lacks(asked)
+        clean = fit and not (one.unfit or machine.crowded(one.times) or one.lacks(asked))
         for metric, values in _figures(one):
             value = stats.middle(values)
             if not math.isnan(value):

@@ -27,9 +27,12 @@ def records(factor=1.0, of=OF, *, peak=PEAK, **telemetry):
     return gate(of), *found
 
 
-def nights(*values, metric="latency", of=OF):
+STARTED = fake_run(*records()).started
+
+
+def nights(*values, metric="latency", of=OF, started=STARTED):
     points = tuple(
-        Point(f"run{at}", "2026-11-01", value, (value,), clean=True, code="0.1.0")
+        Point(f"run{at}", started, value, (value,), clean=True, code="0.1.0")
         for at, value in enumerate(values)
     )
     return History(tuple(one.run for one in points), {(of.key, metric): points})
@@ -65,6 +68,13 @@ class TestHistory:
         one = latency(1.05, history=nights(*[0.105] * 9))
         assert one.verdict is Verdict.INCONCLUSIVE
         assert "clean nights: 9" in step(one, "screen").numbers
+
+    def test_nights_of_before_the_baseline_do_not_count(self):
+        """It was promoted when the code became faster, which the last ten nights are not."""
+        history = nights(*[0.125] * 10, started="2026-11-20T10:00:00+00:00")
+        one = latency(1.25, history=history)
+        assert one.verdict is Verdict.INCONCLUSIVE
+        assert one.reason.startswith("+25.0 % beyond the floor of 2.00 %; not confirmed")
 
     def test_nights_that_spread_widen_the_screen(self):
         wide = nights(*[0.100, 0.102, 0.098, 0.103, 0.097] * 2)

@@ -125,6 +125,22 @@ def test_mistake_30_a_run_of_three_processes_is_refused_with_the_way_out(tmp_pat
     assert baseline_read("main", tmp_path).admission.provisional
 
 
+@pytest.mark.parametrize("terms", [TERMS, replace(TERMS, provisional=True)])
+def test_a_cell_that_other_programs_crowded_stays_out_and_one_that_they_touched_does_not(
+    tmp_path, terms
+):
+    told = {}
+    for others in (0.6, 0.4):
+        facts = {"telemetry": {"samples": 10, "others": others}}
+        busy = [replace(one, facts=one.facts | facts) for one in timed(OF, *STEADY)]
+        left = baseline_set(run_of(gate(OF), *busy), "main", tmp_path, terms)
+        told[others] = [one.reason for one in left]
+    assert told == {
+        0.6: ["other programs kept 0.60 processors busy while it was timed"],
+        0.4: [],
+    }
+
+
 def test_a_run_of_five_processes_is_not_provisional_because_it_was_allowed_to_be(tmp_path):
     baseline_set(run_of(), "main", tmp_path, replace(TERMS, provisional=True))
     assert not baseline_read("main", tmp_path).admission.provisional

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import fakes_scale
@@ -29,6 +30,13 @@ def night(number, seconds=0.1, records=(), **parts):
     own = records or (gate(CELL), *timed(CELL, (seconds,) * 3, (1.01 * seconds,) * 3))
     plain = {"id": f"2026{number + 1000:04}-100000-aaaa", "effort": EFFORT} | parts
     return fake_run(*own, **plain)
+
+
+def busy(others):
+    """The cell's records beside other programs that kept so many processors busy."""
+    facts = {"telemetry": {"samples": 10, "others": others}}
+    own = timed(CELL, (0.1,) * 3, (0.1,) * 3)
+    return gate(CELL), *(dataclasses.replace(one, facts=one.facts | facts) for one in own)
 
 
 def after(tmp_path, *nights, **parts):
@@ -134,15 +142,35 @@ def test_a_run_that_cannot_be_read_is_left_out_and_told(tmp_path, name, change, 
             ),
             {},
         ),
+        (busy(0.6), {}),
         ((), {"environment": Environment(FACTS | {"TORCH_COMPILE_DISABLE": "1"})}),
     ],
-    ids=["a replicate is missing", "the machine was shared", "a variable that must not be"],
+    ids=[
+        "a replicate is missing",
+        "the machine was shared",
+        "other programs crowded it",
+        "a variable that must not be",
+    ],
 )
 def test_only_a_clean_night_gates(tmp_path, records, parts):
     found = after(tmp_path, night(1, records=records, **parts), **parts)
     (point,) = found.points[KEY, "latency"]
     assert not point.clean
     assert found.clean(KEY, "latency") == ()
+
+
+def test_a_night_that_others_hardly_touched_is_clean(tmp_path):
+    found = after(tmp_path, night(1, records=busy(0.4)))
+    assert found.clean(KEY, "latency") == (0.1,)
+
+
+def test_nights_of_before_a_moment_do_not_count_since_it(tmp_path):
+    started = [f"2026-11-2{number}T10:00:00+00:00" for number in range(3)]
+    found = after(tmp_path, *(night(n, 0.1 + n, started=at) for n, at in enumerate(started)))
+    assert len(found.clean(KEY, "latency")) == 3
+    later = found.since(started[1])
+    assert later.clean(KEY, "latency") == pytest.approx((1.1055, 2.1105))
+    assert later.runs == found.runs
 
 
 def test_a_cell_that_failed_has_no_point(tmp_path):
