@@ -162,7 +162,8 @@ def p_value(base: ArrayLike, judged: ArrayLike, paired: ArrayLike | None = None)
 
     Two-sided t tests on logarithms: of paired ratios against 0, else between the arms' faster modes with
     their common variance. Ranks of five against five reach no lower than 1 / 126, which over twenty cells
-    discovers nothing at all, and a slow process among five makes a plain t test blind.
+    discovers nothing at all, and a slow process among five makes a plain t test blind. Where both arms
+    have one fast process, nothing tells what such vary by, and all processes are tested.
     """
     if paired is not None:
         own = logarithms(paired)
@@ -170,6 +171,8 @@ def p_value(base: ArrayLike, judged: ArrayLike, paired: ArrayLike | None = None)
         return _t_test(own.mean(axis=-1), _squares(own, np.ones_like(own, bool)), (count,))
     a, b = logarithms(base), logarithms(judged)
     fast = _fast(a), _fast(b)
+    alone = sum(one.sum(axis=-1) for one in fast) <= len(fast)
+    fast = fast[0] | alone[..., None], fast[1] | alone[..., None]
     counts = tuple(one.sum(axis=-1) for one in fast)
     difference = _mean(b, fast[1]) - _mean(a, fast[0])
     return _t_test(difference, _squares(a, fast[0]) + _squares(b, fast[1]), counts)

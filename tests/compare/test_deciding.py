@@ -265,3 +265,22 @@ def test_what_is_no_p_counts_for_nothing_and_stays():
     found = deciding.discoveries([0.01, math.nan, 0.5])
     assert found[[0, 2]] == pytest.approx([0.02, 0.5])
     assert math.isnan(found[1])
+
+
+def test_where_each_arm_has_one_fast_process_all_are_tested_and_chance_is_asked():
+    """One fast process among eight tells nothing of what fast ones vary by."""
+    base = [0.100, 0.150, 0.1505, 0.151, 0.1502, 0.1508, 0.1499, 0.1501]
+    found = decide(base, times(base, 1.03), 0.02)
+    plain = distributions.ttest_ind(np.log(times(base, 1.03)), np.log(base))
+    assert found.codes == REGRESSED
+    assert found.p == pytest.approx(plain.pvalue)
+
+
+def test_every_verdict_that_counts_has_a_p():
+    rng = np.random.default_rng(5)
+    slow = rng.random((2, 400, 8)) < rng.random((2, 400, 1))
+    base, judged = rng.normal(1, 0.002, (2, 400, 8)) * np.where(slow, 1.4, 1)
+    found = decide(base, judged * 1.05, 0.02)
+    counts = np.isin(found.codes, (REGRESSED, IMPROVED))
+    assert counts.any()
+    assert not np.isnan(found.p[counts]).any()
