@@ -73,26 +73,25 @@ def _error(pair: Pair) -> Ruling:
 def _tolerance(pair: Pair) -> Ruling | None:
     """Beyond what the suite lets pass."""
     by, allowed, told = abs(_difference(pair).by), *_allowed(pair)
-    if allowed is None:
-        return said("tolerance", pair.values, f"{told}: no ratio", Verdict.INCONCLUSIVE)
     if by <= allowed:
         outcome = f"a difference of {by:.3g} within the tolerance of {told}"
         return said("tolerance", pair.values, outcome, Verdict.UNCHANGED)
     return said("tolerance", told, f"{by:.3g} beyond it")
 
 
-def _allowed(pair: Pair) -> tuple[float | None, str]:
-    """The tolerance in the metric's unit and in words; None where it is a share of what is not positive."""
+def _allowed(pair: Pair) -> tuple[float, str]:
+    """The tolerance in the metric's unit and in words.
+
+    Of what is not positive, as a kernel distance about zero, a share is nothing: the errors judge alone.
+    """
     name, word = pair.metric.name, word_of(pair.metric.name)
     if pair.gate.named is None and name in _ABSOLUTE:
         return _ABSOLUTE[name], f"{_ABSOLUTE[name]:g} {pair.metric.unit}"
     share = _RELATIVE.get(name, GATE) if pair.gate.named is None else pair.gate.named
     if word in _OF_SETS:
         share = max(share, _FRECHET)
-    before = _seen(pair.metric.unit, pair.before.value)
-    if before < 0:
-        return None, pair.values
-    return share * before, units.percent(share)
+    before = max(0.0, _seen(pair.metric.unit, pair.before.value))
+    return share * before, f"{units.percent(share)} of {before:.3g}"
 
 
 def _verdict(pair: Pair) -> Ruling:

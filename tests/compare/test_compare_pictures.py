@@ -141,12 +141,18 @@ def test_the_floor_of_a_distance_is_its_paired_error_where_there_is_one():
     )
 
 
-def test_a_kernel_distance_below_zero_is_no_ratio():
-    one = found(judged({"kid_256@dataset": (0.02,)}), judged({"kid_256@dataset": (-0.001,)}))
-    assert (one["kid_256@dataset"].verdict, one["kid_256@dataset"].change) == (
-        Verdict.INCONCLUSIVE,
-        None,
+@pytest.mark.parametrize("before", [-0.001, 0.0])
+def test_from_a_kernel_distance_that_is_not_positive_its_errors_alone_judge(before):
+    """An unbiased distance of good pictures lies about zero, of which no share is anything."""
+    then = judged({"kid_256@dataset": (before,)})
+    one, near = (
+        found(judged({"kid_256@dataset": (before + more,)}), then)["kid_256@dataset"]
+        for more in (0.02, 0.0029)
     )
+    assert (one.verdict, one.change) == (Verdict.REGRESSED, None)
+    assert near.verdict is Verdict.UNCHANGED
+    better = found(then, judged({"kid_256@dataset": (0.02,)}))["kid_256@dataset"]
+    assert better.verdict is Verdict.IMPROVED
 
 
 def test_a_run_of_before_is_compared_as_far_as_it_tells():
