@@ -53,6 +53,8 @@ OF_AN_OP = (
     "device_used",
     "peak_resident",
 )
+# What an allocator keeps in reserve, and what a device holds for everyone: shown, and never judged.
+SHOWN = ("peak_reserved", "device_used")
 # The one metric of a cell whose batch size is `max`.
 LARGEST_BATCH = "largest_batch"
 

@@ -13,9 +13,9 @@ from ditbench import units
 from ditbench.compare.pair import Pair
 from ditbench.compare.rules import Rules, Ruling, said
 from ditbench.compare.verdicts import Verdict
+from ditbench.metrics import SHOWN
 from ditbench.summary import Evidence
 
-_ADVISORY = frozenset({"peak_reserved", "device_used"})
 _ROUGH = "peak_resident"
 _PROCESSES = 2  # tell whether a rough peak repeats
 
@@ -24,7 +24,7 @@ def verdict(
     name: str, then: Sequence[float], now: Sequence[float], sign: int
 ) -> tuple[Verdict, str]:
     """Of peaks that moved beyond their gate, up where sign is 1, and why; one value a process."""
-    if name in _ADVISORY:
+    if name in SHOWN:
         return Verdict.INCONCLUSIVE, "advisory: it holds more than what the cell needs"
     moved = Verdict.REGRESSED if sign > 0 else Verdict.IMPROVED
     if name != _ROUGH:

@@ -192,6 +192,15 @@ def problems(text, overrides=None):
             ],
         ),
         (
+            HEAD
+            + "attention: softmax\nmetrics: [peak_reserved, device_used]\n"
+            + "gate: {peak_reserved: 1%, device_used: 1%}",
+            [
+                "5:8: gate: peak_reserved takes no threshold: it is shown and never judged",
+                "5:27: gate: device_used takes no threshold: it is shown and never judged",
+            ],
+        ),
+        (
             HEAD + "attention: softmax\naccelerator: none\nname2: x",
             ["4:1: unknown key 'accelerator'", "5:1: unknown key 'name2' (did you mean 'name'?)"],
         ),
