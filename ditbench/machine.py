@@ -41,8 +41,10 @@ Facts = Sequence[Mapping[str, Any]]
 
 def unfit(records: Iterable[Record]) -> str:
     """Why the times of these processes of one cell must not be used; empty where they may."""
+    records = tuple(records)
     seen = _telemetry(records)
     reasons = (
+        left_out(records) if _emptied(records) else "",
         _slowed(seen) if _mean(seen, "slowed_share") > _SLOWED else "",
         _foreign(seen) if _mean(seen, "foreign_share") > _FOREIGN else "",
         _memory(seen),
@@ -228,6 +230,12 @@ def left_out(records: Sequence[Record]) -> str:
     told = f"{len(excluded)} of {calls} calls left out: {'; '.join(dict.fromkeys(excluded))}"
     empty = [str(one.replicate + 1) for one in records if _is_empty(one)]
     return f"{told}; no time of process {', '.join(empty)}, of which all were" if empty else told
+
+
+def _emptied(records: Sequence[Record]) -> bool:
+    """Whether no process has a call left."""
+    timed = [one for one in records if one.facts.get("calls_ns")]
+    return bool(timed) and all(map(_is_empty, timed))
 
 
 def _is_empty(record: Record) -> bool:

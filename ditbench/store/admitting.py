@@ -150,14 +150,17 @@ class _Demands:
             return "no gate has passed it"
         if cell.finds_batch:
             return "" if stages[Stage.FIT] else "its largest batch was not found"
-        timed = sum(
-            record.stage is Stage.TIME and bool(record.metrics.get("latency")) for record in records
-        )
-        if self.times and not timed:
-            return "it has no time"
-        if self.times and timed < self.processes:
-            return f"{timed} of {self.processes} processes were timed"
+        if few := self._untimed(records):
+            return "; ".join(filter(None, (few, machine.left_out(records))))
         return "it has no pictures" if self.pictures and not stages[Stage.QUALITY] else ""
+
+    def _untimed(self, records: Sequence[Record]) -> str:
+        """That it has too few processes of which a call is left."""
+        kept = (machine.kept(one) for one in records if one.stage is Stage.TIME)
+        timed = sum(bool(one.metrics.get("latency")) for one in kept)
+        if not self.times or timed >= self.processes:
+            return ""
+        return f"{timed} of {self.processes} processes were timed" if timed else "it has no time"
 
 
 def _broken(records: Sequence[Record]) -> str:
@@ -179,7 +182,8 @@ def _restless(cell: Cell, records: Sequence[Record], noise: Noise | None) -> str
     from ditbench import stats  # noqa: PLC0415 (numpy, which a fork server must not load)
 
     floor = noise.floor(cell.key, "latency") if noise else None
-    groups = [one.metrics["latency"] for one in records if one.metrics.get("latency")]
+    kept = [machine.kept(one).metrics.get("latency", ()) for one in records]
+    groups = [calls for calls in kept if calls]
     if floor is None or not 0 < floor.apart < math.inf or not groups:
         return ""
     spread = stats.spread(stats.medians(groups))

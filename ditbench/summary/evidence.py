@@ -97,7 +97,7 @@ class Evidence:
             return ""
         if self.cell.finds_batch:
             return "" if self.fit else "its largest batch was not searched"
-        timed = len(self.times)
+        timed = len(self.samples("latency"))
         missed = f"{timed} of {asked.processes} processes timed" if timed else "not timed"
         parts = (
             missed if timed < asked.processes else "",

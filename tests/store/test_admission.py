@@ -212,6 +212,42 @@ def test_mistake_31_a_time_of_zero_never_becomes_a_baseline(tmp_path):
     assert left_out(tmp_path, gate(OF), *zero) == {"sdpa": "its latency is 0"}
 
 
+HOT = "heat slowed the processors"
+
+
+def without(number, *processes):
+    """Processes of which the first `number` had every call left out."""
+    hot = {"calls_ns": [0, 1, 2], "excluded": [[place, HOT] for place in range(3)]}
+    return [
+        replace(one, facts={**one.facts, **hot}) if one.replicate < number else one
+        for one in timed(OF, *processes)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (5, f"it has no time; 15 of 15 calls left out: {HOT}; no time of process 1, 2, 3, 4, 5"),
+        (1, f"4 of 5 processes were timed; 3 of 3 calls left out: {HOT}; no time of process 1"),
+    ],
+)
+def test_mistake_30_processes_whose_calls_were_all_left_out_are_not_timed(tmp_path, number, told):
+    found = left_out(tmp_path, gate(OF), *without(number, *STEADY))
+    assert found["sdpa"].startswith(told)
+
+
+def test_mistake_30_a_cell_whose_calls_were_all_left_out_is_unfit_and_not_green(tmp_path):
+    baseline_set(run_of(gate(OF), *timed(OF, *STEADY)), "main", tmp_path, TERMS)
+    run = run_of(gate(OF), *without(5, *((0.15,) * 3,) * 5))
+    found = compare(
+        run, baseline_read("main", tmp_path), "main", required=True, given=Given(now=NOW)
+    )
+    assert found.exit_codes == {6}
+    row = next(one for one in summarise(run).rows if one.cell.key == OF.key)
+    assert row.unfit.startswith(f"15 of 15 calls left out: {HOT}")
+    assert row.lacks == "not timed"
+
+
 def test_mistake_30_processes_that_lie_further_apart_than_the_measured_noise_are_left_out(tmp_path):
     wild = timed(OF, *((value,) * 3 for value in (0.1, 0.14, 0.1, 0.14, 0.12)))
     assert left_out(tmp_path, gate(OF), *wild) == {}
