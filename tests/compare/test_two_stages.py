@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 from fakes_runs import FD, cell, fake_run, gate, quality, timed
 from fakes_sessions import abba, noise, session
 
-from ditbench import errors
+from ditbench import deciding, errors, stats
 from ditbench.compare import Given, Verdict, compare, flagged
 from ditbench.environment import Environment
 from ditbench.summary.history import History, Point
@@ -225,6 +226,20 @@ class TestNoise:
         for factor, verdict in ((1.2, Verdict.REGRESSED), (1.0, Verdict.UNCHANGED)):
             one = latency(1.05, noise=noise(OF, 0.03), session=confirmed(factor))
             assert one.verdict is verdict
+
+    @pytest.mark.parametrize("before", [None, [0.1] * 10, [0.100, 0.102, 0.098, 0.103, 0.097] * 2])
+    def test_the_screen_of_a_run_is_the_one_that_is_simulated(self, before):
+        """One rule, of arrays: each cell comes to what all of them come to at once."""
+        factors = np.array([0.7, 0.92, 0.95, 0.97, 0.99, 1.0, 1.01, 1.03, 1.05, 1.08, 1.2])
+        now = [stats.middle([one * value for value in STEADY]) for one in factors]
+        seen = deciding.seen(before) if before else deciding.seen_once(STEADY, STEADY)
+        rule = deciding.screened(seen, now, 0.02, 0.06)
+        given = {"history": nights(*before or ()), "noise": noise(OF, 0.03)}
+        found = [latency(one, **given) for one in factors]
+        moved = [one.verdict is not Verdict.UNCHANGED for one in found]
+        beyond = [any(one.rule == "confirm" for one in each.steps) for each in found]
+        assert (moved, beyond) == (rule.moved.tolist(), rule.beyond.tolist())
+        assert sum(moved) > 1
 
     def test_floors_of_another_machine_are_none(self):
         elsewhere = dataclasses.replace(
