@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from fakes_runs import cell
+from fakes_runs import cell, fake_run, gate, timed
 from fakes_sessions import abba, beside, canaries, noise, process, session, turns
 
 from ditbench import errors
 from ditbench.cli.ab import codes
-from ditbench.compare import Verdict, judge_session
+from ditbench.compare import Given, Verdict, compare, judge_session
 from ditbench.compare.confirming import confirms
 from ditbench.records import Record, Stage, Status
 
@@ -279,6 +279,28 @@ class TestWitness:
     def test_a_reference_that_wavers_within_the_gate_contradicts_nothing(self):
         for reference in (0.985, 1.015):
             assert judge_session(witnessed(1.001, reference, NO_CANARY))[0].verdict is UNCHANGED
+
+    @pytest.mark.parametrize(
+        ("canary", "verdict", "codes"),
+        [
+            (STEADY_CANARY, REGRESSED, {errors.PERFORMANCE}),
+            (SLOW_PRODUCT, INCONCLUSIVE, {errors.ENVIRONMENT}),
+            (NO_CANARY, INCONCLUSIVE, {errors.ENVIRONMENT}),
+        ],
+    )
+    def test_a_night_that_all_cells_share_ends_in_4_or_6_and_never_in_0(
+        self, canary, verdict, codes
+    ):
+        """Every flagged cell was judged, and every reference method is as slow as its cell."""
+        then, now = (
+            fake_run(gate(OF), *timed(OF, *((factor * seconds,) * 3 for seconds in STEADY)))
+            for factor in (1.0, 1.1)
+        )
+        made = witnessed(1.1, 1.1, canary)
+        result = compare(now, then, "main", given=Given(session=made))
+        times = {one.metric: one.verdict for one in result.findings if confirms(one.metric)}
+        assert times == {"latency": verdict, "step_latency": verdict}
+        assert result.exit_codes == codes
 
     def test_the_reference_method_and_the_canary_are_no_findings_of_their_own(self):
         found = judge_session(witnessed(1.05, 1.05, STEADY_CANARY))
