@@ -17,12 +17,22 @@ from ditbench.run.server import Answer
 Identity = tuple[str, Stage, int]
 
 
+# A cell of a run has no speed once a process of it failed. Of two arms in turns each process counts for
+# itself: one that fails costs itself, and only the second tells that more of them would fail as well.
+_OF_A_RUN, _IN_TURNS = 1, 2
+
+
+def _failures(job: Job) -> int:
+    """So many failed processes end the trying."""
+    return _OF_A_RUN if job.beside is None else _IN_TURNS
+
+
 @dataclass
 class Ledger:
     """What has ended so far, and what follows from it."""
 
     ended: dict[Identity, Record] = field(default_factory=dict)
-    broken: set[str] = field(default_factory=set)  # keys of cells of which a replicate failed
+    failures: Counter[str] = field(default_factory=Counter)  # of a cell's timed processes, by key
     pictures: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
     spoilt: dict[str, Record] = field(
         default_factory=dict
@@ -42,7 +52,7 @@ class Ledger:
         record = dataclasses.replace(record, metrics={}, warmups={}, facts=where)
         self.ended[record.key, record.stage, record.replicate] = record
         if record.stage is Stage.TIME and record.status is not Status.OK:
-            self.broken.add(record.key)
+            self.failures[record.key] += 1
         if record.stage is Stage.SAMPLE and record.status is not Status.OK:
             self.spoilt.setdefault(record.key, record)
         if record.stage is Stage.GATE:
@@ -75,7 +85,7 @@ class Ledger:
         if job.stage in {Stage.TIME, Stage.FIT}:
             gates = (self.ended.get((cell.key, Stage.GATE, 0)) for cell in job.cells)
             failed = any(gate is not None and gate.status is not Status.OK for gate in gates)
-            return failed or job.cell.key in self.broken
+            return failed or self.failures[job.cell.key] >= _failures(job)
         if not job.stage.of_pictures or key_of(job) in untried:
             return False
         return self._failed_gate(key_of(job)) is not None or (

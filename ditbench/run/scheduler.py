@@ -1,8 +1,8 @@
 """Runs jobs, one at a time on each device, writes each record as it ends, and leaves out what is pointless.
 
 A cell that failed its gate has no speed. A cell whose replicate crashed, hung or ran out of memory is not
-tried again, so that a hang costs one time limit and not three. Pictures without softmax's to judge them by
-are a record that says so.
+tried again, so that a hang costs one time limit and not three; two arms in turns are, once. Pictures without
+softmax's to judge them by are a record that says so.
 """
 
 from __future__ import annotations

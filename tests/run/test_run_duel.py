@@ -95,19 +95,35 @@ def test_mistake_27_an_arm_that_fails_its_gate_keeps_its_pairs_from_the_stopwatc
     assert session.finished
 
 
-def test_a_crash_is_a_record_of_both_arms_and_costs_its_own_pair_only(tmp_path):
-    class Second(Ring):
-        def run_job(self, job, log, hear):
-            answer = super().run_job(job, log, hear)
-            lost = job.beside and job.cell.batch_size == 2
-            return dataclasses.replace(answer, findings=CRASH) if lost else answer
+class Crashing(Ring):
+    """The second pair crashes in these processes."""
 
-    session = fought(match(tmp_path), Second())
-    assert [one for one in told(session) if one[1] == 2] == [
+    def __init__(self, *processes):
+        super().__init__()
+        self.lost = processes
+
+    def run_job(self, job, log, hear):
+        answer = super().run_job(job, log, hear)
+        lost = job.beside and job.cell.batch_size == 2 and job.replicate in self.lost
+        return dataclasses.replace(answer, findings=CRASH) if lost else answer
+
+
+def test_a_process_that_crashes_is_a_record_of_both_arms_and_costs_itself(tmp_path):
+    session = fought(match(tmp_path, processes=5), Crashing(0))
+    second = [one for one in told(session) if one[1] == 2]
+    assert second[:2] == [
         ("softmax", 2, "a", 0, Status.CRASHED),
         ("sdpa", 2, "b", 0, Status.CRASHED),
     ]
-    assert len([one for one in told(session) if one[1] == 1]) == 4
+    assert {one[3] for one in second if one[4] is Status.OK} == {1, 2, 3, 4}
+    assert {one[4] for one in told(session) if one[1] == 1} == {Status.OK}
+
+
+def test_the_second_process_of_a_pair_that_crashes_ends_the_trying_of_it_alone(tmp_path):
+    session = fought(match(tmp_path, processes=5), Crashing(0, 2))
+    second = {one[3]: one[4] for one in told(session) if one[1] == 2}
+    assert second == {0: Status.CRASHED, 1: Status.OK, 2: Status.CRASHED}
+    assert len([one for one in told(session) if one[1] == 1]) == 10
 
 
 def test_pairs_that_want_more_processes_get_them_once_all_have_had_theirs(tmp_path, capsys):
