@@ -20,6 +20,7 @@ from ditbench.compare.given import Given
 from ditbench.compare.judging import judge
 from ditbench.compare.lint import lint
 from ditbench.compare.pair import Pair
+from ditbench.compare.provisional import advised, provisional
 from ditbench.compare.rules import Gate, usual
 from ditbench.compare.screening import MACHINE
 from ditbench.compare.suitewide import hindered, shifted, traded, unconfirmed
@@ -108,6 +109,7 @@ def compare(
     )
     moved, shift = shifted(hindered(found, given.hindrance))
     told = warned(moved, canary.moved(baseline, candidate))
+    told = advised(told, provisional(baseline, before))
     findings = tuple(sorted(traded(told), key=order))
     codes = _codes(candidate, now, findings, required=required)
     undecided = any(unconfirmed(one) for one in findings)

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from ditbench import stats, units
+from ditbench.compare.provisional import provisional
 from ditbench.compare.verdicts import Lint
 from ditbench.environment import incompatible
-from ditbench.gating import GATE, PROCESSES
+from ditbench.gating import GATE
 from ditbench.metrics import known
 from ditbench.records import Status
 from ditbench.store import Noise, Run
@@ -48,14 +49,8 @@ def _terms(baseline: Run, before: Iterable[Evidence], now: datetime) -> Iterator
         return
     if expired := baseline.admission.expired(now):
         yield Lint("expired", f"{expired}, so that nothing is judged against it: set it anew")
-    timed = [len(one.times) for one in before if one.times]
-    few = min(timed, default=PROCESSES)
-    if baseline.admission.provisional or few < PROCESSES:
-        yield Lint(
-            "provisional",
-            f"the baseline is provisional: timed in {few} processes where {PROCESSES} gate, so that its "
-            "times are advice only",
-        )
+    if told := provisional(baseline, before):
+        yield Lint("provisional", told)
 
 
 def _floors(candidate: Run, after: Iterable[Evidence], noise: Noise | None) -> Iterator[Lint]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from fakes_runs import FACTS, cell, failures, fake_run, gate, timed
+from fakes_sessions import abba, session
 
 from ditbench.compare import Given, compare, findings_to_json
 from ditbench.compare.lint import lint
@@ -96,6 +97,36 @@ def test_a_provisional_baseline_is_told_and_confirms_no_regression(values, admis
     slow = compare(run(A, values=((0.2,) * 3,) * 5), of, "main", given=Given(now=NOW))
     assert "regressed" not in {one.verdict for one in slow.findings}
     assert 4 not in slow.exit_codes
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+@pytest.mark.parametrize("number", [3, 5], ids=["three processes", "a machine that changed"])
+def test_against_a_provisional_baseline_a_session_confirms_no_time(factor, number):
+    """What both arms came to stands in the reason, and gates nothing."""
+    of = baseline(A, values=STEADY[:number], admission=replace(TERMS, provisional=True))
+    moved = [0.1 * factor] * 5
+    given = Given(now=NOW, session=session(*abba(A, [0.1] * 5, moved)))
+    found = compare(run(A, values=((0.1 * factor,) * 3,) * 5), of, "main", given=given)
+    told = ("timed in 3 processes where 5 gate", "the machine changed while it was measured")
+    why = f"the baseline is provisional: {told[number > 3]}, so that its times are advice only"
+    times = {one.metric: one for one in found.findings if one.metric.endswith("latency")}
+    for one in times.values():
+        assert one.verdict == "inconclusive"
+        assert "side by side B/A is" in one.reason
+        assert one.reason.endswith(why)
+        assert (one.steps[-1].rule, one.steps[-1].outcome) == ("provisional", why)
+    assert times.keys() == {"latency", "step_latency"}
+    assert found.exit_codes == set()
+    assert why in [one.said for one in found.lint]
+
+
+def test_peaks_against_a_provisional_baseline_gate_as_before():
+    """They repeat, however few processes told them."""
+    of = baseline(A, values=STEADY[:3], admission=replace(TERMS, provisional=True))
+    more = fake_run(gate(A), *timed(A, *STEADY, peak=4e9))
+    found = compare(more, of, "main", given=Given(now=NOW))
+    assert ("peak_resident", "regressed") in {(one.metric, one.verdict) for one in found.findings}
+    assert found.exit_codes == {4}
 
 
 def test_a_threshold_wider_than_five_floors_is_told_once_on_the_quietest_cell():
