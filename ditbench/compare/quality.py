@@ -1,7 +1,12 @@
 """Figures of pictures: the same seeds are drawn again, so differences are paired and one comparison suffices.
 
 A change counts beyond three standard errors of the paired difference and beyond the tolerance, the suite's
-or the usual one; of a Frechet distance beyond 1.3 % too, which is what two correct implementations differ by.
+or the usual one; of a Frechet distance beyond 1.3 % too. What comes one value a picture is paired then with
+now. A figure of a whole set cannot be: no baseline keeps features. Its errors are those of then - softmax and
+now - softmax on the same seeds, and the larger one is taken. Where then, now and softmax are equally alike,
+each of variance v and each two of covariance c, that is exact: every difference has variance 2 (v - c).
+Two states of one method are more alike than the method and softmax, so that it is too large rather than too
+small. Of softmax itself the error is its own, unpaired, and larger still.
 """
 
 from __future__ import annotations
@@ -19,14 +24,18 @@ from ditbench.gating import GATE
 from ditbench.metrics import PAIRS, ROUNDING, word_of
 
 _SIGMAS = 3
+# Fewer pictures have no spread.
+_FEWEST = 2
 # The PSNR of pictures whose error is one grey level everywhere, 20 log10(255): above it nobody sees anything.
 _ONE_LEVEL = 20 * math.log10(255)
-# What two pictures' sets differ by in networks that compute the same, beyond any error of sampling.
+# Training the same network again moves the distance by as much, beyond any error of sampling ("FID Lottery",
+# arXiv 2606.20536): of no other figure of sets is that known.
 _FRECHET = 0.013
 _OF_SETS = frozenset({"frechet", "sfid"})
 # Where a suite names no gate: absolute for what is bounded or logarithmic, else relative.
 _ABSOLUTE = {"psnr": 0.3, "ssim": 0.005, "lpips": 0.005}
 _RELATIVE = {"latent_drift": 0.05}
+_UNKNOWN = "its error is not known"
 _AGAIN = "the same seeds were drawn again, which needs no confirmation"
 
 
@@ -59,9 +68,10 @@ def _excuse(pair: Pair) -> str:
 def _error(pair: Pair) -> Ruling:
     """Beyond three standard errors of the difference of the same pictures."""
     found = _difference(pair)
-    if found.error is None or not math.isfinite(found.by):
-        why = "its error is not known, so no change of it can be told"
-        return said("paired error", pair.values, why, Verdict.INCONCLUSIVE)
+    if not math.isfinite(found.by):
+        return said("paired error", pair.values, "no difference", Verdict.INCONCLUSIVE)
+    if found.error is None:
+        return said("paired error", pair.values, _UNKNOWN)
     least = max(pair.metric.floor, _SIGMAS * found.error)
     numbers = f"{pair.values}; difference {found.by:+.3g}, standard error {found.error:.3g}"
     if abs(found.by) <= least:
@@ -77,6 +87,16 @@ def _tolerance(pair: Pair) -> Ruling | None:
         outcome = f"a difference of {by:.3g} within the tolerance of {told}"
         return said("tolerance", pair.values, outcome, Verdict.UNCHANGED)
     return said("tolerance", told, f"{by:.3g} beyond it")
+
+
+def _unknown(pair: Pair) -> Ruling | None:
+    """Nothing is significant by accident: neither one picture nor a figure without a stored error."""
+    if _difference(pair).error is not None:
+        return None
+    pictures = min(pair.before.samples, pair.after.samples)
+    why = "of one picture" if pictures < _FEWEST else _UNKNOWN
+    told = f"{pair.values}, beyond the tolerance, but {why}: no change of it can be told"
+    return said("known error", pair.values, told, Verdict.INCONCLUSIVE)
 
 
 def _allowed(pair: Pair) -> tuple[float, str]:
@@ -108,7 +128,7 @@ def _difference(pair: Pair) -> _Difference:
     before, after = _seen(unit, pair.before.value), _seen(unit, pair.after.value)
     if pair.metric.name not in PAIRS:
         errors = [row.error(pair.metric.name) for row in (pair.then, pair.now)]
-        known = [error for error in errors if error is not None]
+        known = [error for error in errors if error is not None] if _several(pair) else []
         return _Difference(after - before, max(known, default=None))
     then, now = (
         [_seen(unit, one) for one in row.pictures.metrics[pair.metric.name]] if row.pictures else []
@@ -117,9 +137,12 @@ def _difference(pair: Pair) -> _Difference:
     if len(then) != len(now):
         return _Difference(after - before, None)
     apart = np.subtract(now, then)
-    # One picture tells no error: then the tolerance alone judges.
-    error = float(apart.std(ddof=1) / math.sqrt(len(apart))) if len(apart) > 1 else 0.0
+    error = float(apart.std(ddof=1) / math.sqrt(len(apart))) if _several(pair) else None
     return _Difference(float(apart.mean()), error)
+
+
+def _several(pair: Pair) -> bool:
+    return min(pair.before.samples, pair.after.samples) >= _FEWEST
 
 
 def _seen(unit: str, value: float) -> float:
@@ -127,4 +150,4 @@ def _seen(unit: str, value: float) -> float:
     return min(value, _ONE_LEVEL) if unit == "dB" else value
 
 
-RULES: Rules[Pair] = (_same, _error, _tolerance, _verdict)
+RULES: Rules[Pair] = (_same, _error, _tolerance, _unknown, _verdict)
