@@ -175,8 +175,13 @@ def _accept(run: Run, name: str, baselines: Path, terms: Terms) -> int:
     before = store.baseline_read(str(path)) if path.exists() else None
     for left in store.baseline_set(run, name, baselines, terms):
         print(f"left out: {left.cell.id}: {left.reason}")
+    now = store.baseline_read(str(path))
+    if now.admission and not now.admission.floors:
+        output.warn(
+            "how far processes spread was held against nothing, for the noise of this machine was not "
+            f"measured: `ditbench noise {run.suite_path}`"
+        )
     if before:
-        now = store.baseline_read(str(path))
         _show_difference(f"baseline {name}: run {before.id} -> run {now.id}", before, now)
     print(path)
     return errors.OK

@@ -12,7 +12,6 @@ from ditbench import errors
 
 if TYPE_CHECKING:
     from ditbench.compare import Comparison, Given
-    from ditbench.environment import Environment
     from ditbench.store import Against, Noise, Run, Session
     from ditbench.summary import Summary
 
@@ -70,29 +69,13 @@ def _noise(run: Run, chosen: Against, baselines: Path) -> Noise | None:
     """The floors beside the baseline, else those of the suite; none where they cannot be read."""
     from ditbench import store
 
-    beside = Path(chosen.name).name.removesuffix(".jsonl")
-    for name in dict.fromkeys(one for one in (beside, store.slug(run.suite)) if one):
-        try:
-            found = floors_at(store.noise_path(name, baselines), run.environment)
-        except errors.StoreError as error:
-            _tell(f"judged without measured floors of noise: {error}")
-            return None
-        if found:
-            return found
-    return None
-
-
-def floors_at(path: Path, here: Environment) -> Noise | None:
-    """The floors in this file, None where there are none of this machine. Raises StoreError."""
-    from ditbench import environment, store
-
-    found = store.noise_read(path)
-    if found and (unlike := environment.incompatible(found.environment, here)):
-        _tell(
-            f"{path}: floors that were measured elsewhere count for nothing here: {'; '.join(unlike)}"
-        )
+    names = (Path(chosen.name).name.removesuffix(".jsonl"), store.slug(run.suite))
+    try:
+        found = store.noise_beside(filter(None, names), baselines, run.environment)
+    except errors.StoreError as error:
+        _tell(f"judged without measured floors of noise: {error}")
         return None
-    return found
+    return found[1] if found else None
 
 
 def _session(path: Path, chosen: Against) -> Session | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from ditbench.environment import Environment
 from ditbench.store import Floor, Noise, Run, Session
 from ditbench.summary.history import History
 
@@ -26,6 +27,11 @@ class Given:
     def since(self, baseline: Run) -> Given:
         """Without the nights before the baseline was measured, whose level nobody accepted."""
         return replace(self, history=self.history.since(baseline.started))
+
+    def on(self, here: Environment) -> Given:
+        """Without floors that say nothing of this machine."""
+        elsewhere = self.noise is not None and self.noise.elsewhere(here)
+        return replace(self, noise=None) if elsewhere else self
 
     def floor(self, key: str, metric: str) -> Floor | None:
         """What equal arms of this cell were measured to differ by, None where nobody measured."""

@@ -10,8 +10,8 @@ from datetime import datetime
 
 from ditbench import stats, units
 from ditbench.compare.provisional import provisional
+from ditbench.compare.rules import usual
 from ditbench.compare.verdicts import Lint
-from ditbench.environment import incompatible
 from ditbench.gating import GATE
 from ditbench.metrics import known
 from ditbench.records import Status
@@ -62,7 +62,7 @@ def _floors(candidate: Run, after: Iterable[Evidence], noise: Noise | None) -> I
     if noise is None:
         yield Lint("no floor", f"the noise of this machine was not measured: {way}")
         return
-    if told := incompatible(noise.environment, candidate.environment):
+    if told := noise.elsewhere(candidate.environment):
         yield Lint("no floor", f"the noise was measured elsewhere ({'; '.join(told)}): {way}")
         return
     without = [one for one in timed if noise.floor(one.cell.key, "latency") is None]
@@ -73,21 +73,35 @@ def _floors(candidate: Run, after: Iterable[Evidence], noise: Noise | None) -> I
 
 
 def _wide(timed: Iterable[Evidence], gate: Mapping[str, float], noise: Noise) -> Iterator[Lint]:
-    """One finding a metric, on the quietest of its cells. A gate of the usual width is never too wide."""
+    """One finding a metric, on the quietest of its cells, be the gate the suite's or the usual one.
+
+    A floor of zero is of processes too few or too equal to tell one.
+    """
     cells = {one.cell.key: one.cell for one in timed}
-    for metric, threshold in gate.items():
+    for metric in dict.fromkeys(name for key in cells for name in noise.floors.get(key, {})):
         floors = {
-            key: floor.apart for key in cells if (floor := noise.floor(key, metric)) is not None
+            key: floor.apart
+            for key in cells
+            if (floor := noise.floor(key, metric)) is not None and floor.apart > 0
         }
-        wide = [key for key, floor in floors.items() if threshold > max(WIDE * floor, GATE)]
+        asked, whose = _threshold(metric, gate)
+        wide = [key for key, floor in floors.items() if asked > WIDE * floor]
         if wide:
             key = min(wide, key=floors.__getitem__)
             yield Lint(
                 "wide threshold",
-                f"gate.{metric} of {units.percent(threshold)} is above {WIDE} x the measured floor in "
+                f"{whose} of {units.percent(asked)} is above {WIDE} x the measured floor in "
                 f"{len(wide)} of {len(floors)} cells, of which one has {units.percent(floors[key])}",
                 cells[key],
             )
+
+
+def _threshold(metric: str, gate: Mapping[str, float]) -> tuple[float, str]:
+    """What is let pass of a metric, and whose word that is."""
+    if metric in gate:
+        return gate[metric], f"gate.{metric}"
+    row = known(metric)
+    return usual(row) if row else GATE, f"the usual gate on {metric}"
 
 
 def _unguarded(

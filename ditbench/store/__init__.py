@@ -25,7 +25,7 @@ from ditbench.store.collecting import Limits, Rubbish, remove, rubbish
 from ditbench.store.index import Entry, before, entries_to_json, find, runs
 from ditbench.store.merging import Merged, merge
 from ditbench.store.migrating import Migrated, migrate_baseline, migrate_run
-from ditbench.store.noise import Floor, Noise, noise_path, noise_read, noise_write
+from ditbench.store.noise import Floor, Noise, noise_beside, noise_path, noise_read, noise_write
 from ditbench.store.order import clock_notes
 from ditbench.store.reading import Run, read, read_head, skim
 from ditbench.store.sameness import unlike
@@ -80,6 +80,7 @@ __all__ = [
     "merge",
     "migrate_baseline",
     "migrate_run",
+    "noise_beside",
     "noise_path",
     "noise_read",
     "noise_write",

@@ -32,7 +32,7 @@ from ditbench.store.admission import (
 from ditbench.store.admitting import LeftOut, admit
 from ditbench.store.disk import load, write_whole
 from ditbench.store.index import LATEST
-from ditbench.store.noise import noise_path, noise_read
+from ditbench.store.noise import noise_beside
 from ditbench.store.packing import Unpacking, cells_of, packed
 from ditbench.store.reading import MALFORMED, Run, cause_of, well_formed
 from ditbench.store.seal import sealed, unsealed
@@ -72,9 +72,10 @@ def baseline_set(
     path = root / f"{name}{SUFFIX}"
     if path.exists():
         baseline_read(str(path))  # what is damaged may be all that is left of a good one
-    of_either = (noise_path(stem, root) for stem in (name, slug(run.suite)))
-    floors = next((one for one in of_either if one.is_file()), None)
-    taken = admit(run, noise_read(floors) if floors else None, provisional=terms.provisional)
+    floors, noise = noise_beside((name, slug(run.suite)), root, run.environment) or (None, None)
+    if noise and noise.elsewhere(run.environment):
+        floors, noise = None, None
+    taken = admit(run, noise, provisional=terms.provisional)
     if terms.unfit and not terms.provisional:
         raise StoreError(
             f"run {run.id} cannot become a baseline: the machine changed while it measured: "

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ditbench import shape
-from ditbench.environment import Environment
+from ditbench.environment import Environment, incompatible
 from ditbench.records import SCHEMA
 from ditbench.store.disk import load, write_whole
 from ditbench.store.reading import well_formed
@@ -44,10 +44,26 @@ class Noise:
         """None where it was not measured."""
         return self.floors.get(key, {}).get(metric)
 
+    def elsewhere(self, here: Environment) -> tuple[str, ...]:
+        """Why these floors say nothing of a machine: what times depend on differs; empty where they do."""
+        return tuple(incompatible(self.environment, here))
+
 
 def noise_path(name: str, baselines: Path) -> Path:
     """Where the floors beside the baseline of that name are kept."""
     return baselines / f"{name}{_SUFFIX}"
+
+
+def noise_beside(
+    names: Iterable[str], baselines: Path, here: Environment
+) -> tuple[Path, Noise] | None:
+    """The first floors of these names, those of this machine before all others; None where there are none.
+
+    names: the baseline's and the suite's. Raises StoreError for a file that cannot be read.
+    """
+    paths = dict.fromkeys(noise_path(name, baselines) for name in names)
+    found = [(path, noise) for path in paths if (noise := noise_read(path))]
+    return min(found, key=lambda one: bool(one[1].elsewhere(here)), default=None)
 
 
 def noise_write(path: Path, noise: Noise) -> None:

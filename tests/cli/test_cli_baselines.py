@@ -60,7 +60,9 @@ def head():
 
 def test_a_baseline_is_set_and_set_again_with_what_becomes_other(ditbench, night):
     night(1)
-    assert ditbench("baseline", "set", "main") == (0, "baselines/main.jsonl\n", "")
+    code, out, err = ditbench("baseline", "set", "main")
+    assert (code, out, err.count("\n")) == (0, "baselines/main.jsonl\n", 1)
+    assert "spread was held against nothing, for the noise of this machine was not measured" in err
     night(2, 0.12, (B,))
     code, out, _ = ditbench("baseline", "set", "main")
     lines = [" ".join(line.split()) for line in out.splitlines()]

@@ -140,10 +140,23 @@ def test_a_threshold_wider_than_five_floors_is_told_once_on_the_quietest_cell():
     )
 
 
-@pytest.mark.parametrize("threshold", [0.05, 0.02])
-def test_a_threshold_of_five_floors_or_the_usual_one_is_not_too_wide(threshold):
-    floor = 0.01 if threshold == 0.05 else 0.0001
-    assert lint(run(A, gate={"latency": threshold}), baseline(A), noise(floor), NOW) == ()
+def test_a_threshold_of_five_floors_is_not_too_wide():
+    five = run(A, gate={"latency": 0.05})
+    assert lint(five, baseline(A), noise(0.01), NOW) == ()
+
+
+@pytest.mark.parametrize(
+    ("gate", "whose"), [({"latency": 0.02}, "gate.latency"), ({}, "the usual gate on latency")]
+)
+def test_mistake_42_two_per_cent_are_wide_where_the_machine_tells_a_thousandth(gate, whose):
+    (one,) = lint(run(A, gate=gate), baseline(A), noise(0.001), NOW)
+    assert (one.kind, one.cell) == ("wide threshold", A)
+    assert one.said.startswith(f"{whose} of 2.00 % is above 5 x the measured floor in 1 of 1 cells")
+    assert lint(run(A, gate={"latency": 0.005}), baseline(A), noise(0.001), NOW) == ()
+
+
+def test_a_floor_of_zero_measures_no_threshold():
+    assert lint(run(A), baseline(A), noise(0.0), NOW) == ()
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,14 @@ import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from fakes_baselines import full
 from fakes_runs import FACTS, cell, fake_run, gate, quality, record, timed
 
+from ditbench import stats
 from ditbench.compare import Given, compare
+from ditbench.compare.floors import apart
 from ditbench.environment import Environment
 from ditbench.errors import StoreError, UsageError
 from ditbench.records import CANARY, Stage
@@ -26,6 +29,7 @@ from ditbench.store import (
     noise_path,
     noise_write,
 )
+from ditbench.store.admitting import FLOORS
 from ditbench.summary import canary, summarise
 
 NOW = datetime(2026, 11, 22, 6, tzinfo=UTC)
@@ -262,6 +266,33 @@ def test_mistake_30_processes_that_lie_further_apart_than_the_measured_noise_are
         "sdpa": "its processes spread 24.7 %, more than 3 x the measured floor of 1.00 %"
     }
     assert baseline_read("main", tmp_path).admission.floors == "main.noise.json"
+
+
+def test_floors_of_another_machine_keep_nothing_out(tmp_path):
+    wild = timed(OF, *((value,) * 3 for value in (0.1, 0.14, 0.1, 0.14, 0.12)))
+    floors = {OF.key: {"latency": Floor(OF.id, inside=0.001, apart=0.01, processes=5)}}
+    away = Noise("fashion", "", Environment(FACTS | {"cpus": 64}), {"version": "0.1.0"}, floors)
+    noise_write(noise_path("main", tmp_path), away)
+    assert left_out(tmp_path, gate(OF), *wild) == {}
+    assert baseline_read("main", tmp_path).admission.floors == ""
+
+
+def test_mistake_30_three_floors_refuse_a_noisy_night_and_hardly_ever_an_equal_one():
+    """Process medians of half a per cent, as the floor saw them; one floor would refuse one cell in nine."""
+    rng = np.random.default_rng(0)
+
+    def spreads(times):
+        nights = rng.normal(1, times * 0.005, (500, 5)).tolist()
+        return np.array([stats.spread(one) for one in nights])
+
+    floors = [apart(*rng.normal(1, 0.005, (2, 10))) for _ in range(20)]
+    refused = {
+        (times, many): np.mean([spreads(times) > many * floor for floor in floors])
+        for times, many in ((1, FLOORS), (1, 1), (5, FLOORS))
+    }
+    assert refused[1, FLOORS] < 0.002
+    assert refused[1, 1] > 0.05
+    assert refused[5, FLOORS] > 0.25
 
 
 def test_a_baseline_stands_for_thirty_days_or_as_long_as_it_is_told(tmp_path):
