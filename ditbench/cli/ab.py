@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ditbench import errors, units
+from ditbench import errors
 from ditbench.cli import output
-from ditbench.cli.concluding import floors_at
 from ditbench.cli.options import (
     BASELINES,
     RESULTS,
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from ditbench.records import Cell
     from ditbench.store import Noise, Session
 
-_SUFFIX = ".session.jsonl"
+SUFFIX = ".session.jsonl"
 _ARM = "AXIS=VALUE as attention=sdpa, `.` for the suite as it is, git:REV or pip:SPEC."
 
 
@@ -80,7 +79,7 @@ def ab(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", metavar="FILE|DIR", help=f"A new file *{_SUFFIX}, or where to make one."
+            "--out", metavar="FILE|DIR", help=f"A new file *{SUFFIX}, or where to make one."
         ),
     ] = RESULTS / "ab",
     baselines: Baselines = BASELINES,
@@ -90,23 +89,45 @@ def ab(
     json: Json = False,
 ) -> int:
     """Measure two arms in turns, and say whether B is slower than A; -k chooses among A's cells."""
-    from ditbench import compare as comparing
-    from ditbench import store
-
     sides = Side("a", a), Side("b", b)
     given = Choices(suite, select, tuple(set_ or ()), gpu=gpu, lock_clocks=lock_clocks)
     session = measured(Asked(given, sides, path_of(out, suite), processes))
-    path = store.noise_path(store.slug(session.suite), baselines)
-    noise = floors_at(path, session.arms[1].environment)
-    findings = comparing.turned(session, comparing.judge_session(session, noise))
+    return told(session, baselines, explain="" if explain else None, json=json)
+
+
+def told(session: Session, baselines: Path, *, explain: str | None, json: bool) -> int:
+    """Judge a session and print it, be it measured now or read again; the exit code.
+
+    explain: a regular expression on the cells whose rules are printed, None for none.
+    """
+    from ditbench import compare as comparing
+    from ditbench.compare import explaining
+
+    found = comparing.judge_session(session, _floors(session, baselines))
+    findings = comparing.turned(session, found)
+    shown = findings if explain is None else explaining.asked(findings, explain)
     if json:
-        output.as_json([comparing.finding_to_json(one) for one in findings])
+        output.as_json([comparing.finding_to_json(one) for one in shown])
     else:
-        show(session, findings, noise)
-        if explain:
-            output.show_explained(findings)
+        show(session, findings)
+        if explain is not None:
+            output.show_explained(shown)
         print(f"session: {session.path}")
     return errors.first_of(codes(session, findings))
+
+
+def _floors(session: Session, baselines: Path) -> Noise | None:
+    """Those of the suite, where they were measured on the machine of the session."""
+    from ditbench import store
+
+    path = store.noise_path(store.slug(session.suite), baselines)
+    found = store.noise_read(path)
+    if found and (unlike := found.elsewhere(session.arms[1].environment)):
+        output.warn(
+            f"{path}: floors that were measured elsewhere count for nothing here: {'; '.join(unlike)}"
+        )
+        return None
+    return found
 
 
 def measured(asked: Asked) -> Session:
@@ -151,13 +172,13 @@ def path_of(out: Path, suite: Path) -> Path:
     """The file that was asked for, or a new one in a folder."""
     from ditbench.store import slug
 
-    if out.name.endswith(_SUFFIX):
+    if out.name.endswith(SUFFIX):
         return out
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    return out / f"{slug(suite.stem)}-{stamp}{_SUFFIX}"
+    return out / f"{slug(suite.stem)}-{stamp}{SUFFIX}"
 
 
-def show(session: Session, findings: Sequence[Finding], noise: Noise | None) -> None:
+def show(session: Session, findings: Sequence[Finding]) -> None:
     """One line a finding, in the order of the suite."""
     a, b = (arm.said for arm in session.arms)
     names = _names(session.pairs)
@@ -170,7 +191,7 @@ def show(session: Session, findings: Sequence[Finding], noise: Noise | None) -> 
                 one.metric,
                 str(one.verdict),
                 *_figures(one.duel),
-                _gate(one, session, noise),
+                _gate(one),
                 one.reason,
             ]
             for one in findings
@@ -197,17 +218,10 @@ def _figures(duel: Duel | None) -> tuple[str, str, str]:
     )
 
 
-def _gate(one: Finding, session: Session, noise: Noise | None) -> str:
-    """The relative change that is let pass, and the floor of this machine beside it."""
-    floors = [
-        floor.inside if session.inside else floor.apart
-        for pair in session.pairs
-        if noise and pair[1].key == one.cell.key
-        for floor in [noise.floor(cell.key, one.metric) for cell in pair]
-        if floor
-    ]
-    floor = f"floor {units.percent(max(floors))}" if floors else "no floor measured"
-    return floor if one.floor is None else f"{units.percent(one.floor)}, {floor}"
+def _gate(one: Finding) -> str:
+    """The relative change that is let pass, and where it comes from, with this machine's floor."""
+    found = (step for step in one.steps if step.rule == "gate")
+    return next((f"{step.outcome} ({step.numbers})" for step in found), "")
 
 
 def _names(pairs: Sequence[tuple[Cell, Cell]]) -> dict[str, str]:
@@ -233,20 +247,15 @@ def _named(axis: str, a: str, b: str) -> str:
 
 def codes(session: Session, findings: Sequence[Finding]) -> set[int]:
     """Every exit code that holds."""
-    from ditbench.metrics import known
+    from ditbench.compare import codes_of
     from ditbench.records import Stage, Status
 
-    worse = [one for one in findings if one.verdict == "regressed"]
-    quality = [one for one in worse if (row := known(one.metric)) and row.stage is Stage.QUALITY]
-    holds = {
-        errors.CELLS_FAILED: not session.finished
+    failed = (
+        not session.finished
         or bool(session.problems)
         or any(
             record.status is not Status.OK and record.stage is Stage.TIME
             for record in session.records
-        ),
-        errors.QUALITY: bool(quality),
-        errors.PERFORMANCE: len(worse) > len(quality),
-        errors.ENVIRONMENT: any(step.rule == "machine" for one in findings for step in one.steps),
-    }
-    return {code for code, holds_now in holds.items() if holds_now}
+        )
+    )
+    return set(codes_of(findings)) | ({errors.CELLS_FAILED} if failed else set())

@@ -57,7 +57,9 @@ def confirm_moved(asked: Confirmation, run: Run, against: Run | None, chosen: Ag
     given = given_for(run, chosen, asked.out, asked.baselines)
     moved = comparing.flagged(judged(run, against, chosen, given))
     if not moved:
-        output.warn("--confirm: no time moved beyond its gate: nothing is measured again")
+        output.warn(
+            "--confirm: no time that a session measures moved beyond its gate: nothing is measured again"
+        )
         return
     if why := _measured(asked, run, against, chosen, moved):
         output.warn(f"--confirm: {why}")

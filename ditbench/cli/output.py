@@ -248,7 +248,7 @@ def show_findings(comparison: Comparison) -> None:
                 finding.metric,
                 units.percent(finding.change, signed=True) if finding.change is not None else "",
                 finding.cell.id,
-                finding.reason,
+                finding.reason + _beside(finding),
             ]
             for finding in told
         ),
@@ -257,6 +257,17 @@ def show_findings(comparison: Comparison) -> None:
     if comparison.shift:
         print(f"shift: {comparison.shift}")
     _show_lint(comparison)
+
+
+def _beside(finding: Finding) -> str:
+    """Both values of what was refused; a reason without a step quotes its own."""
+    from ditbench.report.words import figure
+
+    both = finding.baseline, finding.candidate
+    if finding.verdict != "incomparable" or not finding.steps or None in both:
+        return ""
+    then, now = (figure(finding.metric, one.value) for one in both if one)
+    return f" ({finding.metric} {then} then, {now} now)"
 
 
 def _show_lint(comparison: Comparison) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ditbench import errors
-from ditbench.cli import completion, output, preparing
+from ditbench.cli import ab, completion, output, preparing
 from ditbench.cli.concluding import asked_or_kept, conclude, either, given_for, judged
 from ditbench.cli.options import BASELINES, RESULTS, Baselines, Concluded, Json, Out, RunName
 
@@ -35,7 +35,7 @@ def compare(
         str,
         typer.Argument(
             metavar="BASELINE",
-            help="A baseline's name, or a run.",
+            help="A baseline's name, a run, or the *.session.jsonl of two arms: judged again.",
             autocompletion=completion.baselines_and_runs,
         ),
     ],
@@ -57,11 +57,14 @@ def compare(
     from ditbench import store
     from ditbench.compare import explaining
 
+    if baseline.endswith(ab.SUFFIX):
+        session = store.session_read(Path(baseline))
+        return ab.told(session, baselines, explain=explain or None, json=json)
     run = store.read(store.find(out, candidate))
     against, chosen = either(baseline, out, baselines, of=run.id)
     chosen = dataclasses.replace(chosen, required=True)
     found = judged(run, against, chosen, given_for(run, chosen, out, baselines))
-    shown = explaining.asked(found, explain) if explain else found.findings
+    shown = explaining.asked(found.findings, explain) if explain else found.findings
     if json:
         output.as_json([comparing.finding_to_json(one) for one in shown])
     elif explain:

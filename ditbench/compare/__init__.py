@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ditbench import errors
+from ditbench import errors, units
 from ditbench.compare import pictures
+from ditbench.compare.codes import codes_of
 from ditbench.compare.conditions import warned
-from ditbench.compare.confirming import judge_session
+from ditbench.compare.confirming import confirms, judge_session
 from ditbench.compare.given import Given
 from ditbench.compare.judging import judge
 from ditbench.compare.lint import lint
 from ditbench.compare.pair import Pair
 from ditbench.compare.provisional import advised, provisional
 from ditbench.compare.rules import Gate, usual
-from ditbench.compare.screening import MACHINE
-from ditbench.compare.suitewide import hindered, shifted, traded, unconfirmed
+from ditbench.compare.suitewide import shifted, traded, unconfirmed
 from ditbench.compare.turned import turned
 from ditbench.compare.verdicts import (
     Comparison,
@@ -46,10 +46,11 @@ from ditbench.deciding import (
     wants_more,
 )
 from ditbench.environment import differences, incompatible, refusals
-from ditbench.metrics import Metric, known, word_of
-from ditbench.records import Cell, Stage, Status
+from ditbench.metrics import COUNTS, Metric, known, word_of
+from ditbench.records import Cell, Status
 from ditbench.store import Run
 from ditbench.summary import DERIVED, Evidence, canary, gather
+from ditbench.summary.sides import LATENCY
 
 __all__ = [
     "Comparison",
@@ -60,6 +61,7 @@ __all__ = [
     "Lint",
     "Step",
     "Verdict",
+    "codes_of",
     "compare",
     "decide",
     "discoveries",
@@ -77,7 +79,7 @@ __all__ = [
 
 _NOTHING = Given()
 # Steps are not timed side by side: the batch that they make up is, and was when noise was measured.
-_BESIDE = {"step_latency": "latency"}
+_BESIDE = {"step_latency": LATENCY}
 
 
 def compare(
@@ -107,18 +109,16 @@ def compare(
     found = _findings(
         wanted, now, elsewhere or expired, _Known.of(candidate, given.since(baseline))
     )
-    moved, shift = shifted(hindered(found, given.hindrance))
+    moved, shift = shifted(tuple(found))
     told = warned(moved, canary.moved(baseline, candidate))
     told = advised(told, provisional(baseline, before))
     findings = tuple(sorted(traded(told), key=order))
-    codes = _codes(candidate, now, findings, required=required)
-    undecided = any(unconfirmed(one) for one in findings)
     return Comparison(
         baseline=name,
         findings=findings,
         differences=tuple(differences(baseline.environment, candidate.environment)),
         incomparable=bool(forbidden or expired),
-        exit_codes=codes | {errors.ENVIRONMENT} if shift and undecided else codes,
+        exit_codes=_codes(candidate, now, findings, required=required),
         unselected=len(before) - len(wanted),
         shift=shift,
         lint=lint(candidate, baseline, given.noise, when),
@@ -127,15 +127,19 @@ def compare(
 
 
 def flagged(comparison: Comparison) -> tuple[Cell, ...]:
-    """Cells whose times left their gate and that no session has judged, by effect: to be confirmed."""
+    """Cells to confirm, by effect: their times left the gate, a session measures them, and none has."""
     waiting = (one for one in comparison.findings if unconfirmed(one))
-    return tuple(dict.fromkeys(one.cell for one in waiting if _timed(one)))
+    return tuple(dict.fromkeys(one.cell for one in waiting if confirms(one.metric)))
 
 
-def _timed(one: Finding) -> bool:
-    """Whether a session measures it."""
-    metric = known(one.metric)
-    return metric is not None and metric.unit == "s"
+def _way(metric: str, hindrance: str) -> str:
+    """Why a time that moved is not confirmed, and what a person can do. hindrance: of this run's session."""
+    if confirms(metric):
+        return f"not confirmed: {hindrance or 'run with --confirm or `ditbench ab`'}"
+    return (
+        f"not confirmed, and no session confirms {metric}: measure again, or see in "
+        "`ditbench report --history` whether it stays"
+    )
 
 
 @dataclass(frozen=True)
@@ -148,10 +152,8 @@ class _Known:
 
     @classmethod
     def of(cls, candidate: Run, given: Given) -> _Known:
-        """Floors of another machine say nothing of this one."""
-        noise = given.noise
-        if noise and incompatible(noise.environment, candidate.environment):
-            given = replace(given, noise=None)
+        """Of a run, on its machine."""
+        given = given.on(candidate.environment)
         session = given.session
         found = judge_session(session, given.noise) if session else ()
         same = {a.key for a, b in session.pairs if a.key == b.key} if session else set()
@@ -168,7 +170,8 @@ class _Known:
         )
         confirmed = next(filter(None, (self.sessions.get((key, one)) for one in named)), None)
         history = self.given.history.clean(key, metric.name)
-        return Pair(metric, then, now, gate, history, confirmed)
+        way = _way(metric.name, self.given.hindrance)
+        return Pair(metric, then, now, gate, history, confirmed, way)
 
 
 def _selected(run: Run, cell: Cell) -> bool:
@@ -226,15 +229,28 @@ def _turned(old: Evidence, new: Evidence) -> Finding:
 
 
 def _forbidden(old: Evidence, new: Evidence, reason: str) -> Finding:
-    """Both values stand beside the refusal, so that a person may look."""
+    """Both values stand beside the refusal, so that a person may look: of the first metric that both have.
+
+    The time where they have one, and no count where they have anything else; the step quotes all of them.
+    """
+    shared = [name for name in old.estimates if name in new.estimates and name not in DERIVED]
+    first = min(shared, key=lambda name: (name != LATENCY, name in COUNTS), default="")
+    values = ", ".join(f"{name} {_quoted(name, old, new)}" for name in shared)
     return Finding(
         cell=new.cell,
-        metric="",
+        metric=first,
         verdict=Verdict.INCOMPARABLE,
         reason=reason,
-        baseline=old.estimates.get("latency"),
-        candidate=new.estimates.get("latency"),
+        baseline=old.estimates.get(first),
+        candidate=new.estimates.get(first),
+        steps=(Step("comparable", values, reason),),
     )
+
+
+def _quoted(name: str, *sides: Evidence) -> str:
+    metric = known(name)
+    unit = metric.unit if metric else ""
+    return " -> ".join(units.of(one.estimates[name].value, unit) for one in sides)
 
 
 def _metrics(old: Evidence, new: Evidence, known_of: _Known) -> Iterator[Finding]:
@@ -275,20 +291,7 @@ def _codes(
         or bool(candidate.problems)
         or any(row.status is not Status.OK and not row.status.known_before for row in rows)
         or any(row.unjudged for row in rows),
-        errors.PERFORMANCE: any(_regressed(one) and not _pictured(one) for one in findings),
-        errors.QUALITY: any(_regressed(one) and _pictured(one) for one in findings),
-        errors.ENVIRONMENT: bool(refusals(candidate.environment))
-        or any(row.unfit for row in rows)
-        or any(step.rule.endswith(MACHINE) for one in findings for step in one.steps),
+        errors.ENVIRONMENT: bool(refusals(candidate.environment)) or any(row.unfit for row in rows),
         errors.NOTHING_COMPARABLE: required and not judged,
     }
-    return frozenset(code for code, holds_now in holds.items() if holds_now)
-
-
-def _regressed(one: Finding) -> bool:
-    return one.verdict is Verdict.REGRESSED
-
-
-def _pictured(one: Finding) -> bool:
-    metric = known(one.metric)
-    return metric is not None and metric.stage is Stage.QUALITY
+    return codes_of(findings) | {code for code, holds_now in holds.items() if holds_now}

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from ditbench import units
-from ditbench.compare.verdicts import Comparison, Finding
+from ditbench.compare.verdicts import Finding
 from ditbench.errors import UsageError
 from ditbench.metrics import known
 from ditbench.records import Cell
 
 
-def asked(comparison: Comparison, named: str) -> tuple[Finding, ...]:
+def asked(findings: Sequence[Finding], named: str) -> tuple[Finding, ...]:
     """Findings of cells whose key this is, or whose id holds this regular expression, cell by cell.
 
     Raises UsageError where there is none, or the expression is none.
@@ -21,13 +21,13 @@ def asked(comparison: Comparison, named: str) -> tuple[Finding, ...]:
         wanted = re.compile(named)
     except re.error as error:
         raise UsageError(f"--explain {named}: is no regular expression: {error}") from error
-    cells = dict.fromkeys(one.cell for one in comparison.findings)
+    cells = dict.fromkeys(one.cell for one in findings)
     keys = [one.key for one in cells if named == one.key or wanted.search(one.id)]
     if not keys:
         raise UsageError(
             f"--explain {named}: no cell of {len(cells)} with a verdict{_first(cells)}"
         )
-    found = [one for one in comparison.findings if one.cell.key in keys]
+    found = [one for one in findings if one.cell.key in keys]
     return tuple(sorted(found, key=lambda one: keys.index(one.cell.key)))
 
 

@@ -17,7 +17,10 @@ from ditbench.summary.history import WINDOW
 
 @dataclass(frozen=True)
 class Pair:
-    """history: clean values of the nights before. confirmed: what a session of two arms came to."""
+    """history: clean values of the nights before. confirmed: what a session of two arms came to.
+
+    unconfirmed: what is said where none did, with the way out.
+    """
 
     metric: Metric
     then: Evidence
@@ -25,6 +28,7 @@ class Pair:
     gate: Gate
     history: tuple[float, ...] = ()
     confirmed: Finding | None = None
+    unconfirmed: str = ""
 
     @property
     def before(self) -> Estimate:

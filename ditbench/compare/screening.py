@@ -21,10 +21,6 @@ _SIGMAS = round(deciding.SIGMAS)
 CONFIRM, MACHINE = "confirm", "machine"
 # Before the names of rules that a session was judged by.
 SESSION = "session: "
-HOW = {
-    "s": "not confirmed: run with --confirm or `ditbench ab`",
-    "J": "not confirmed: no session measures energy, look at the latency",
-}
 
 
 def _unfit(pair: Pair) -> Ruling | None:
@@ -123,8 +119,8 @@ def _confirm(pair: Pair) -> Ruling:
     if pair.confirmed is None:
         return said(
             CONFIRM,
-            "no session holds this cell",
-            f"{screened}; {HOW[pair.metric.unit]}",
+            "no session holds it",
+            f"{screened}; {pair.unconfirmed}",
             Verdict.INCONCLUSIVE,
         )
     found = pair.confirmed

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ditbench import stats, units
-from ditbench.compare.screening import CONFIRM, HOW, SESSION
+from ditbench.compare.screening import CONFIRM, SESSION
 from ditbench.compare.verdicts import Finding, Step, Verdict
 from ditbench.gating import GATE
 from ditbench.metrics import known
@@ -20,6 +20,8 @@ _CELLS = 4
 # Similar: within half of the middle change of its logarithm, or within the usual gate of it.
 _ALIKE = 0.5
 _LATENCY = "latency"
+# The rule of a finding that moved as the others did.
+SHIFT = "shift"
 
 
 def traded(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -50,18 +52,6 @@ def _traded(one: Finding, names: Sequence[str]) -> Finding:
     step = Step("traded", ", ".join(names), "faster, and its pictures became worse")
     reason = f"{one.reason}; and its pictures became worse: {', '.join(names)}"
     return replace(one, verdict=Verdict.TRADED, reason=reason, steps=(*one.steps, step))
-
-
-def hindered(findings: Iterable[Finding], why: str) -> tuple[Finding, ...]:
-    """The findings, those that no session has judged with the reason. why: empty where nobody tried."""
-    return tuple(_hindered(one, why) if why and unconfirmed(one) else one for one in findings)
-
-
-def _hindered(one: Finding, why: str) -> Finding:
-    told = f"not confirmed: {why}"
-    *before, last = one.steps
-    step = replace(last, outcome=last.outcome.replace(HOW["s"], told))
-    return replace(one, reason=one.reason.replace(HOW["s"], told), steps=(*before, step))
 
 
 def shifted(findings: tuple[Finding, ...]) -> tuple[tuple[Finding, ...], str]:
@@ -116,5 +106,5 @@ def _beyond(one: Finding, sign: int) -> bool:
 def _shifted(one: Finding, told: str) -> Finding:
     if not unconfirmed(one):
         return one
-    step = Step("shift", f"change {units.percent(one.change or 0.0, signed=True)}", told)
+    step = Step(SHIFT, f"change {units.percent(one.change or 0.0, signed=True)}", told)
     return replace(one, reason=f"{one.reason}; {told}", steps=(*one.steps, step))

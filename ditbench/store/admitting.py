@@ -22,9 +22,9 @@ from ditbench.store.noise import Noise
 from ditbench.store.reading import Run
 
 # Processes that lie further apart than so many floors were not measured on a machine as it was then. A floor
-# is of medians of five processes, and this is the spread of single ones, which five tell badly: of equal nights
-# on the three simulated machines of benchmarks/gate.py one floor refuses 12 to 26 % of all cells, two refuse
-# 0.5 to 6 %, three 0.03 to 1.2 %, and 37 to 42 % of nights on which the first two are five times noisier.
+# is of medians of five processes, and this is the spread of single ones, which five tell badly: of equal
+# nights on the three simulated machines of benchmarks/gate.py one floor refuses 12 to 26 % of all cells, two
+# 0.5 to 6 %, three 0.03 to 1.2 %; of nights five times noisier three refuse 37 to 42 % (quiet, typical).
 FLOORS = 3
 
 

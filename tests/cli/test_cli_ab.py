@@ -189,7 +189,7 @@ def test_a_slower_arm_is_exit_4_and_the_session_lies_where_it_says(suite, ring, 
     assert "B, attention=sdpa, against A, attention=softmax" in out
     assert "attention=softmax -> sdpa" in out
     assert "regressed" in out
-    assert "no floor measured" in out
+    assert "floor not measured" in out
     path = out.splitlines()[-1].removeprefix("session: ")
     session = store.session_read(suite.parent / path)
     assert path.startswith("results/ab/toy-")
@@ -204,6 +204,28 @@ def test_json_and_explain_tell_the_same_verdict_with_its_rules(suite, ring, caps
     main(["ab", str(suite), *ARMS, "--explain"])
     printed = capsys.readouterr().out
     assert all(step["rule"] in printed for step in found["steps"])
+
+
+def test_a_session_is_read_again_without_measuring(suite, ring, capsys):
+    code = main(["ab", str(suite), *ARMS, "--out", "one.session.jsonl"])
+    first = capsys.readouterr().out
+    ring.speeds = []  # nothing more can be measured
+    assert main(["compare", "one.session.jsonl"]) == code == errors.PERFORMANCE
+    assert capsys.readouterr().out == first
+    main(["compare", "one.session.jsonl", "--explain", "sdpa"])
+    assert "ratios: both beyond 2.00 %" in capsys.readouterr().out
+    main(["compare", "one.session.jsonl", "--json"])
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["verdict"] == "regressed"
+
+
+def test_a_session_that_is_not_there_or_torn_is_one_line_and_exit_2(suite, capsys):
+    (suite.parent / "torn.session.jsonl").write_text("{")
+    for name, told in (("none", "no such session"), ("torn", "torn.session.jsonl:1: ")):
+        assert main(["compare", f"{name}.session.jsonl"]) == errors.USAGE
+        err = capsys.readouterr().err
+        assert told in err
+        assert err.count("\n") == 1
 
 
 def test_a_faster_arm_is_exit_0(suite, ring):

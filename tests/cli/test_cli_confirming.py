@@ -120,10 +120,23 @@ def test_a_session_against_something_else_confirms_nothing(measured, night, tmp_
 def test_nothing_is_measured_where_nothing_moved_or_nothing_compares(measured, night):
     code, _, err = night(run(2), run(1))
     assert (code, measured) == (OK, [])
-    assert "no time moved beyond its gate: nothing is measured again" in err
+    assert "no time that a session measures moved beyond its gate: nothing is measured again" in err
     code, _, err = night(run(3), None)
     assert (code, measured) == (OK, [])
     assert "there is nothing to compare with" in err
+
+
+def test_a_first_call_alone_is_not_measured_again_and_says_what_to_do(measured, night):
+    now = run(2)
+    slow = [
+        dataclasses.replace(one, metrics=one.metrics | {"first_call": (9.0,)})
+        if "first_call" in one.metrics
+        else one
+        for one in now.records
+    ]
+    code, (latency,), err = night(dataclasses.replace(now, records=tuple(slow)), run(1))
+    assert (code, latency.verdict, measured) == (OK, "unchanged", [])
+    assert "no time that a session measures moved beyond its gate" in err
 
 
 def test_only_the_cells_that_moved_most_are_measured_and_the_rest_is_told(measured, night):

@@ -7,10 +7,11 @@ import json
 
 import fakes_scale
 import pytest
-from fakes_runs import cell, fake_run, gate, timed
+from fakes_runs import FACTS, cell, fake_run, gate, timed
 from fakes_sessions import abba, noise, session
 
 from ditbench import store
+from ditbench.environment import Environment
 from ditbench.store import SessionWriter, baseline_set
 
 STEADY = (0.100, 0.101, 0.099, 0.100, 0.100)
@@ -81,7 +82,7 @@ def test_an_unconfirmed_time_says_every_rule_and_what_to_do(ditbench):
         "1. difference: 0.005, more than 0.001 [100 ms -> 105 ms]",
         "2. gate: 2.00 % [the suite's gate 2.00 %; floor not measured]",
         f"3. screen: +5.00 % beyond the floor of 2.00 % [100 ms -> 105 ms; {spread}]",
-        f"4. confirm: {unconfirmed} [no session holds this cell]",
+        f"4. confirm: {unconfirmed} [no session holds it]",
     ]
 
 
@@ -142,6 +143,29 @@ def test_mistake_42_a_gate_below_the_measured_floor_is_raised_and_said(ditbench,
         "gate: 6.00 %, raised to 2 x the measured floor [the suite's gate 2.00 %; floor 3.00 %]"
         in out
     )
+
+
+def test_floors_of_another_machine_gate_nothing_and_the_page_says_why(ditbench, nights):
+    away = Environment(FACTS | {"cpus": 64})
+    floors = dataclasses.replace(noise(cell("monarch"), 0.03), environment=away)
+    store.noise_write(store.noise_path("main", nights[1]), floors)
+    code, out, err = ditbench("compare", "main", "latest")
+    assert (code, err) == (0, "")
+    assert "within the floor of 6.00 %" not in out
+    told = "no floor: the noise was measured elsewhere (cpus: 64 -> 2): `ditbench noise "
+    assert f"lint: {told}" in out
+    ditbench("report", "latest", "--baseline", "main")
+    (page,) = nights[2].glob("*.html")
+    assert "the noise was measured elsewhere (cpus: 64 -&gt; 2)" in page.read_text()
+
+
+def test_what_was_refused_quotes_both_values(ditbench, nights):
+    away = {"environment": Environment(FACTS | {"cpus": 64})}
+    fakes_scale.write(nights[0], run(3, 1.05, **away))
+    code, out, _ = ditbench("compare", "main", "latest")
+    assert code == 7
+    (line,) = [line for line in out.splitlines() if "measured elsewhere: cpus" in line]
+    assert line.endswith("measured elsewhere: cpus: 2 -> 64 (latency 100 ms then, 105 ms now)")
 
 
 @pytest.mark.parametrize(

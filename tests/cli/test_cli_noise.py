@@ -13,13 +13,12 @@ from fakes_runs import CODE, ENVIRONMENT, cell, record
 from fakes_sessions import session, turns
 
 from ditbench import environment
-from ditbench.cli import main, noise
-from ditbench.cli.concluding import floors_at
+from ditbench.cli import ab, main, noise
 from ditbench.devices.device import Device
 from ditbench.environment import Environment
 from ditbench.records import Stage, Status
 from ditbench.run import duel
-from ditbench.store import noise_read
+from ditbench.store import noise_beside, noise_read, noise_write
 
 CELLS = (cell("sdpa"), cell("monarch"))
 NAME = "fashion.noise.json"
@@ -228,14 +227,34 @@ def test_where_every_cell_fails_nothing_is_written(machine, tmp_path, capsys):
     assert not (tmp_path / "baselines").exists()
 
 
-def test_floors_of_another_machine_count_for_nothing_and_are_told(machine, tmp_path, capsys):
+def test_floors_of_another_machine_count_for_nothing_to_two_arms_and_are_told(
+    machine, tmp_path, capsys
+):
     assert measured() == 0
-    path = tmp_path / "baselines" / NAME
-    assert floors_at(path, ENVIRONMENT) == noise_read(path)
+    folder = tmp_path / "baselines"
+    arms = session(pairs=((CELLS[0], CELLS[0]),))
+    assert ab._floors(arms, folder) == noise_read(folder / NAME)
     capsys.readouterr()
     elsewhere = Environment({**ENVIRONMENT.facts, "cpu": "Another CPU"})
-    assert floors_at(path, elsewhere) is None
+    moved = dataclasses.replace(
+        arms, arms=tuple(dataclasses.replace(one, environment=elsewhere) for one in arms.arms)
+    )
+    assert ab._floors(moved, folder) is None
     err = capsys.readouterr().err
     assert "measured elsewhere count for nothing here" in err
     assert "Some CPU -> Another CPU" in err
-    assert floors_at(tmp_path / "baselines" / "none.noise.json", ENVIRONMENT) is None
+    assert ab._floors(arms, tmp_path) is None
+
+
+def test_floors_of_this_machine_come_before_those_that_stand_beside_the_baseline(machine, tmp_path):
+    assert measured() == 0
+    assert measured("--name", "main") == 0
+    folder = tmp_path / "baselines"
+    path, found = noise_beside(("main", "fashion"), folder, ENVIRONMENT)
+    assert path.name == "main.noise.json"
+    away = dataclasses.replace(found, environment=Environment({"device": "cuda"}))
+    noise_write(path, away)
+    assert noise_beside(("main", "fashion"), folder, ENVIRONMENT)[0].name == NAME
+    (folder / NAME).unlink()
+    assert noise_beside(("main", "fashion"), folder, ENVIRONMENT) == (path, away)
+    assert noise_beside(("other",), folder, ENVIRONMENT) is None

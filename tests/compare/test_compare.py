@@ -221,6 +221,22 @@ def test_mistake_29_and_40_another_environment_forbids_a_comparison_and_both_val
     assert result.differences == ("torch: 2.13.0 -> 2.14.0", "python: 3.11.2 -> 3.12.0")
 
 
+def test_mistake_40_where_there_is_no_time_the_values_of_what_both_have_are_quoted():
+    elsewhere = Environment(FACTS | {"torch": "2.14.0"})
+    of = cell("monarch")
+
+    def run(drift, **parts):
+        return fake_run(gate(of), quality(of, drift), **parts)
+
+    (one,) = compare(run(0.3, environment=elsewhere), run(0.2), "main").findings
+    assert (one.verdict, one.metric) == (Verdict.INCOMPARABLE, "latent_drift")
+    assert (one.baseline.value, one.candidate.value) == pytest.approx((0.2, 0.3), rel=0.1)
+    assert f"{FD}@dataset 29.4 -> 33.4" in one.steps[0].numbers
+    counted = [fake_run(gate(of), environment=two) for two in (elsewhere, Environment(FACTS))]
+    (one,) = compare(*counted, "main").findings
+    assert (one.metric, one.baseline.value) == ("macs", one.candidate.value)
+
+
 def test_a_difference_that_changes_no_number_forbids_nothing():
     elsewhere = Environment(FACTS | {"python": "3.12.0"})
     result = compare(fake_run(*good(cell()), environment=elsewhere), fake_run(*good(cell())), "x")

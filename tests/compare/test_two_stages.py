@@ -18,6 +18,8 @@ OF = cell("monarch")
 STEADY = (0.100, 0.101, 0.099, 0.100, 0.100)
 PEAK = 4000 * 2**20
 STEPS = ("latency", "step_latency")
+HOT = {"telemetry": {"samples": 100, "slowed_share": 0.3, "slowed": {"heat": 0.3}}}
+CROWD = {"telemetry": {"samples": 10, "window_s": 1.0, "others": 1.2}}
 UNCONFIRMED = "not confirmed: run with --confirm or `ditbench ab`"
 
 
@@ -155,20 +157,6 @@ class TestSession:
         )
         assert flagged(again) == ()
 
-    def test_energy_waits_for_no_session_because_none_measures_it(self):
-        def run(joules):
-            rows = [
-                dataclasses.replace(one, metrics=one.metrics | {"energy": (joules,)})
-                for one in records()[1:]
-            ]
-            return fake_run(records()[0], *rows)
-
-        result = compare(run(3.0), run(2.0), "main")
-        (one,) = [one for one in result.findings if one.metric == "energy"]
-        assert one.verdict is Verdict.INCONCLUSIVE
-        assert one.reason.endswith("not confirmed: no session measures energy, look at the latency")
-        assert flagged(result) == ()
-
     def test_a_first_call_has_a_wider_gate_than_a_warm_one(self):
         def first(factor):
             rows = [
@@ -180,6 +168,79 @@ class TestSession:
         for factor, verdict in ((1.09, Verdict.UNCHANGED), (1.2, Verdict.INCONCLUSIVE)):
             found = {one.metric: one for one in compare(first(factor), first(1.0), "x").findings}
             assert found["first_call"].verdict is verdict
+
+
+def only(name, value, **given):
+    """A run whose processes have this value of a metric, compared with one of 1.0; its finding, and all."""
+
+    def run(value):
+        head, *rows = records()
+        return fake_run(
+            head,
+            *(dataclasses.replace(one, metrics=one.metrics | {name: (value,)}) for one in rows),
+        )
+
+    result = compare(run(value), run(1.0), "main", given=Given(**given))
+    return next(one for one in result.findings if one.metric == name), result
+
+
+class TestWhatNoSessionMeasures:
+    """First calls and energy: arms that take turns in a process share them."""
+
+    @pytest.mark.parametrize("name", ["first_call", "energy"])
+    @pytest.mark.parametrize(
+        "given", [{}, {"hindrance": "4 cells are beyond the 3"}, {"session": confirmed(1.0)}]
+    )
+    def test_it_is_never_flagged_and_its_reason_is_its_own(self, name, given):
+        if "session" in given:  # as turns in a process leave it: of latencies alone
+            bare = [
+                dataclasses.replace(one, metrics={"latency": one.metrics["latency"]})
+                for one in given["session"].records
+            ]
+            given = {"session": session(*bare)}
+        one, result = only(name, 1.3, **given)
+        assert (one.verdict, one.change) == (Verdict.INCONCLUSIVE, pytest.approx(0.3))
+        assert one.reason.startswith("+30.0 % beyond the floor of ")
+        assert one.reason.endswith(
+            f"not confirmed, and no session confirms {name}: measure again, or see in "
+            "`ditbench report --history` whether it stays"
+        )
+        assert flagged(result) == ()
+
+    @pytest.mark.parametrize("name", ["first_call", "energy"])
+    @pytest.mark.parametrize(("value", "sign"), [(1.3, 1), (0.7, -1)])
+    def test_it_is_counted_with_exit_0_both_ways(self, name, value, sign):
+        one, result = only(name, value)
+        assert sign * one.change > one.floor
+        assert result.unconfirmed == "1 figure moved beyond its floor, unconfirmed"
+        assert result.exit_codes == frozenset()
+        assert len(one.then) == len(one.now) == len(STEADY)
+
+    def test_a_first_call_displaces_no_latency_from_those_that_are_confirmed(self):
+        slow, noisy = OF, cell("sdpa")
+        head, *rows = records(1.0, noisy)
+        wild = [
+            dataclasses.replace(one, metrics=one.metrics | {"first_call": (9.0,)}) for one in rows
+        ]
+        now = fake_run(head, *wild, *records(1.05, slow))
+        then = fake_run(*records(1.0, noisy), *records(1.0, slow))
+        result = compare(now, then, "main")
+        assert result.findings[0].metric == "first_call"
+        assert flagged(result) == (slow,)
+
+    def test_what_a_session_cleared_is_not_held_against_the_night_by_its_first_call(self):
+        crowded = records(1.3, **CROWD)
+        latencies = [
+            dataclasses.replace(one, metrics={"latency": one.metrics["latency"]})
+            for one in confirmed(1.0).records
+        ]
+        before = compare(fake_run(*crowded), fake_run(*records()), "main")
+        given = Given(session=session(*latencies))
+        after = compare(fake_run(*crowded), fake_run(*records()), "main", given=given)
+        found = {one.metric: one for one in after.findings}
+        assert found["latency"].verdict is Verdict.UNCHANGED
+        assert "other programs" in found["first_call"].reason
+        assert (before.exit_codes, after.exit_codes) == ({errors.ENVIRONMENT}, frozenset())
 
 
 class TestNoise:
@@ -248,10 +309,6 @@ class TestNoise:
         one = latency(1.05, noise=elsewhere)
         assert one.verdict is Verdict.INCONCLUSIVE
         assert "floor not measured" in step(one, "gate").numbers
-
-
-HOT = {"telemetry": {"samples": 100, "slowed_share": 0.3, "slowed": {"heat": 0.3}}}
-CROWD = {"telemetry": {"samples": 10, "window_s": 1.0, "others": 1.2}}
 
 
 class TestMachine:
@@ -525,6 +582,45 @@ class TestPictures:
         found = {one.metric: one for one in compare(*runs, "main").findings}
         assert found[f"{FD}@dataset"].verdict is Verdict.INCONCLUSIVE
         assert "its error is not known" in found[f"{FD}@dataset"].reason
+
+    @pytest.mark.parametrize("name", ["latent_drift", "psnr", "ssim", "lpips"])
+    def test_mistake_32_one_picture_is_never_significant(self, name):
+        """It has no error: beyond the tolerance nothing is said, within it nothing changed."""
+        worse = 0.1 if name == "psnr" else 0.9
+        one = judged(name, [0.5], [worse])
+        assert one.verdict is Verdict.INCONCLUSIVE
+        assert one.reason.endswith(
+            "beyond the tolerance, but of one picture: no change of it can be told"
+        )
+        assert judged(name, [0.5], [0.5]).verdict is Verdict.UNCHANGED
+        assert judged(name, [0.5], [0.501]).verdict is Verdict.UNCHANGED
+
+    def test_mistake_32_one_picture_is_no_exit_5(self):
+        def run(drift):
+            whole = quality(OF, 0.2, samples=1, errors={})
+            one = {
+                name: (values[0] if "@" not in name else drift,)
+                for name, values in whole.metrics.items()
+            }
+            one["latent_drift"] = (drift,)
+            return fake_run(*records(), dataclasses.replace(whole, metrics=one))
+
+        result = compare(run(0.9), run(0.2), "main")
+        moved = {one.metric for one in result.findings if one.verdict is Verdict.INCONCLUSIVE}
+        assert moved == {"latent_drift", f"{FD}@dataset", f"{FD}@softmax"}
+        assert result.exit_codes == frozenset()
+
+    def test_the_larger_of_both_sides_errors_counts(self):
+        def run(value, error):
+            whole = quality(OF, 0.2, paired={f"{FD}@dataset": {"change": 1.0, "error": error}})
+            figures = whole.metrics | {f"{FD}@dataset": (value,)}
+            return fake_run(*records(), dataclasses.replace(whole, metrics=figures))
+
+        for then, now in ((2.0, 0.1), (0.1, 2.0)):
+            result = compare(run(105.0, now), run(100.0, then), "main")
+            (one,) = [one for one in result.findings if one.metric == f"{FD}@dataset"]
+            assert one.verdict is Verdict.UNCHANGED
+            assert "standard error 2" in step(one, "paired error").numbers
 
     def test_a_drift_from_nothing_is_a_regression(self):
         runs = [fake_run(*records(), quality(OF, drift)) for drift in (0.3, 0.0)]
