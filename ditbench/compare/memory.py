@@ -20,7 +20,7 @@ _ROUGH = "peak_resident"
 _PROCESSES = 2  # tell whether a rough peak repeats
 
 
-def verdict(
+def _verdict(
     name: str, then: Sequence[float], now: Sequence[float], sign: int
 ) -> tuple[Verdict, str]:
     """Of peaks that moved beyond their gate, up where sign is 1, and why; one value a process."""
@@ -37,7 +37,7 @@ def verdict(
     return moved, "every process of one side above every one of the other"
 
 
-def moved(before: float, after: float, gate: float, least: float) -> int:
+def _moved(before: float, after: float, gate: float, least: float) -> int:
     """1 for more, -1 for less, 0 within the relative gate or the absolute least."""
     apart = after - before
     if abs(apart) <= max(gate * before, least):
@@ -51,7 +51,7 @@ def _gate(pair: Pair) -> Ruling:
 
 def _peaks(pair: Pair) -> Ruling:
     gate, least = pair.gate.value, pair.metric.floor
-    sign = moved(pair.before.value, pair.after.value, gate, least)
+    sign = _moved(pair.before.value, pair.after.value, gate, least)
     told = units.percent(pair.change or 0.0, signed=True)
     allowed = f"{units.percent(gate)} or {units.size(least)}"
     if pair.before.value == pair.after.value:
@@ -61,7 +61,7 @@ def _peaks(pair: Pair) -> Ruling:
     if _warmup(pair.then) != _warmup(pair.now):
         why = "one side's peak includes the warm-up, the other's does not"
         return said("memory", pair.values, f"{told}: {why}", Verdict.INCONCLUSIVE)
-    found, why = verdict(pair.metric.name, *pair.medians, sign)
+    found, why = _verdict(pair.metric.name, *pair.medians, sign)
     return said("memory", pair.values, f"{told} beyond {allowed}, {why}", found)
 
 
