@@ -212,7 +212,7 @@ class TestWhatNoSessionMeasures:
     def test_it_is_counted_with_exit_0_both_ways(self, name, value, sign):
         one, result = only(name, value)
         assert sign * one.change > one.floor
-        assert result.unconfirmed == "1 figure moved beyond its floor, unconfirmed"
+        assert result.unconfirmed == "1 figure moved, unconfirmed"
         assert result.exit_codes == frozenset()
         assert len(one.then) == len(one.now) == len(STEADY)
 
