@@ -11,14 +11,30 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Any
 
 import ditbench
 from ditbench.records import Scalar, digest
 
-_PACKAGES = ("torch", "diffusers", "triton", "numpy", "safetensors", "xformers")
+# What ditbench computes with, and what its methods may be made of: attention kernels by their distributions.
+_PACKAGES = (
+    "torch",
+    "diffusers",
+    "triton",
+    "numpy",
+    "safetensors",
+    "xformers",
+    "flash-attn",
+    "flash-attn-3",
+    "flashattn-hopper",
+    "flash-attn-4",
+    "sageattention",
+)
+# Before the names of distributions that bring plug-ins, whatever they are called.
+_PLUGIN = "plugin."
+_GROUPS = ("ditbench.attention", "ditbench.models", "ditbench.extractors")
 # Variables that change what is computed, which kernel runs, or how fast: they must agree.
 _INFLUENTIAL = (
     "ATEN_CPU_CAPABILITY",
@@ -158,8 +174,13 @@ def collect(device: str, gpu: Mapping[str, Scalar], environ: Mapping[str, str]) 
 
 
 def packages(of: Environment) -> dict[str, str]:
-    """The versions of what is installed, by name."""
-    return {name: str(of.facts[name]) for name in _PACKAGES if name in of.facts}
+    """The versions of what is installed, by name: what is computed with, and what brings plug-ins."""
+    told = {name: str(of.facts[name]) for name in _PACKAGES if name in of.facts}
+    return told | {
+        name.removeprefix(_PLUGIN): str(version)
+        for name, version in of.facts.items()
+        if name.startswith(_PLUGIN)
+    }
 
 
 def refusals(environment: Environment) -> list[str]:
@@ -276,7 +297,8 @@ def _versions() -> dict[str, Scalar]:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    points = (point for group in _GROUPS for point in entry_points(group=group))
+    return found | {f"{_PLUGIN}{one.dist.name}": one.dist.version for one in points if one.dist}
 
 
 def _named(name: str, patterns: Iterable[str]) -> bool:

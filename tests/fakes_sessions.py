@@ -9,7 +9,10 @@ from fakes_runs import CODE, ENVIRONMENT, cell, record
 from ditbench.records import CANARY, Cell, Record, Stage
 from ditbench.store import Arm, Floor, Noise, Session
 
-ARMS = (Arm("git:main", CODE, ENVIRONMENT), Arm("git:HEAD", CODE, ENVIRONMENT))
+ARMS = (
+    Arm("git:main", CODE | {"commit": "89abcdef"}, ENVIRONMENT),
+    Arm("git:HEAD", CODE, ENVIRONMENT),
+)
 # Calls of a process around its median, which stays what it is.
 CALLS = (0.999, 1.0, 1.001)
 

@@ -7,7 +7,9 @@ stands with every finding that moved.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib.util
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,13 +74,13 @@ def _measured(
     """Why not every cell that moved was measured; empty where each was."""
     suite = asked.choices.suite
     try:
-        base = base_of(run, against, chosen, suite)
         cells = moved[: asked.most]
+        base = base_of(run, against, chosen, suite, cells)
         output.warn(f"--confirm: {_counted(len(cells))} measured side by side with {chosen.whole}")
         if not (base.commits or base.packages):
             output.warn(
-                "both arms are the same code and packages: what moved is the machine, or lies in no "
-                "repository"
+                "both arms are the same code and packages: what moved is the machine, or something that "
+                "is not recorded, and no session tells which"
             )
         apart(
             Asked(
@@ -109,12 +111,16 @@ def _counted(cells: int) -> str:
     return "1 cell is" if cells == 1 else f"{cells} cells are"
 
 
-def base_of(run: Run, against: Run, chosen: Against, suite: Path) -> Source:
-    """The baseline's code and packages as an arm. Raises _NotToBeHadError with the reason."""
+def base_of(run: Run, against: Run, chosen: Against, suite: Path, cells: Iterable[Cell]) -> Source:
+    """The baseline's code and packages as an arm of these cells. Raises _NotToBeHadError with the reason."""
     if environment.code_identity(suite) != dict(run.code):
         raise _NotToBeHadError("the code has changed since this run began: run it again")
     here = arms.Repository.of(Path(environment.__file__))
     mine = arms.Repository.of(suite)
+    if stranger := _stranger(cells, mine):
+        raise _NotToBeHadError(
+            f"{stranger} lies in no repository of the suite, so that what it was then is not to be had"
+        )
     then = dict(against.code)
     if here and mine and here.root == mine.root:  # a baseline of before the suite's commit was kept
         then.setdefault("suite_commit", then.get("commit"))
@@ -125,6 +131,25 @@ def base_of(run: Run, against: Run, chosen: Against, suite: Path) -> Source:
     before, now = (environment.packages(one.environment) for one in (against, run))
     other = [f"{name}=={version}" for name, version in before.items() if now.get(name) != version]
     return Source(chosen.whole, commits, tuple(other))
+
+
+def _stranger(cells: Iterable[Cell], repository: arms.Repository | None) -> str:
+    """The first `module:Class` among methods and models of which no commit tells; empty for none."""
+    named = (one.name for cell in cells for one in (cell.model, cell.attention))
+    return next((name for name in named if ":" in name and not _is_of(repository, name)), "")
+
+
+def _is_of(repository: arms.Repository | None, name: str) -> bool:
+    """Whether its module lies in a checkout, and is not just installed below it, as into .venv."""
+    spec = importlib.util.find_spec(name.partition(":")[0].partition(".")[0])
+    if repository is None or spec is None:
+        return False
+    places = (spec.origin, *(spec.submodule_search_locations or ()))
+    paths = [Path(place).resolve() for place in places if place]
+    return any(
+        path.is_relative_to(repository.root) and not path.is_relative_to(sys.prefix)
+        for path in paths
+    )
 
 
 def _commit(

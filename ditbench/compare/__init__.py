@@ -23,6 +23,7 @@ from ditbench.compare.lint import lint
 from ditbench.compare.pair import Pair
 from ditbench.compare.provisional import advised, provisional
 from ditbench.compare.rules import Gate, usual
+from ditbench.compare.same_code import told_by
 from ditbench.compare.suitewide import shifted, traded, unconfirmed
 from ditbench.compare.turned import turned
 from ditbench.compare.verdicts import (
@@ -155,7 +156,7 @@ class _Known:
         """Of a run, on its machine."""
         given = given.on(candidate.environment)
         session = given.session
-        found = judge_session(session, given.noise) if session else ()
+        found = told_by(session, judge_session(session, given.noise)) if session else ()
         same = {a.key for a, b in session.pairs if a.key == b.key} if session else set()
         of_same = {(one.cell.key, one.metric): one for one in found if one.cell.key in same}
         return cls(candidate.gate, given, of_same)

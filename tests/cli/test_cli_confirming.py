@@ -21,6 +21,7 @@ from ditbench.run.interrupts import InterruptedRunError
 from ditbench.store import Against, SessionWriter
 
 STEADY = (0.100, 0.101, 0.099, 0.100, 0.100)
+MONARCH = cell("monarch")
 AGAINST = Against("main", "20261121-100000-aaaa")
 
 
@@ -195,11 +196,11 @@ def mine(tmp_path, monkeypatch):
     return folder, first, second, state
 
 
-def base(mine, then, **parts):
+def base(mine, then, of=MONARCH, **parts):
     folder, _, _, state = mine
     now = run(2, code=CODE | state, **parts)
     against = run(1, code=CODE | then)
-    return confirming.base_of(now, against, AGAINST, folder / "suite.yaml")
+    return confirming.base_of(now, against, AGAINST, folder / "suite.yaml", (of,))
 
 
 def test_the_base_is_the_commit_of_the_suites_repository_then(mine):
@@ -232,7 +233,7 @@ def test_packages_of_then_are_installed_where_others_are_here_now(mine):
     now = run(2, code=CODE | mine[3], environment=Environment(facts))
     then = CODE | {"suite_commit": second, "suite_dirty": False}
     against = run(1, code=then, environment=before)
-    found = confirming.base_of(now, against, AGAINST, mine[0] / "suite.yaml")
+    found = confirming.base_of(now, against, AGAINST, mine[0] / "suite.yaml", (MONARCH,))
     assert (found.commits, found.packages) == ({}, ("diffusers==0.40.0",))
 
 
@@ -265,8 +266,59 @@ def test_code_that_changed_since_the_run_began_is_not_the_code_that_it_measured(
     now = run(2, code=CODE | state)
     monkeypatch.setattr(environment, "code_identity", lambda _suite=None: CODE | {"dirty": True})
     with pytest.raises(confirming._NotToBeHadError, match="changed since this run began"):
-        confirming.base_of(now, run(1), AGAINST, folder / "suite.yaml")
+        confirming.base_of(now, run(1), AGAINST, folder / "suite.yaml", (MONARCH,))
 
 
 def test_the_environment_of_a_run_names_its_packages():
     assert environment.packages(ENVIRONMENT) == {"torch": "2.13.0"}
+
+
+def test_a_plug_in_of_another_version_then_is_installed_for_the_baselines_arm(mine):
+    plugin = "plugin.attention-of-ours"
+    then = run(1, code=CODE | mine[3], environment=Environment(FACTS | {plugin: "1.0"}))
+    now = run(2, code=CODE | mine[3], environment=Environment(FACTS | {plugin: "1.1"}))
+    found = confirming.base_of(now, then, AGAINST, mine[0] / "suite.yaml", (MONARCH,))
+    assert found.packages == ("attention-of-ours==1.0",)
+    assert environment.differences(then.environment, now.environment) == [f"{plugin}: 1.0 -> 1.1"]
+
+
+@pytest.fixture
+def loose(tmp_path, monkeypatch):
+    """A method in a file beside a suite, in no repository."""
+    folder = tmp_path / "loose"
+    folder.mkdir()
+    (folder / "a_method_of_mine.py").write_text("")
+    monkeypatch.syspath_prepend(str(folder))
+    return folder
+
+
+MINE = cell("a_method_of_mine:Attention")
+
+
+def test_a_method_in_no_repository_is_not_compared_with_itself(loose, monkeypatch):
+    monkeypatch.setattr(environment, "code_identity", lambda _suite=None: dict(CODE))
+    asked = run(2), run(1), AGAINST, loose / "suite.yaml"
+    why = "a_method_of_mine:Attention lies in no repository of the suite"
+    with pytest.raises(confirming._NotToBeHadError, match=why):
+        confirming.base_of(*asked, (MONARCH, MINE))
+    assert confirming.base_of(*asked, (MONARCH,)).commits == {}
+
+
+def test_a_method_from_outside_of_the_suites_repository_is_not_either(mine, loose):
+    then = {"suite_commit": mine[1], "suite_dirty": False}
+    with pytest.raises(confirming._NotToBeHadError, match="lies in no repository of the suite"):
+        base(mine, then, of=MINE)
+    with pytest.raises(confirming._NotToBeHadError, match="lies in no repository of the suite"):
+        base(mine, then, of=cell("no_module_of_this_name:Attention"))
+
+
+def test_a_method_of_the_suites_repository_is_of_its_commit_then(mine, monkeypatch):
+    folder, first, *_ = mine
+    (folder / "a_method_of_ours.py").write_text("")
+    monkeypatch.syspath_prepend(str(folder))
+    found = base(
+        mine,
+        {"suite_commit": first, "suite_dirty": False},
+        of=cell("a_method_of_ours:Attention"),
+    )
+    assert found.commits == {folder: first}

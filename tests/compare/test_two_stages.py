@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 from fakes_runs import FD, cell, fake_run, gate, quality, timed
-from fakes_sessions import abba, noise, session
+from fakes_sessions import ARMS, abba, noise, session
 
 from ditbench import deciding, errors, stats
 from ditbench.compare import Given, Verdict, compare, flagged
@@ -631,3 +631,31 @@ class TestPictures:
 def test_every_finding_of_a_metric_tells_its_rules():
     result = compare(pictured(1.05, 0.3), pictured(1.0, 0.2), "main")
     assert all(one.steps and one.steps[-1].outcome for one in result.findings if one.metric)
+
+
+class TestArmsOfTheSameCode:
+    """They tell what the machine does, and nothing of a change that neither arm holds."""
+
+    WHY = (
+        "both arms were the same code and packages, so that the machine moved, or something that is not "
+        "recorded"
+    )
+
+    def beside(self, factor, **more):
+        arm = ARMS[1]
+        judged = [factor * value for value in STEADY]
+        return session(*abba(OF, STEADY, judged, **more), arms=(arm, arm))
+
+    @pytest.mark.parametrize("factor", [1.0, 1.05, 0.95])
+    def test_mistake_32_they_neither_acquit_nor_confirm(self, factor):
+        one = latency(1.05, session=self.beside(factor))
+        assert one.verdict is Verdict.INCONCLUSIVE
+        assert one.reason.endswith(self.WHY)
+        assert one.reason.startswith(f"side by side B/A is {factor:.3f}")
+        assert one.duel.ratio.value == pytest.approx(factor)
+
+    def test_arms_of_other_packages_are_not_the_same(self):
+        other = Environment(ARMS[1].environment.facts | {"plugin.ours": "1.1"})
+        arms = (ARMS[1], dataclasses.replace(ARMS[1], environment=other))
+        found = dataclasses.replace(self.beside(1.0), arms=arms)
+        assert latency(1.05, session=found).verdict is Verdict.UNCHANGED

@@ -17,6 +17,7 @@ from ditbench.environment import (
     collect,
     differences,
     incompatible,
+    packages,
     refusals,
 )
 
@@ -35,6 +36,25 @@ def test_facts_of_the_machine_are_collected_as_scalars():
     assert facts["memory"] > 2**20
     assert "HOME" not in facts
     assert all(isinstance(value, bool | int | float | str) for value in facts.values())
+
+
+def test_the_versions_of_distributions_that_bring_plug_ins_are_collected(tmp_path, monkeypatch):
+    """A kernel or a plug-in of another version is other code, whatever the suite's repository says."""
+    for name, points in {
+        "our-attention": "[ditbench.attention]\nours = ours:Ours\n",
+        "sageattention": "",
+        "unrelated": "[console_scripts]\nx = x:x\n",
+    }.items():
+        folder = tmp_path / f"{name.replace('-', '_')}-1.5.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
+        (folder / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    here = collect("cpu", {}, {})
+    assert here.facts["plugin.our-attention"] == "1.5"
+    found = packages(here)
+    assert {"our-attention": "1.5", "sageattention": "1.5"}.items() <= found.items()
+    assert "unrelated" not in found
 
 
 def test_collecting_asks_for_versions_without_importing_torch(fresh_python):
