@@ -180,6 +180,8 @@ def path_of(out: Path, suite: Path) -> Path:
 
 def show(session: Session, findings: Sequence[Finding]) -> None:
     """One line a finding, in the order of the suite."""
+    from ditbench.store.sessions import ARM, ARMS
+
     a, b = (arm.said for arm in session.arms)
     names = _names(session.pairs)
     output.table(
@@ -197,9 +199,9 @@ def show(session: Session, findings: Sequence[Finding]) -> None:
             for one in findings
         ),
     )
-    for arm in ("a", "b"):
+    for arm in ARMS:
         for record in session.records:
-            if record.facts["arm"] == arm and record.reason:
+            if record.facts[ARM] == arm and record.reason:
                 print(f"{arm.upper()}, {record.cell.id}: {record.status}, {record.reason}")
     for problem in session.problems:
         print(f"note: {problem}")
