@@ -294,20 +294,19 @@ def confirm_interval(draws: Draws, effect: float) -> Codes:
 
 
 def two_stages(draws: Draws, effect: float) -> Codes:
-    """Screened against ten nights, then confirmed on the night of the screen."""
-    return _screened(draws, effect, compare.seen(draws.nights))
+    """Screened against ten nights and the baseline, then confirmed on the night of the screen."""
+    return _screened(draws, effect, compare.nights(draws.nights))
 
 
 def first_nights(draws: Draws, effect: float) -> Codes:
     """Screened against one run, the baseline, then confirmed likewise."""
-    medians = (1 + effect) * _medians(draws.now)
-    return _screened(draws, effect, compare.seen_once(_medians(draws.then), medians))
+    return _screened(draws, effect, compare.seen(_medians(draws.then)))
 
 
 def _screened(draws: Draws, effect: float, before: tuple[Array, Array]) -> Codes:
     """No floor was measured, so that what moved beyond what was asked is what a session confirms or not."""
-    now = (1 + effect) * _told(_medians(draws.now))
-    flagged = compare.screened(before, now, GATE, GATE).beyond
+    base, now = _told(_medians(draws.then)), (1 + effect) * _told(_medians(draws.now))
+    flagged = compare.screened(before, base, now, GATE, GATE).beyond
     return np.where(flagged, confirm(draws, effect), deciding.UNCHANGED)
 
 

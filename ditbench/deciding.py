@@ -57,11 +57,14 @@ class Decision:
 class Screened:
     """What values come to beside those of before; every field of the shape of the leading axes.
 
-    change: relative to their middle, NaN where there is no ratio. least: the relative change that was asked
-    to be let pass, and three deviations of what was seen before. allowed: the same, and the gate.
+    change: relative to their middle where that is beyond what is allowed, else to whichever of the middle and
+    the baseline is farther; NaN where there is no ratio. of_base: whether it is the baseline's. least: the
+    relative change that was asked to be let pass, and three deviations of what was seen before. allowed: the
+    same, and the gate.
     """
 
     change: Array
+    of_base: Flags
     least: Array
     allowed: Array
 
@@ -117,39 +120,72 @@ def wants_more(base: ArrayLike, judged: ArrayLike, paired: ArrayLike | None = No
 
 
 def seen(values: ArrayLike) -> tuple[Array, Array]:
-    """The middle of values, (..., n), and their spread, 1.4826 x MAD, relative to it; NaN of none.
+    """The middle of process medians of one run, (..., n), and their spread relative to it; NaN of none.
 
-    Of the nights before a run, or of the process medians of one run.
+    The spread is 1.4826 x MAD.
     """
     given = np.asarray(values, float)
-    if not given.shape[-1]:
-        return np.full(given.shape[:-1], np.nan), np.full(given.shape[:-1], np.nan)
-    middle = np.median(given, axis=-1)
+    middle = _middle(given)
+    with np.errstate(invalid="ignore"):
+        return middle, _spread(abs(given - middle[..., None]), middle)
+
+
+def nights(values: ArrayLike) -> tuple[Array, Array]:
+    """The same of the nights before a run, (..., nights), in the order of time.
+
+    The spread is 1.4826 x the median of |x(t+1) - x(t)| / sqrt 2, which of independent normal nights is their
+    deviation as well (von Neumann, Kent, Bellinson & Hart 1941). Distances from the middle are not asked: of
+    a window half before and half after a step they are the step, which would then let itself pass. Here a
+    step is one difference of nine, and a slow drift is small in each of them.
+    """
+    given = np.asarray(values, float)
+    with np.errstate(invalid="ignore"):
+        return _middle(given), _spread(abs(np.diff(given)) / np.sqrt(2), _middle(given))
+
+
+def _middle(values: Array) -> Array:
+    return np.asarray(np.median(values, axis=-1) if values.shape[-1] else _nothing(values))
+
+
+def _spread(away: Array, middle: Array) -> Array:
+    """Relative, of distances (..., n)."""
+    if not away.shape[-1]:
+        return _nothing(away)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        away = np.median(abs(given - middle[..., None]), axis=-1)
-        return np.asarray(middle), np.asarray(NORMAL * away / middle)
+        return np.asarray(NORMAL * np.median(away, axis=-1) / middle)
 
 
-def seen_once(base: ArrayLike, judged: ArrayLike) -> tuple[Array, Array]:
-    """The same of too few nights: the base's middle, and the larger spread of process medians."""
-    (middle, then), (_, now) = seen(base), seen(judged)
-    return middle, np.asarray(np.fmax(then, now))
+def _nothing(values: Array) -> Array:
+    return np.full(values.shape[:-1], np.nan)
 
 
 def screened(
-    before: tuple[ArrayLike, ArrayLike], now: ArrayLike, asked: ArrayLike, gate: ArrayLike
+    before: tuple[ArrayLike, ArrayLike],
+    base: ArrayLike,
+    now: ArrayLike,
+    asked: ArrayLike,
+    gate: ArrayLike,
 ) -> Screened:
-    """One value of now beside what was `seen` before.
+    """One value of now beside what was seen before, and beside the baseline: both must let it pass.
 
+    Nights follow a step and a drift, so that after five nights a step is what they say; the baseline does
+    not. before: middle and spread, of `nights`, or of the baseline's processes (`seen`). base: its value.
     asked: the relative change that is let pass wherever nobody measured the noise. gate: never below that.
     """
     middle, spread = (np.asarray(one, float) for one in before)
-    value = np.asarray(now, float)
-    known = np.isfinite(middle) & (middle > 0) & np.isfinite(value)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        change = np.where(known, value / middle - 1, np.nan)
+    beside, own = _relative(middle, now), _relative(base, now)
     least = np.fmax(asked, SIGMAS * spread)  # a spread that nobody knows widens nothing
-    return Screened(change, least, np.fmax(least, gate))
+    allowed = np.fmax(least, gate)
+    of_base = (abs(beside) <= allowed) & ~(abs(own) <= abs(beside))
+    return Screened(np.where(of_base, own, beside), of_base, least, allowed)
+
+
+def _relative(before: ArrayLike, now: ArrayLike) -> Array:
+    """Now / before - 1, NaN where there is no ratio."""
+    then, value = np.asarray(before, float), np.asarray(now, float)
+    known = np.isfinite(then) & (then > 0) & np.isfinite(value)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return np.where(known, value / then - 1, np.nan)
 
 
 def slow_share(medians: ArrayLike) -> Array:

@@ -24,7 +24,7 @@ from ditbench.compare.pair import Pair
 from ditbench.compare.provisional import advised, provisional
 from ditbench.compare.rules import Gate, usual
 from ditbench.compare.same_code import told_by
-from ditbench.compare.suitewide import shifted, traded, unconfirmed
+from ditbench.compare.suitewide import blamed, shifted, traded, unconfirmed
 from ditbench.compare.turned import turned
 from ditbench.compare.verdicts import (
     Comparison,
@@ -41,9 +41,9 @@ from ditbench.deciding import (
     Decision,
     decide,
     discoveries,
+    nights,
     screened,
     seen,
-    seen_once,
     wants_more,
 )
 from ditbench.environment import differences, incompatible, refusals
@@ -70,9 +70,9 @@ __all__ = [
     "findings_to_json",
     "flagged",
     "judge_session",
+    "nights",
     "screened",
     "seen",
-    "seen_once",
     "turned",
     "wants_more",
 ]
@@ -129,7 +129,7 @@ def compare(
 
 def flagged(comparison: Comparison) -> tuple[Cell, ...]:
     """Cells to confirm, by effect: their times left the gate, a session measures them, and none has."""
-    waiting = (one for one in comparison.findings if unconfirmed(one))
+    waiting = (one for one in comparison.findings if unconfirmed(one) or blamed(one))
     return tuple(dict.fromkeys(one.cell for one in waiting if confirms(one.metric)))
 
 

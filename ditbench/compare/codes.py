@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from ditbench import errors
 from ditbench.compare.screening import MACHINE, SESSION
-from ditbench.compare.suitewide import SHIFT
+from ditbench.compare.suitewide import SHIFT, settled
 from ditbench.compare.verdicts import Finding, Verdict
 from ditbench.metrics import known
 from ditbench.records import Stage
@@ -35,10 +35,10 @@ def _machine(findings: tuple[Finding, ...]) -> Iterator[bool]:
     Of a cell that a session judged, only what the session says: both arms met one machine there, and
     figures that no session measures, such as a first call, must not hold the cell's night against it.
     """
-    settled = {one.cell.key for one in findings for rule in _rules(one) if rule.startswith(SESSION)}
+    judged = {one.cell.key for one in findings if settled(one)}
     for one in findings:
         for rule in _rules(one):
-            counts = one.cell.key not in settled or rule.startswith(SESSION)
+            counts = one.cell.key not in judged or rule.startswith(SESSION)
             yield counts and (rule.endswith(MACHINE) or rule == SHIFT)
 
 

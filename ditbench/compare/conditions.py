@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ditbench.compare.screening import MACHINE
-from ditbench.compare.suitewide import unconfirmed
-from ditbench.compare.verdicts import Finding, Step
+from ditbench.compare.screening import CONFIRM, MACHINE
+from ditbench.compare.suitewide import settled
+from ditbench.compare.verdicts import Finding, Step, Verdict
 from ditbench.metrics import known
 from ditbench.records import Stage
 
@@ -30,7 +30,8 @@ def _moved(one: Finding) -> bool:
     """Whether it is a time that left its gate, unconfirmed."""
     metric = known(one.metric)
     of_speed = metric is not None and metric.stage is Stage.TIME and metric.unit in _OF_SPEED
-    return of_speed and unconfirmed(one)
+    moved = one.verdict is Verdict.INCONCLUSIVE and any(step.rule == CONFIRM for step in one.steps)
+    return of_speed and moved and not settled(one)
 
 
 def _warned(one: Finding, canary: str) -> Finding:

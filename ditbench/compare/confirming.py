@@ -19,7 +19,7 @@ from ditbench import deciding, machine, units
 from ditbench.compare.bout import Bout
 from ditbench.compare.rules import Gate, Rules, Ruling, judged, said
 from ditbench.compare.screening import MACHINE
-from ditbench.compare.verdicts import Finding, Step, Verdict
+from ditbench.compare.verdicts import COUNTED, Finding, Step, Verdict
 from ditbench.gating import PROCESSES
 from ditbench.metrics import CALL_FLOOR_S
 from ditbench.stats import Interval
@@ -67,13 +67,13 @@ def _processes(bout: Bout) -> Ruling:
     told = f"{a} and {b} processes"
     if not all(0 < value < math.inf for side in bout.medians for value in side):
         why = "a median that is no time, against which nothing can be judged"
-        return said("processes", told, why, Verdict.INCONCLUSIVE)
+        return said(COUNTED, told, why, Verdict.INCONCLUSIVE)
     if min(a, b) >= PROCESSES:
-        return said("processes", told, "enough")
+        return said(COUNTED, told, "enough")
     failures = [f"{name}: {side.failed}" for name, side in (("A", bout.a), ("B", bout.b))]
     why = "; ".join(one for one in failures if not one.endswith(": "))
     few = f"{told}: fewer than {PROCESSES} an arm confirm nothing"
-    return said("processes", told, f"{few}; {why}" if why else few, Verdict.INCONCLUSIVE)
+    return said(COUNTED, told, f"{few}; {why}" if why else few, Verdict.INCONCLUSIVE)
 
 
 def _machine(bout: Bout) -> Ruling | None:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from ditbench import deciding, units
 from ditbench.compare.rules import Gate
-from ditbench.compare.verdicts import Duel, Finding, Verdict
+from ditbench.compare.verdicts import COUNTED, Duel, Finding, Verdict
 from ditbench.deciding import Screened
 from ditbench.metrics import Metric
 from ditbench.summary import Estimate, Evidence
@@ -59,16 +59,21 @@ class Pair:
     @cached_property
     def seen(self) -> tuple[float, float]:
         """What is screened against, and how it varies: of the nights before, else of the baseline."""
-        if self.nights:
-            middle, spread = deciding.seen(self.history)
-        else:
-            middle, spread = deciding.seen_once(*self.medians)
+        then, _now = self.medians
+        middle, spread = deciding.nights(self.history) if self.nights else deciding.seen(then)
         return float(middle), float(spread)
 
     @cached_property
     def screened(self) -> Screened:
-        """The figure beside that."""
-        return deciding.screened(self.seen, self.after.value, self.gate.asked, self.gate.value)
+        """The figure beside that, and beside the baseline."""
+        gates = self.gate.asked, self.gate.value
+        return deciding.screened(self.seen, self.before.value, self.after.value, *gates)
+
+    @property
+    def settled(self) -> bool:
+        """Whether a session judged it; of too few processes it says no more than that."""
+        steps = self.confirmed.steps if self.confirmed else ()
+        return any(step.rule != COUNTED for step in steps)
 
     @property
     def values(self) -> str:

@@ -26,12 +26,14 @@ FLOORS = 2
 class Ruling:
     """What one rule said; its outcome is the reason of the verdict, where it gives one.
 
-    floor: the relative change that this rule lets pass, None where it is not of that kind.
+    floor: the relative change that this rule lets pass, and change what it held against that; None where it
+    is not of that kind.
     """
 
     step: Step
     verdict: Verdict | None = None
     floor: float | None = None
+    change: float | None = None
 
 
 class Subject(Protocol):
@@ -51,16 +53,17 @@ def judged(subject: S, rules: Rules[S]) -> Finding:
     Raises ValueError where none gives one: the last of every list does.
     """
     steps: list[Step] = []
-    floor = None
+    floor = change = None
     for rule in rules:
         ruling = rule(subject)
         if ruling is None:
             continue
         steps.append(ruling.step)
         floor = floor if ruling.floor is None else ruling.floor
+        change = change if ruling.change is None else ruling.change
         if ruling.verdict is not None:
             found = subject.finding(ruling.verdict, ruling.step.outcome)
-            return replace(found, steps=tuple(steps), floor=floor)
+            return replace(found, steps=tuple(steps), floor=floor, screened=change)
     raise ValueError("no rule gave a verdict")
 
 

@@ -1,4 +1,4 @@
-"""Times of two runs: screened against the nights before, or the baseline; never confirmed by that.
+"""Times of two runs: screened against the nights before and the baseline; never confirmed by that.
 
 What moves between two runs may be the machine, so a time that leaves its gate is `inconclusive` until a
 session of both arms side by side has judged the cell. The screen is no wider than the gate of a session,
@@ -8,8 +8,9 @@ because what it lets pass nobody looks at again.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-from ditbench import deciding, machine, stats, units
+from ditbench import deciding, machine, units
 from ditbench.compare.pair import Pair
 from ditbench.compare.rules import Rules, Ruling, said
 from ditbench.compare.verdicts import Step, Verdict
@@ -26,22 +27,24 @@ SESSION = "session: "
 def _unfit(pair: Pair) -> Ruling | None:
     """A slowed or shared machine measures itself; a session says for itself whether it was fit."""
     unfit = pair.now.unfit or pair.then.unfit
-    if not unfit or pair.confirmed:
+    if not unfit or pair.settled:
         return None
     told = f"the machine was not fit {'now' if pair.now.unfit else 'then'}: {unfit}"
-    return said(MACHINE, pair.values, told, Verdict.INCONCLUSIVE)
+    screened = _screen(pair)
+    return replace(screened, step=Step(MACHINE, pair.values, told), verdict=Verdict.INCONCLUSIVE)
 
 
 def _explained(pair: Pair) -> Ruling | None:
     """What the machine did to a time that moved: other programs beside it, or another clock."""
-    if pair.confirmed:
+    if pair.settled:
         return None
     then, now = pair.then.times, pair.now.times
     clocks = machine.other_clocks(then, now, pair.change or 0.0, pair.gate.value)
     why = machine.crowded(now) or machine.crowded(then) or clocks
     if not why:
         return None
-    told = f"{_screen(pair).step.outcome}, but {why}"
+    way = pair.confirmed.reason if pair.confirmed else pair.unconfirmed
+    told = f"{_screen(pair).step.outcome}, but {why}; {way}"
     return said(MACHINE, pair.values, told, Verdict.INCONCLUSIVE)
 
 
@@ -50,7 +53,7 @@ def _small(pair: Pair) -> Ruling:
     least = (
         CALL_FLOOR_S if pair.now.cell.op and pair.metric.name == "latency" else pair.metric.floor
     )
-    apart = abs(pair.after.value - _centre(pair))
+    apart = max(abs(pair.after.value - one) for one in (pair.seen[0], pair.before.value))
     if apart == 0:
         return said("difference", pair.values, "equal", Verdict.UNCHANGED)
     if apart > least:
@@ -64,26 +67,29 @@ def _gate(pair: Pair) -> Ruling:
 
 
 def _screen(pair: Pair) -> Ruling:
-    """Against the middle of the last clean nights where there are enough, else against the baseline.
+    """Against the baseline, and the middle of the last clean nights where there are enough.
 
     What moved by more than was asked to be let pass, and by less than the gate that this machine's noise
     raised, is not to be confirmed: a session on the same machine could not tell either.
     """
     found = pair.screened
-    numbers = " -> ".join(
-        units.of(one, pair.metric.unit) for one in (_centre(pair), pair.after.value)
-    )
-    outcome, verdict = _outcome(pair, found), None
-    if not found.beyond:
-        outcome += _drifted(pair)
-        verdict = Verdict.INCONCLUSIVE if found.moved else Verdict.UNCHANGED
-    step = Step("screen", f"{numbers}; {_varied(pair)}", outcome)
-    return Ruling(step, None if pair.confirmed else verdict, float(found.allowed))
+    against = pair.before.value if found.of_base else pair.seen[0]
+    numbers = " -> ".join(units.of(one, pair.metric.unit) for one in (against, pair.after.value))
+    step = Step("screen", f"{numbers}; {_varied(pair)}", _outcome(pair, found))
+    change = None if math.isnan(found.change) else float(found.change)
+    return Ruling(step, _passed(pair, found), float(found.allowed), change)
+
+
+def _passed(pair: Pair, found: Screened) -> Verdict | None:
+    if found.beyond or pair.confirmed:
+        return None
+    return Verdict.INCONCLUSIVE if found.moved else Verdict.UNCHANGED
 
 
 def _outcome(pair: Pair, found: Screened) -> str:
     change, least, allowed = (float(one) for one in (found.change, found.least, found.allowed))
     told = "no ratio" if math.isnan(change) else units.percent(change, signed=True)
+    told = f"{told} against the baseline," if found.of_base else told
     of = f" of the last {WINDOW} clean nights" if pair.nights else ""
     if found.beyond:
         return f"{told} beyond the floor of {units.percent(allowed)}{of}"
@@ -93,24 +99,15 @@ def _outcome(pair: Pair, found: Screened) -> str:
     return f"{told} within the floor of {units.percent(least)}{of}"
 
 
-def _centre(pair: Pair) -> float:
-    """What a time is screened against."""
-    return pair.seen[0]
-
-
 def _varied(pair: Pair) -> str:
     """What was seen to vary, and how far."""
-    what = f"{_SIGMAS} x {stats.NORMAL} x MAD of the nights"
+    what = f"{_SIGMAS} x the deviation of the nights by their successive differences"
     if not pair.nights:
-        what = f"clean nights: {len(pair.history)}; {_SIGMAS} x the spread of process medians"
+        what = (
+            f"clean nights: {len(pair.history)}; "
+            f"{_SIGMAS} x the spread of the baseline's process medians"
+        )
     return f"{what} {units.percent(_SIGMAS * pair.seen[1])}"
-
-
-def _drifted(pair: Pair) -> str:
-    """A rolling window follows a slow drift; the baseline does not."""
-    if not pair.nights or abs(pair.change or 0.0) <= pair.gate.value:
-        return ""
-    return f"; {units.percent(pair.change or 0.0, signed=True)} against the baseline"
 
 
 def _confirm(pair: Pair) -> Ruling:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ditbench import stats, units
-from ditbench.compare.screening import CONFIRM, SESSION
-from ditbench.compare.verdicts import Finding, Step, Verdict
+from ditbench.compare.screening import CONFIRM, MACHINE, SESSION
+from ditbench.compare.verdicts import COUNTED, Finding, Step, Verdict
 from ditbench.gating import GATE
 from ditbench.metrics import known
 from ditbench.records import Stage
@@ -45,7 +45,7 @@ def _stage(one: Finding) -> Stage | None:
 def _faster(one: Finding) -> bool:
     if one.metric != _LATENCY or one.verdict not in {Verdict.IMPROVED, Verdict.INCONCLUSIVE}:
         return False
-    return one.verdict is Verdict.IMPROVED or (one.change or 0.0) < -(one.floor or math.inf)
+    return one.verdict is Verdict.IMPROVED or (one.screened or 0.0) < -(one.floor or math.inf)
 
 
 def _traded(one: Finding, names: Sequence[str]) -> Finding:
@@ -63,7 +63,7 @@ def shifted(findings: tuple[Finding, ...]) -> tuple[tuple[Finding, ...], str]:
     moved = max((_alike(screened, sign) for sign in (1, -1)), key=len)
     if len(moved) < _CELLS or len(moved) <= _SHARE * len(screened):
         return findings, ""
-    middle = stats.middle([one.change or 0.0 for one in moved])
+    middle = stats.middle([one.screened or 0.0 for one in moved])
     told = (
         f"{len(moved)} of {len(screened)} cells moved alike, by about {units.percent(middle, signed=True)}: "
         "the machine changed, and not one of them by itself"
@@ -85,12 +85,25 @@ def unconfirmed(one: Finding) -> bool:
     return CONFIRM in rules and not any(rule.startswith(SESSION) for rule in rules)
 
 
+def settled(one: Finding) -> bool:
+    """Whether a session judged it, be it as inconclusive: one of enough processes, that is."""
+    rules = (step.rule for step in one.steps)
+    return any(rule.startswith(SESSION) and rule != SESSION + COUNTED for rule in rules)
+
+
+def blamed(one: Finding) -> bool:
+    """Whether it left its floor on a machine that may explain that; a session of both arms tells."""
+    if one.floor is None or not one.steps or one.steps[-1].rule != MACHINE or settled(one):
+        return False
+    return one.screened is None or abs(one.screened) > one.floor
+
+
 def _alike(screened: Iterable[Finding], sign: int) -> list[Finding]:
     """Those beyond their floor on this side whose changes are similar."""
     beyond = [one for one in screened if _beyond(one, sign)]
     if not beyond:
         return []
-    logs = [math.log1p(one.change or 0.0) for one in beyond]
+    logs = [math.log1p(one.screened or 0.0) for one in beyond]
     middle = stats.middle(logs)
     near = max(_ALIKE * abs(middle), GATE)
     return [one for one, log in zip(beyond, logs, strict=True) if abs(log - middle) <= near]
@@ -98,13 +111,13 @@ def _alike(screened: Iterable[Finding], sign: int) -> list[Finding]:
 
 def _beyond(one: Finding, sign: int) -> bool:
     """Whether the screen let it not pass, on this side."""
-    if one.change is None or one.change <= -1 or one.floor is None:
+    if one.screened is None or one.screened <= -1 or one.floor is None:
         return False
-    return sign * one.change > one.floor and any(step.rule == CONFIRM for step in one.steps)
+    return sign * one.screened > one.floor and any(step.rule == CONFIRM for step in one.steps)
 
 
 def _shifted(one: Finding, told: str) -> Finding:
     if not unconfirmed(one):
         return one
-    step = Step(SHIFT, f"change {units.percent(one.change or 0.0, signed=True)}", told)
+    step = Step(SHIFT, f"change {units.percent(one.screened or 0.0, signed=True)}", told)
     return replace(one, reason=f"{one.reason}; {told}", steps=(*one.steps, step))

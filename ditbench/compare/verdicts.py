@@ -13,6 +13,9 @@ from ditbench.stats import Interval
 from ditbench.summary import Estimate, estimate_to_json, number_to_json
 from ditbench.summary.history import History
 
+# The rule of a session that counts its processes; where it is the last, they were too few.
+COUNTED = "processes"
+
 
 class Verdict(StrEnum):
     """What became of a cell's metric."""
@@ -88,6 +91,8 @@ class Lint:
 class Finding:
     """One verdict. change: candidate / baseline - 1. floor: the relative change that would say nothing.
 
+    screened: the change of a time that was held against that floor, None of anything else: that against the
+    middle of the nights before may be another one than that against the baseline.
     metric is empty where the verdict is about the whole cell (new, missing, broken, fixed, incomparable).
     steps: every rule in order, with its numbers. duel: where a session of two arms was judged. then, now:
     medians of the processes of baseline and candidate.
@@ -99,6 +104,7 @@ class Finding:
     reason: str
     change: float | None = None
     floor: float | None = None
+    screened: float | None = None
     baseline: Estimate | None = None
     candidate: Estimate | None = None
     steps: tuple[Step, ...] = ()
@@ -159,6 +165,7 @@ def finding_to_json(one: Finding) -> dict[str, Any]:
         "reason": one.reason,
         "change": number_to_json(one.change),
         "floor": number_to_json(one.floor),
+        "screened": number_to_json(one.screened),
         "baseline": estimate_to_json(one.baseline),
         "candidate": estimate_to_json(one.candidate),
         "steps": [dataclasses.asdict(step) for step in one.steps],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from fakes_runs import FD, cell, fake_run, gate, quality, timed
 from fakes_sessions import ARMS, abba, noise, session
 
 from ditbench import deciding, errors, stats
-from ditbench.compare import Given, Verdict, compare, flagged
+from ditbench.compare import Given, Verdict, compare, finding_to_json, flagged
 from ditbench.environment import Environment
 from ditbench.summary.history import History, Point
 
@@ -58,14 +59,49 @@ def step(finding, rule):
 
 
 class TestHistory:
-    def test_ten_clean_nights_are_screened_against_and_not_the_baseline(self):
+    def test_ten_clean_nights_are_screened_against_and_the_baseline(self):
         one = latency(1.05, history=nights(*[0.1035] * 10))
-        assert one.verdict is Verdict.UNCHANGED
-        assert one.reason == (
-            "+1.45 % within the floor of 2.00 % of the last 10 clean nights; "
-            "+5.00 % against the baseline"
+        assert one.verdict is Verdict.INCONCLUSIVE
+        assert one.reason.startswith(
+            "+5.00 % against the baseline, beyond the floor of 2.00 % of the last 10 clean nights; "
         )
-        assert latency(1.0, history=nights(*[0.105] * 10)).verdict is Verdict.INCONCLUSIVE
+        one = latency(1.0, history=nights(*[0.105] * 10))
+        assert one.verdict is Verdict.INCONCLUSIVE
+        assert one.reason.startswith("-4.76 % beyond the floor of 2.00 % of the last 10 clean")
+        one = latency(1.015, history=nights(*[0.1005] * 10))
+        assert (one.verdict, one.reason) == (
+            Verdict.UNCHANGED,
+            "+1.50 % against the baseline, within the floor of 2.00 % of the last 10 clean nights",
+        )
+
+    @pytest.mark.parametrize("night", range(11))
+    def test_a_step_of_ten_per_cent_is_flagged_at_any_night_of_the_window(self, night):
+        history = nights(*[0.1] * night, *[0.11] * (10 - night))
+        result = compare(
+            fake_run(*records(1.1)), fake_run(*records()), "main", given=Given(history=history)
+        )
+        assert flagged(result) == (OF,)
+
+    def test_what_equals_the_nights_is_not_called_equal_to_the_baseline(self):
+        assert latency(1.1, history=nights(*[0.11] * 10)).verdict is Verdict.INCONCLUSIVE
+
+    @pytest.mark.parametrize("judged", [(110, 140, 180, 250, 130), (100, 101, 130, 131, 150)])
+    def test_the_candidates_own_scatter_does_not_acquit_it(self, judged):
+        now = timed(OF, *((value / 1000,) * 3 for value in judged))
+        result = compare(fake_run(gate(OF), *now), fake_run(*records()), "main")
+        found = {one.metric: one for one in result.findings}
+        assert found["latency"].verdict is Verdict.INCONCLUSIVE
+        assert found["latency"].floor == 0.02
+        assert flagged(result) == (OF,)
+
+    def test_the_baselines_scatter_widens_the_floor(self):
+        then = timed(OF, *((value / 1000,) * 3 for value in (100, 103, 97, 104, 96)))
+        result = compare(fake_run(*records(1.08)), fake_run(gate(OF), *then), "main")
+        (one,) = [one for one in result.findings if one.metric == "latency"]
+        assert (one.verdict, one.floor) == (
+            Verdict.UNCHANGED,
+            pytest.approx(3 * 1.4826 * 0.03),
+        )
 
     def test_nine_nights_are_not_enough(self):
         one = latency(1.05, history=nights(*[0.105] * 9))
@@ -81,9 +117,10 @@ class TestHistory:
 
     def test_nights_that_spread_widen_the_screen(self):
         wide = nights(*[0.100, 0.102, 0.098, 0.103, 0.097] * 2)
+        floor = 3 * 1.4826 * 0.004 / math.sqrt(2) / 0.1
         assert latency(1.05, history=wide).verdict is Verdict.UNCHANGED
-        assert latency(1.05, history=wide).floor == pytest.approx(3 * 1.4826 * 0.02)
-        assert latency(1.10, history=wide).verdict is Verdict.INCONCLUSIVE
+        assert latency(1.05, history=wide).floor == pytest.approx(floor)
+        assert latency(1.13, history=wide).verdict is Verdict.INCONCLUSIVE
 
     def test_what_no_clock_resolves_is_unchanged_whatever_its_share(self):
         quick = 0.005
@@ -271,7 +308,7 @@ class TestNoise:
         wide = nights(*[0.100, 0.102, 0.098, 0.103, 0.097] * 2)
         one = latency(1.05, noise=noise(OF, 0.10), history=wide)
         assert one.verdict is Verdict.UNCHANGED
-        assert one.reason == "+5.00 % within the floor of 8.90 % of the last 10 clean nights"
+        assert one.reason == "+5.00 % within the floor of 12.6 % of the last 10 clean nights"
 
     @pytest.mark.parametrize(("floor", "cells"), [(0.03, ()), (0.02, (OF,))])
     def test_what_no_session_could_tell_is_not_flagged_and_fails_nothing(self, floor, cells):
@@ -293,8 +330,8 @@ class TestNoise:
         """One rule, of arrays: each cell comes to what all of them come to at once."""
         factors = np.array([0.7, 0.92, 0.95, 0.97, 0.99, 1.0, 1.01, 1.03, 1.05, 1.08, 1.2])
         now = [stats.middle([one * value for value in STEADY]) for one in factors]
-        seen = deciding.seen(before) if before else deciding.seen_once(STEADY, STEADY)
-        rule = deciding.screened(seen, now, 0.02, 0.06)
+        seen = deciding.nights(before) if before else deciding.seen(STEADY)
+        rule = deciding.screened(seen, stats.middle(STEADY), now, 0.02, 0.06)
         given = {"history": nights(*before or ()), "noise": noise(OF, 0.03)}
         found = [latency(one, **given) for one in factors]
         moved = [one.verdict is not Verdict.UNCHANGED for one in found]
@@ -311,6 +348,10 @@ class TestNoise:
         assert "floor not measured" in step(one, "gate").numbers
 
 
+def CLOCK(hertz):  # noqa: N802 (beside HOT and CROWD)
+    return {"telemetry": {"samples": 10, "sm_clock": [hertz] * 3}}
+
+
 class TestMachine:
     @pytest.mark.parametrize(("facts", "factor"), [(HOT, 1.5), (HOT, 1.0), (CROWD, 1.5)])
     def test_a_machine_that_was_not_fit_is_exit_6_and_never_a_regression(self, facts, factor):
@@ -320,6 +361,48 @@ class TestMachine:
         if factor != 1.0:
             assert times == {Verdict.INCONCLUSIVE}
         assert result.exit_codes == {errors.ENVIRONMENT}
+
+    @pytest.mark.parametrize(
+        ("then", "now", "factor", "cells"),
+        [
+            ({}, HOT, 1.5, (OF,)),
+            ({}, HOT, 1.01, ()),
+            (HOT, {}, 1.5, (OF,)),
+            ({}, CROWD, 1.5, (OF,)),
+            (CROWD, {}, 1.5, (OF,)),
+            (CLOCK(1.40e9), CLOCK(1.35e9), 1.04, (OF,)),
+        ],
+    )
+    def test_a_session_decides_what_the_machine_may_explain(self, then, now, factor, cells):
+        runs = fake_run(*records(factor, **now)), fake_run(*records(**then))
+        result = compare(*runs, "main")
+        assert result.exit_codes == {errors.ENVIRONMENT}
+        assert flagged(result) == cells
+        decided = compare(*runs, "main", given=Given(session=confirmed(factor)))
+        found = {one.metric: one for one in decided.findings}
+        assert found["latency"].verdict is (
+            Verdict.UNCHANGED if factor == 1.01 else Verdict.REGRESSED
+        )
+
+    def test_a_faster_clock_explains_no_slower_time(self):
+        runs = fake_run(*records(1.5, **CLOCK(1.45e9))), fake_run(*records(**CLOCK(1.40e9)))
+        result = compare(*runs, "main")
+        assert (result.exit_codes, flagged(result)) == (frozenset(), (OF,))
+        assert "clock" not in next(one.reason for one in result.findings if one.metric == "latency")
+
+    def test_a_session_that_was_crowded_itself_leaves_it_to_the_machine(self):
+        runs = fake_run(*records(1.5, **CROWD)), fake_run(*records())
+        own = session(*abba(OF, STEADY, [1.5 * one for one in STEADY], **CROWD))
+        result = compare(*runs, "main", given=Given(session=own))
+        found = {one.metric: one for one in result.findings}
+        assert found["latency"].verdict is Verdict.INCONCLUSIVE
+        assert result.exit_codes == {errors.ENVIRONMENT}
+
+    def test_a_session_of_four_processes_does_not_acquit_the_machine(self):
+        runs = fake_run(*records(1.5, **CROWD)), fake_run(*records())
+        for number, codes in ((4, {errors.ENVIRONMENT}), (5, {errors.PERFORMANCE})):
+            given = Given(session=confirmed(1.5, number))
+            assert compare(*runs, "main", given=given).exit_codes >= codes
 
     def test_other_programs_beside_a_time_that_did_not_move_are_no_fault(self):
         result = compare(fake_run(*records(1.0, **CROWD)), fake_run(*records()), "main")
@@ -371,6 +454,18 @@ class TestShift:
         result = compare(suite(*factors), suite(*[1.0] * len(factors)), "main")
         assert (result.shift, result.exit_codes) == ("", frozenset())
 
+    def test_cells_that_left_their_nights_alike_are_one_change_too(self):
+        """Beside the baseline nothing moved."""
+        points = {}
+        for number in range(10):
+            points |= nights(
+                *[0.105 if number < 4 else 0.1] * 10, of=cell("monarch", number + 1)
+            ).points
+        history = History(tuple(f"run{at}" for at in range(10)), points)
+        result = compare(self.still, self.still, "main", given=Given(history=history))
+        assert result.shift.startswith("4 of 10 cells moved alike, by about -4.76 %: ")
+        assert result.exit_codes == {errors.ENVIRONMENT}
+
     def test_thirty_per_cent_is_not_more_than_thirty(self):
         still, moved = [1.0] * 20, [*[1.08] * 6, *[1.0] * 14]
         assert compare(suite(*moved), suite(*still), "main").shift == ""
@@ -421,6 +516,15 @@ class TestTraded:
     def test_anything_else_is_not(self, factor, drift, verdict):
         result = compare(pictured(factor, drift), pictured(1.0, 0.2), "main")
         assert {one.verdict for one in result.findings if one.metric == "latency"} == {verdict}
+
+    def test_slower_than_the_nights_is_no_speed_be_it_faster_than_the_baseline(self):
+        given = Given(history=nights(*[0.090] * 10))
+        result = compare(pictured(0.95, 0.4), pictured(1.0, 0.2), "main", given=given)
+        one = next(one for one in result.findings if one.metric == "latency")
+        assert one.verdict is Verdict.INCONCLUSIVE
+        assert one.reason.startswith("+5.56 % beyond the floor of 2.00 % of the last 10")
+        assert (one.change, one.screened) == (pytest.approx(-0.05), pytest.approx(0.95 / 0.9 - 1))
+        assert finding_to_json(one)["screened"] == one.screened
 
     def test_mistake_33_worse_pictures_are_exit_5_before_4(self):
         given = Given(session=confirmed(1.1))
