@@ -170,9 +170,20 @@ class _Known:
             self.gate.get(word_of(metric.name)), floor.apart if floor else None, usual(metric)
         )
         confirmed = next(filter(None, (self.sessions.get((key, one)) for one in named)), None)
-        history = self.given.history.clean(key, metric.name)
+        history = self._nights(metric.name, then)
         way = _way(metric.name, self.given.hindrance)
         return Pair(metric, then, now, gate, history, confirmed, way)
+
+    def _nights(self, name: str, then: Evidence) -> tuple[float, ...]:
+        """Clean values of the nights before; of steps those of the batch that they make up, in proportion.
+
+        A history does not read the lists of steps, which are most of every file.
+        """
+        whole, clean = then.estimates.get(_BESIDE.get(name, "")), self.given.history.clean
+        if whole is None or not whole.value > 0:
+            return clean(then.cell.key, name)
+        share = then.estimates[name].value / whole.value
+        return tuple(share * night for night in clean(then.cell.key, _BESIDE[name]))
 
 
 def _selected(run: Run, cell: Cell) -> bool:

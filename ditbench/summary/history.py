@@ -30,7 +30,7 @@ from ditbench.summary.evidence import Asked, Evidence, gather
 WINDOW = 10
 # So many runs are read at most: the first WINDOW as the anchor, and else the newest.
 _MOST = 60
-# Most of a file, and steps are screened against the nights of the batch that they make up.
+# Most of a file; what is compared of steps goes by the nights of the batch that they make up.
 _UNREAD = ("step_latency",)
 # What differs between equal efforts and changes no figure: the limits of a process.
 _LIMITS = frozenset({"timeout_s", "memory_limit"})

@@ -82,6 +82,15 @@ class TestHistory:
         )
         assert flagged(result) == (OF,)
 
+    def test_steps_go_by_the_nights_of_the_batch_that_they_make_up(self):
+        wide = nights(*[0.100, 0.102, 0.098, 0.103, 0.097] * 2)
+        for factor, verdict in ((1.05, Verdict.UNCHANGED), (1.13, Verdict.INCONCLUSIVE)):
+            runs = fake_run(*records(factor)), fake_run(*records())
+            result = compare(*runs, "main", given=Given(history=wide))
+            times = {one.metric: one for one in result.findings if one.metric in STEPS}
+            assert {one.verdict for one in times.values()} == {verdict}
+            assert times["step_latency"].floor == pytest.approx(times["latency"].floor)
+
     def test_what_equals_the_nights_is_not_called_equal_to_the_baseline(self):
         assert latency(1.1, history=nights(*[0.11] * 10)).verdict is Verdict.INCONCLUSIVE
 
