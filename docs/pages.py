@@ -212,7 +212,7 @@ def verbs() -> str:
     """The page about the verbs: one table, then each with its options."""
     root = tree(app)
     rows = (
-        (panel, f"[`ditbench {name}`](#ditbench-{name})", root.commands[name].help or "")
+        (panel, f"[`ditbench {name}`](#ditbench-{name})", _claim(root.commands[name]))
         for panel, names in PANELS.items()
         for name in names
     )
@@ -220,6 +220,11 @@ def verbs() -> str:
     for name, command in root.commands.items():
         parts += _verb(f"ditbench {name}", command)
     return "\n".join(parts) + "\n"
+
+
+def _claim(command: Any) -> str:  # noqa: ANN401 (one of typer's vendored classes)
+    """The first paragraph of what it says of itself, on one line: a row of a table ends with its line."""
+    return " ".join((command.help or "").partition("\n\n")[0].split())
 
 
 def _verb(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401 (one of typer's vendored classes)

@@ -94,11 +94,9 @@ def _measured(
     except _NotToBeHadError as error:
         return str(error)
     except KeyboardInterrupt:
-        interrupted = InterruptedRunError(
+        raise InterruptedRunError(
             f"interrupted; run {run.id} is whole, and what moved in it is not confirmed"
-        )
-        interrupted.folder = run.folder
-        raise interrupted from None
+        ) from None
     except errors.DitbenchError as error:
         return errors.one_line(str(error))
     left = len(moved) - len(cells)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,10 +63,12 @@ def measure(
     *,
     pictures: bool = False,
     source: Run | None = None,
+    begun: Callable[[Path], object] = lambda _: None,
 ) -> Path:
     """Run every job of the plan; the run's folder. pictures: only those that make pictures, judging none.
 
-    source: a run whose pictures are taken over where this one would make the same.
+    source: a run whose pictures are taken over where this one would make the same. begun: hears the folder
+    as soon as it is there, and so of a run that does not come to its end.
     """
     from ditbench import environment
     from ditbench.devices import nvml
@@ -83,6 +84,7 @@ def measure(
     head = _head(planned, here, code)
     offer = _offer(source, head, planned) if source else None
     with _writer(head, out, resume) as writer:
+        begun(writer.folder)
         done = (*writer.run.records, *(_take_over(writer, offer) if offer else ()))
         _write_refused(writer, planned, head, done)
         if not pictures:
@@ -98,7 +100,7 @@ def measure(
             devices=tuple(one.name for one in devices),
             budget=allowed.budget(planned) if allowed else None,
         )
-        with _telling_where(writer.folder), watch, display_of(jobs) as display:
+        with watch, display_of(jobs) as display:
             left = execute(jobs, server, session, writer.append, display)
         why = f"stopped after {allowed.said}" if allowed and left else ""
         if pictures and writer.run.finished:
@@ -108,18 +110,6 @@ def measure(
         )
         _close(writer, why)
     return writer.folder
-
-
-@contextlib.contextmanager
-def _telling_where(folder: Path) -> Iterator[None]:
-    """What interrupts a run says where it lies."""
-    from ditbench.run.interrupts import InterruptedRunError
-
-    try:
-        yield
-    except InterruptedRunError as interrupted:
-        interrupted.folder = folder
-        raise
 
 
 def _jobs(

@@ -25,7 +25,6 @@ from ditbench.cli.options import (
     SuiteFile,
 )
 from ditbench.cli.preparing import Choices, judged_plan_of, session_of
-from ditbench.run.interrupts import InterruptedRunError
 
 if TYPE_CHECKING:
     from ditbench.devices.device import Device
@@ -111,17 +110,20 @@ def run(
     against = _required(baseline, out, baselines, resume)
     choices = Choices(suite, select, tuple(set_ or ()), quick, gpu, lock_clocks)
     allowed = Allowance.of(time_budget)
+    begun: list[Path] = []
     try:
         with session_of(choices) as (server, devices):
             planned = judged_plan_of(choices, server, devices[0])
-            folder = measure(planned, server, devices, out, resume, allowed, source=source)
+            folder = measure(
+                planned, server, devices, out, resume, allowed, source=source, begun=begun.append
+            )
         if confirm:
             _confirm(folder, against, choices, out, baselines, confirm_most)
-    except InterruptedRunError as interrupted:
-        # Whoever stopped it may have gone with the terminal: then nobody is told.
-        with contextlib.suppress(OSError, errors.DitbenchError):
-            if interrupted.folder:
-                _conclude(interrupted.folder, out, baselines, against)
+    except Exception:
+        # What had ended is shown, whatever went wrong. A failure of that too would hide the first.
+        for there in begun:
+            with contextlib.suppress(Exception):
+                _conclude(there, out, baselines, against)
         raise
     return failing.code_of(_conclude(folder, out, baselines, against), let_pass)
 

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Self
 
 from ditbench.errors import INTERRUPTED, DitbenchError
@@ -27,10 +26,9 @@ class Wish(KeyboardInterrupt):
 
 
 class InterruptedRunError(DitbenchError):
-    """The run was stopped from outside; what had ended by then is saved, in `folder` if there is one."""
+    """The run was stopped from outside; what had ended by then is saved."""
 
     exit_code = INTERRUPTED
-    folder: Path | None = None
 
 
 @dataclass

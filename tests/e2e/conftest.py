@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from at_rest import first_in_line
 
 HERE = Path(__file__).parent
 
@@ -79,7 +80,10 @@ class Shell:
     warm: Warm
     python: str = sys.executable
 
-    def __call__(self, *arguments: str, timeout: float = 300, **environ: str) -> Ended:
+    def __call__(
+        self, *arguments: str, timeout: float = 300, first: bool = False, **environ: str
+    ) -> Ended:
+        """first: before what else runs here, for a command that judges times."""
         done = subprocess.run(
             [self.python, "-m", "ditbench", *arguments],
             cwd=self.folder,
@@ -88,6 +92,7 @@ class Shell:
             text=True,
             timeout=timeout,
             check=False,
+            preexec_fn=first_in_line if first else None,
         )
         return Ended(done.returncode, done.stdout, done.stderr)
 

@@ -1,51 +1,69 @@
-"""Two commits of a plug-in, each in a worktree: what one made slower is found, and the checkout stays."""
+"""Two commits of a plug-in: what one made slower is exit 4, by `ab` and by `run --confirm`.
+
+All of it through the command line, with the real work of real processes; and the checkout stays as it was.
+"""
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import os
+import shutil
 import signal
+import site
 import subprocess
 import sys
 import time
+import venv
 from pathlib import Path
 
 import pytest
+from at_rest import first_in_line, undisturbed
 from fakes_git import commit, git, traces
-from fakes_runs import CODE, fake_run, gate, timed
 
-from ditbench import environment
-from ditbench.cli import apart, confirming
-from ditbench.cli.preparing import Choices, plan_of, session_of
-from ditbench.compare import judge_session
+import ditbench
+from ditbench import errors, machine, store
 from ditbench.records import Stage
-from ditbench.store import Against, session_read
 
-# Both commits say that they are softmax, and are: the second does more work on the way.
+# Softmax in both commits; the second multiplies its matrices in double precision, which is twice the work of
+# a processor and not one multiply-add more: nothing but the time tells of it.
 METHOD = '''
-"""Softmax, with so much work beside it."""
+"""Softmax, in a precision of its own."""
 from dataclasses import dataclass
 from typing import ClassVar
+import torch
 from ditbench.attention.softmax import Softmax
 
 @dataclass(frozen=True)
 class Working(Softmax):
-    """Softmax, with so much work beside it."""
+    """Softmax, in a precision of its own."""
     name: ClassVar[str] = "working"
 
     def attend(self, q, k, v):
-        for _ in range({}):
-            q.sin()
-        return Softmax.attend(self, q, k, v)
+        exact = (one.to(torch.{}) for one in (q, k, v))
+        return Softmax.attend(self, *exact).to(q.dtype)
 '''
 SUITE = """
 name: toy
-model: {name: dit, hidden: 32, depth: 1, heads: 2, size: 8, channels: 1, out_channels: 1, classes: 10}
+kind: op
+op: {tokens: 512, heads: 4, head_dim: 64, cache: hot}
 attention: working:Working
-steps: 1
-timing: {warmup: 1, warmup_cap_s: 0, repeats: 10, processes: 1}
+timing: {warmup: 1, warmup_cap_s: 0, repeats: 10, cap_s: 1, processes: 5}
 metrics: [latency]
 """
+REPORTS = ("report.html", "report.md", "verdict.json")
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory) -> Path:
+    """An interpreter in which ditbench is installed as for anybody, and no checkout of a developer's."""
+    folder = tmp_path_factory.mktemp("installed")
+    venv.create(folder, with_pip=False)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    theirs = [f"import site; site.addsitedir({path!r})" for path in site.getsitepackages()]
+    (packages / "theirs.pth").write_text("\n".join(theirs))
+    package = Path(ditbench.__file__).parent
+    shutil.copytree(package, packages / "ditbench", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder / "bin" / "python"
 
 
 @pytest.fixture
@@ -55,59 +73,158 @@ def room(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def mine(tmp_path, room, monkeypatch) -> Path:
-    """A repository whose second commit is slower; something in it is changed, and something unknown."""
+def first(tmp_path, room, monkeypatch) -> Path:
+    """A repository with the first commit."""
     folder = tmp_path / "mine"
     folder.mkdir()
     git(folder, "init", "--quiet")
-    commit(folder, suites__toy_yaml=SUITE, suites__working_py=METHOD.format(1), notes_txt="")
-    commit(folder, suites__working_py=METHOD.format(2000))
-    (folder / "notes.txt").write_text("changed")
-    (folder / "unknown.txt").write_text("mine")
+    plug = METHOD.format("float32")
+    commit(
+        folder,
+        suites__toy_yaml=SUITE,
+        suites__working_py=plug,
+        notes_txt="",
+        _gitignore="__pycache__/",
+    )
     monkeypatch.setattr("tempfile.tempdir", str(room))
     monkeypatch.setenv("TMPDIR", str(room))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.chdir(folder)
     return folder
+
+
+def slower(folder: Path) -> Path:
+    """The second commit; something in the checkout is changed, and something unknown."""
+    commit(folder, suites__working_py=METHOD.format("float64"))
+    (folder / "notes.txt").write_text("changed")
+    (folder / "unknown.txt").write_text("mine")
+    return folder
+
+
+@pytest.fixture
+def mine(first) -> Path:
+    return slower(first)
+
+
+@pytest.fixture
+def run(python):
+    """A command as a person types it, which others shall not disturb."""
+
+    def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(python), "-m", "ditbench", *map(str, words)],
+            preexec_fn=first_in_line,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+    return run
 
 
 def left(room) -> list[str]:
     return [path.name for path in room.glob("ditbench-ab-*")]
 
 
-def without_neighbours(session):
-    """As on a machine that nobody else uses: here the other tests do."""
-    quiet = (
-        dataclasses.replace(one, facts={k: v for k, v in one.facts.items() if k != "telemetry"})
-        for one in session.records
-    )
-    return dataclasses.replace(session, records=tuple(quiet))
+def latency(findings) -> dict:
+    (found,) = [one for one in findings if one["metric"] == "latency"]
+    return found
 
 
-def test_the_slower_commit_is_found_and_the_checkout_stays_as_it_was(mine, tmp_path, room, capfd):
+def disturbed(ended, findings) -> str:
+    """Why it is 6, where it is."""
+    if ended.returncode != errors.ENVIRONMENT:
+        return ""
+    steps = [step for one in findings for step in one["steps"]]
+    return "; ".join(one["outcome"] for one in steps if one["rule"].endswith("machine"))
+
+
+def test_ab_of_a_slower_commit_is_exit_4_and_the_checkout_stays_as_it_was(
+    mine, tmp_path, room, run
+):
     before = traces(mine)
-    suite = Path("suites/toy.yaml")
-    a, b = (apart.source(said, suite) for said in ("git:HEAD~1", "git:HEAD"))
-    path = tmp_path / "one.session.jsonl"
-    session = apart.apart(apart.Asked(Choices(suite), a, b, path, most=5))
-    assert traces(mine) == before
-    assert left(room) == []
-    (found,) = judge_session(without_neighbours(session))
-    assert found.verdict == "regressed", found.reason
-    assert found.duel
-    assert found.duel.best > 1.6
-    assert found.duel.witness
+
+    def attempt(number):
+        path = tmp_path / f"{number}.session.jsonl"
+        arms = ("--a", "git:HEAD~1", "--b", "git:HEAD", "--out", path, "--json")
+        ended = run("ab", "suites/toy.yaml", *arms)
+        assert traces(mine) == before
+        assert left(room) == []
+        found = json.loads(ended.stdout)
+        return (ended, found, store.session_read(path)), disturbed(ended, found)
+
+    ended, found, session = undisturbed(attempt)
+    assert ended.returncode == errors.PERFORMANCE, f"{ended.stdout}\n{ended.stderr}"
+    time_of_it = latency(found)
+    assert time_of_it["verdict"] == "regressed"
+    assert time_of_it["duel"]["best"] > 1.4
+    assert time_of_it["duel"]["witness"]
+    timed = [one for one in session.records if one.stage is Stage.TIME]
+    sides = [one.facts["arm"] for one in timed if "witness" not in one.facts]
+    assert sides[:10] == list("abbaabbaab")
     sung = {one.facts["process"]: one for one in session.records if one.stage is Stage.CANARY}
-    assert sorted(sung) == list(range(10))
+    assert sorted(sung) == list(range(len(sides)))
     assert all(one.metrics["canary_matrix"] for one in sung.values())
-    sides = [(one.facts["process"], one.facts["arm"]) for one in session.records[::3]]
-    assert sides == list(enumerate("abbaabbaab"))
     commits = [arm.code["suite_commit"] for arm in session.arms]
     assert commits == [git(mine, "rev-parse", name) for name in ("HEAD~1", "HEAD")]
-    err = capfd.readouterr().err
-    assert "git:HEAD is commit" in err
-    assert "1 files of" in err
-    assert "the arms differ in suite_commit" in err
+    assert "git:HEAD is commit" in ended.stderr
+    assert "1 files of" in ended.stderr
+    assert "the arms differ in suite_commit" in ended.stderr
+
+
+def baseline_of(run, places) -> store.Run:
+    """The first commit's own run, stored as a baseline."""
+
+    def attempt(_):
+        ended = run("run", "suites/toy.yaml", *places)
+        assert ended.returncode == errors.OK, ended.stderr
+        found = store.read(newest(places))
+        return found, machine.crowded([one for one in found.records if one.stage is Stage.TIME])
+
+    found = undisturbed(attempt)
+    # Whether its canary moved is not what is tried here.
+    kept = run("baseline", "set", "toy", *places, "--provisional")
+    assert kept.returncode == errors.OK, kept.stderr
+    return found
+
+
+def newest(places) -> Path:
+    return max(places[1].glob("toy/*/run.json")).parent
+
+
+def test_run_confirm_of_a_slower_commit_is_exit_4_with_its_reports(first, tmp_path, room, run):
+    places = ("--out", tmp_path / "results", "--baselines", tmp_path / "baselines")
+    then = baseline_of(run, places)
+    mine = slower(first)
+    before = traces(mine)
+
+    def attempt(_):
+        ended = run("run", "suites/toy.yaml", *places, "--baseline", "toy", "--confirm")
+        kept = {name: told for name, told in traces(mine).items() if "__pycache__" not in name}
+        assert kept == {name: told for name, told in before.items() if "__pycache__" not in name}
+        assert left(room) == []
+        said = json.loads((newest(places) / "verdict.json").read_text())
+        return (ended, said), disturbed(ended, said["findings"])
+
+    ended, said = undisturbed(attempt)
+    assert ended.returncode == errors.PERFORMANCE, f"{ended.stdout}\n{ended.stderr}"
+    folder = newest(places)
+    assert ended.stdout.splitlines()[-1] == str(folder / "report.html")
+    assert [name for name in REPORTS if not (folder / name).is_file()] == []
+    assert said["exit_code"] == errors.PERFORMANCE
+    found = latency(said["findings"])
+    assert found["verdict"] == "regressed"
+    rules = [step["rule"] for step in found["steps"]]
+    assert rules.index("screen") < rules.index("session: ratios") < rules.index("confirm")
+    head, *_ = (folder / "report.md").read_text().splitlines()
+    assert head.endswith(f"(exit code {errors.PERFORMANCE})")
+    assert "regressed" in (folder / "report.html").read_text()
+    session = store.session_read(folder / "confirm.session.jsonl")
+    assert [arm.said for arm in session.arms] == [f"baseline toy, run {then.id}", "."]
+    commits = [arm.code["suite_commit"] for arm in session.arms]
+    assert commits == [git(mine, "rev-parse", name) for name in ("HEAD~1", "HEAD")]
 
 
 def begun(mine: Path, out: Path) -> subprocess.Popen[str]:
@@ -163,37 +280,3 @@ def test_neither_kill_nor_interruption_touches_it_and_the_next_clears_up(mine, t
     told = traces(mine)
     del told["worktree list --porcelain"]
     assert told == before
-
-
-def test_run_confirm_measures_the_baselines_commit_beside_what_lies_here(
-    mine, tmp_path, monkeypatch
-):
-    """The screen's two runs are planted: what is measured is the session."""
-    suite = mine / "suites" / "toy.yaml"
-    choices = Choices(suite, gpu="cpu")
-    with session_of(choices) as (server, devices):
-        (cell,) = plan_of(choices, server, devices[0]).runnable
-    first, now = git(mine, "rev-parse", "HEAD~1"), environment.code_identity(suite)
-    monkeypatch.setattr(environment, "code_identity", lambda _suite=None: now)
-    records = [(gate(cell), *timed(cell, *[(s, s, s)] * 5)) for s in (0.1, 0.2)]
-    then = {"suite_commit": first, "suite_dirty": False}
-    kept = {name: now[name] for name in CODE}
-    kept["dirty"] = False
-    then_run = fake_run(*records[0], id="20261121-100000-aaaa", code=kept | then)
-    now_run = fake_run(*records[1], id="20261122-100000-aaaa", code=now, folder=tmp_path)
-    whole = apart.apart
-    monkeypatch.setattr(
-        confirming, "apart", lambda asked: whole(dataclasses.replace(asked, processes=1, most=1))
-    )
-    before = traces(mine)
-    against = Against("main", then_run.id)
-    asked = confirming.Confirmation(choices, tmp_path / "results", tmp_path)
-    confirming.confirm_moved(asked, now_run, then_run, against)
-    session = session_read(tmp_path / "confirm.session.jsonl")
-    assert [arm.said for arm in session.arms] == [f"baseline main, run {then_run.id}", "."]
-    assert [arm.code["suite_commit"] for arm in session.arms] == [first, now["suite_commit"]]
-    assert session.pairs == ((cell, cell),)
-    timed = [one for one in session.records if one.stage is Stage.TIME]
-    times = [one for one in timed if "witness" not in one.facts]
-    assert [(one.facts["arm"], one.status) for one in times] == [("a", "ok"), ("b", "ok")]
-    assert {k: v for k, v in traces(mine).items() if "__pycache__" not in k} == before

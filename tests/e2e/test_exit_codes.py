@@ -76,6 +76,13 @@ class Night:
         assert self.out.splitlines()[-1] == str(self.folder / "report.html")
         assert "Traceback" not in self.err
 
+    def left(self, code: int, records: int = len(GOOD)) -> None:
+        """The code of a run that was not concluded: what had ended is there, with its pages."""
+        assert self.code == code, f"{self.out}\n{self.err}"
+        assert [name for name in REPORTS if not (self.folder / name).is_file()] == []
+        assert self.out.splitlines()[-1] == str(self.folder / "report.html")
+        assert len(store.read(self.folder).records) == records
+
 
 @dataclass
 class Bench:
@@ -110,20 +117,24 @@ class Bench:
         told = self.capsys.readouterr()
         return code, told.out, told.err
 
-    def night(self, *records: Record, asked=("--baseline", "main"), beside=None, **parts) -> Night:
-        """`ditbench run` of a night that found out these records. beside: a session in the run's folder."""
+    def night(
+        self, *records: Record, asked=("--baseline", "main"), beside=None, breaks=None, **parts
+    ) -> Night:
+        """`ditbench run` of a night that found out these records.
+
+        beside: a session in the run's folder. breaks: what is raised when these records were there.
+        """
         made = []
 
-        def measure(*_, **_more) -> Path:
+        def measure(*_, begun, **_more) -> Path:
             run = self.written(records, **parts)
             made.append(run.folder)
+            begun(run.folder)
             if beside:
                 self.put(beside, run.folder)
-            if parts.get("finished", True):
-                return run.folder
-            interrupted = InterruptedRunError("interrupted after 1 jobs")
-            interrupted.folder = run.folder
-            raise interrupted
+            if breaks:
+                raise breaks
+            return run.folder
 
         self.monkeypatch.setattr(running, "measure", measure)
         code, out, err = self.ditbench("run", "suite.yaml", *asked)
@@ -167,15 +178,38 @@ def test_0_where_a_time_moved_and_nothing_confirmed_it(bench):
     assert "inconclusive" in {one["verdict"] for one in night.verdict["findings"]}
 
 
-def test_1_is_our_own_fault_and_loses_no_record(bench, monkeypatch):
+def test_1_in_the_middle_of_a_run_keeps_and_shows_what_had_ended(bench):
+    night = bench.night(*GOOD, finished=False, breaks=RuntimeError("a bug"))
+    night.left(errors.INTERNAL)
+    assert "RuntimeError: a bug" in night.err
+    assert night.err.splitlines()[-1].startswith("ditbench: an internal error, please report it")
+    assert night.verdict["exit_codes"] == [
+        errors.CELLS_FAILED
+    ]  # what is missing was never measured
+
+
+def test_1_while_the_pages_are_made_loses_no_record_and_they_are_made_later(bench, monkeypatch):
     def broken(_):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("ditbench.summary.summarise", broken)
-    night = bench.night(*GOOD)
+    with monkeypatch.context() as patch:
+        patch.setattr("ditbench.summary.summarise", broken)
+        night = bench.night(*GOOD)
     assert night.code == errors.INTERNAL
     assert night.err.splitlines()[-1].startswith("ditbench: an internal error, please report it")
     assert len(store.read(night.folder).records) == len(GOOD)
+    assert [name for name in REPORTS if (night.folder / name).exists()] == []
+    assert bench.ditbench("report", "latest")[0] == errors.OK
+    assert [name for name in REPORTS if not (night.folder / name).is_file()] == []
+
+
+def test_a_second_fault_does_not_hide_the_first(bench, monkeypatch):
+    def broken(_):
+        raise RuntimeError("another bug")
+
+    monkeypatch.setattr("ditbench.summary.summarise", broken)
+    night = bench.night(*GOOD, finished=False, breaks=errors.UnfitError("the GPU is gone"))
+    assert (night.code, night.err) == (errors.ENVIRONMENT, "ditbench: the GPU is gone\n")
 
 
 @pytest.mark.parametrize(
@@ -191,6 +225,7 @@ def test_2_is_told_before_anything_is_measured(bench, asked, told):
     assert (night.code, night.folder) == (errors.USAGE, Path())
     assert told in night.err
     assert len(night.err.splitlines()) == 1
+    assert not (bench.home / "results").exists()  # without a run there is nothing to report
 
 
 def test_3_where_a_cell_failed(bench):
@@ -269,12 +304,27 @@ def test_7_is_only_given_where_a_baseline_was_required(bench):
     bench.night(*GOOD, asked=("--baseline", "none"), environment=other).told(errors.OK)
 
 
+def test_6_in_the_middle_of_a_run_keeps_and_shows_what_had_ended(bench):
+    night = bench.night(*GOOD, finished=False, breaks=errors.UnfitError("the GPU is gone"))
+    night.left(errors.ENVIRONMENT)
+    assert night.err.splitlines()[-1] == "ditbench: the GPU is gone"
+
+
 def test_130_keeps_what_had_ended_and_shows_it(bench):
-    night = bench.night(*GOOD, finished=False)
-    assert night.code == errors.INTERRUPTED
-    assert night.err.splitlines()[-1] == "ditbench: interrupted after 1 jobs"
-    assert [name for name in REPORTS if not (night.folder / name).is_file()] == []
-    assert len(store.read(night.folder).records) == len(GOOD)
+    told = "interrupted after 1 jobs"
+    night = bench.night(*GOOD, finished=False, breaks=InterruptedRunError(told))
+    night.left(errors.INTERRUPTED)
+    assert night.err.splitlines()[-1] == f"ditbench: {told}"
+
+
+def test_130_while_it_confirms_shows_the_whole_run(bench, monkeypatch):
+    def stopped(*_):
+        raise InterruptedRunError("what moved is not confirmed")
+
+    monkeypatch.setattr("ditbench.cli.confirming.confirm_moved", stopped)
+    night = bench.night(*SLOW_SOFTMAX, asked=("--baseline", "main", "--confirm"))
+    night.left(errors.INTERRUPTED, len(SLOW_SOFTMAX))
+    assert "inconclusive" in {one["verdict"] for one in night.verdict["findings"]}
 
 
 # ---- several at once ----
@@ -356,6 +406,40 @@ op: {tokens: 64, heads: 2, head_dim: 16, cache: hot}
 attention: [softmax, sdpa]
 metrics: [macs]
 """
+TIMED = """\
+name: timed
+kind: op
+op: {tokens: 64, heads: 2, head_dim: 16, cache: hot}
+attention: [softmax, broken:Broken]
+timing: {warmup: 0, warmup_cap_s: 0, repeats: 1, processes: 1}
+metrics: [latency]
+"""
+BROKEN = '''
+"""Softmax, all but for its numbers."""
+from dataclasses import dataclass
+from typing import ClassVar
+from ditbench.attention.softmax import Softmax
+
+@dataclass(frozen=True)
+class Broken(Softmax):
+    """Softmax, all but for its numbers."""
+    name: ClassVar[str] = "broken"
+
+    def attend(self, q, k, v):
+        return 2 * Softmax.attend(self, q, k, v)
+'''
+
+
+def runs(shell):
+    return sorted(path.parent for path in shell.folder.glob("results/*/*/run.json"))
+
+
+def told(shell, ended, code: int) -> str:
+    """As a night tells it; the Markdown."""
+    folder = shell.run_folder()
+    said = ended.out.replace("results/", f"{shell.folder}/results/")
+    Night(ended.code, said, ended.err, folder).told(code)
+    return (folder / "report.md").read_text()
 
 
 def test_a_real_run_ends_with_0_and_its_pages(shell):
@@ -365,15 +449,44 @@ def test_a_real_run_ends_with_0_and_its_pages(shell):
     assert [name for name in REPORTS if not (shell.run_folder() / name).is_file()] == []
 
 
-def test_mistake_33_a_run_of_no_cell_is_2(shell):
+def test_a_real_run_with_a_cell_that_fails_is_3(shell):
+    (shell.folder / "broken.py").write_text(BROKEN)
+    shell.suite(TIMED, "timed.yaml")
+    text = told(shell, shell("run", "timed.yaml"), errors.CELLS_FAILED)
+    assert "against softmax" in text
+
+
+def test_a_real_run_on_another_machine_than_its_baseline_is_7(shell):
+    """One that gives torch another number of threads is another."""
     shell.suite(COUNTED)
+    assert shell("run", "suite.yaml").code == errors.OK
+    ended = shell("run", "suite.yaml", "--baseline", "latest", OMP_NUM_THREADS="2")
+    text = told(shell, ended, errors.NOTHING_COMPARABLE)
+    assert "OMP_NUM_THREADS: 1 -> 2" in text.replace("\\", "").replace("&gt;", ">")
+
+
+def test_a_real_run_under_a_variable_that_changes_the_reference_is_6_and_leaves_nothing(shell):
+    shell.suite(COUNTED)
+    before = runs(shell)
+    ended = shell("run", "suite.yaml", DIFFUSERS_ATTN_BACKEND="flash")
+    assert ended.code == errors.ENVIRONMENT
+    assert "DIFFUSERS_ATTN_BACKEND=flash" in ended.err
+    assert runs(shell) == before
+
+
+def test_mistake_33_a_run_of_no_cell_is_2_and_leaves_nothing(shell):
+    shell.suite(COUNTED)
+    before = runs(shell)
     ended = shell.again("run", "suite.yaml", "-k", "nothing is called so")
     assert ended.code == errors.USAGE
     assert "matches none of the 2 cells" in ended.err
+    assert runs(shell) == before
 
 
-def test_a_suite_that_is_wrong_is_2_with_its_place(shell):
+def test_a_suite_that_is_wrong_is_2_with_its_place_and_leaves_nothing(shell):
     shell.suite(COUNTED.replace("tokens: 64", "tokens: none"), "wrong.yaml")
+    before = runs(shell)
     ended = shell.again("run", "wrong.yaml")
     assert ended.code == errors.USAGE
     assert ended.err.startswith("wrong.yaml:3:")
+    assert runs(shell) == before
