@@ -291,7 +291,7 @@ def test_zizmor_has_nothing_to_say_of_workflows_and_action():
             "run: echo ${{ inputs.to }}",
             "template-injection",
         ),
-        ("run: 'exec", "ran: 'exec", "failed to validate"),
+        ("run: 'exec", "ran: 'exec", "failed to load"),
         ("actions/upload-artifact", "somebody/upload-artifact", "unpinned-uses"),
     ],
     ids=["an input in a script", "no such key", "a stranger's action"],

@@ -89,14 +89,33 @@ def test_on_its_last_day_a_baseline_still_judges():
     ],
     ids=["three processes", "provisional", "of schema 2"],
 )
-def test_a_provisional_baseline_is_told_and_confirms_no_regression(values, admission):
+def test_a_provisional_baseline_is_told_and_no_time_of_it_confirms_anything(values, admission):
+    """What a session of both arms measured confirms, and that alone: the baseline's own times never do."""
     of = baseline(A, values=values, admission=admission)
     (one,) = lint(run(A), of, noise(), NOW)
     assert one.kind == "provisional"
     assert "timed in 3 processes where 5 gate" in one.said
-    slow = compare(run(A, values=((0.2,) * 3,) * 5), of, "main", given=Given(now=NOW))
-    assert "regressed" not in {one.verdict for one in slow.findings}
-    assert 4 not in slow.exit_codes
+
+    slow = run(A, values=((0.2,) * 3,) * 5)
+    arms = {"twice": (0.1, 0.2), "equal": (0.2, 0.2)}
+    sessions = {
+        name: session(*abba(A, *((seconds,) * 5 for seconds in both)))
+        for name, both in arms.items()
+    }
+    told = {
+        name: compare(slow, of, "main", given=Given(now=NOW, session=beside))
+        for name, beside in {"none": None, **sessions}.items()
+    }
+    found = {
+        name: next(one.verdict for one in of.findings if one.metric == "latency")
+        for name, of in told.items()
+    }
+    assert found == {"none": "inconclusive", "twice": "regressed", "equal": "unchanged"}
+    assert {name: 4 in of.exit_codes for name, of in told.items()} == {
+        "none": False,
+        "twice": True,
+        "equal": False,
+    }
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from ditbench import errors
+from ditbench import errors, machine
 from ditbench.cli import app
 from ditbench.cli.tree import tree
 
@@ -111,6 +111,30 @@ def test_how_a_verb_is_used_is_written_without_braces():
     assert not [line for line in used if "{" in line or "}" in line]
 
 
+def cells(row):
+    return len(re.findall(r"(?<!\\)\|", row)) - 1
+
+
+def broken_rows(text):
+    """Rows of tables that a line too early ends, or that have another number of cells than their head."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    tables = re.findall(r"(?:^\|.*\n?)+", text, flags=re.MULTILINE)
+    rows = [(table.splitlines()[0], row) for table in tables for row in table.splitlines()]
+    return [row for head, row in rows if not row.endswith("|") or cells(row) != cells(head)]
+
+
+@every_text
+def test_every_row_of_a_table_is_whole(path):
+    assert broken_rows(path.read_text()) == []
+
+
+def test_a_broken_row_would_be_seen():
+    head = "| a | b |\n| --- | --- |\n"
+    assert broken_rows(f"{head}| 1 | `2\\|3` |\n") == []
+    assert broken_rows(f"{head}| 1 | a line.\n\nAnd more. |\n") == ["| 1 | a line."]
+    assert broken_rows(f"{head}| 1 | 2 | 3 |\n") == ["| 1 | 2 | 3 |"]
+
+
 def test_every_page_is_in_the_navigation():
     def leaves(entry):
         if isinstance(entry, str):
@@ -161,6 +185,58 @@ def test_every_exit_code_is_explained():
 def test_the_order_of_exit_codes_is_the_one_that_holds():
     order = ", ".join(map(str, errors.PRECEDENCE))
     assert f"{order}." in (DOCS / "exit-codes.md").read_text()
+
+
+def measured_so():
+    """The page on one line, so that a sentence may go over its end."""
+    return " ".join((DOCS / "how-it-is-measured.md").read_text().split())
+
+
+@pytest.mark.parametrize(("kind", "where"), [("cpu", "on the CPU"), ("cuda", "on a GPU")])
+def test_the_canary_on_the_page_is_the_one_that_runs(kind, where):
+    from ditbench.measure.canary import _LOADS
+
+    load = _LOADS[kind]
+    number = str(load.dtype).removeprefix("torch.")
+    told = (
+        f"{where} {load.repetitions} times each, of {load.side} x {load.side} in {number} and "
+        f"{load.copied // 2**20} MiB"
+    )
+    assert told in measured_so()
+
+
+def test_when_the_canary_speaks_is_as_the_page_says():
+    from ditbench.summary import canary
+
+    floor = f"differ by more than {100 * canary._LEAST:g} % and three times"
+    assert measured_so().count(floor) == 2
+    assert canary._SPREADS == 3
+    assert "the best over fifths of their own repetitions" in measured_so()
+    assert machine._PARTS == 5
+
+
+def test_what_makes_a_machine_unfit_is_as_the_page_says():
+    from ditbench.devices.device import IDLE_MEMORY
+    from ditbench.run import telemetry
+
+    text = measured_so()
+    assert (
+        f"Over {100 * machine._SLOWED:g} % slowed, over {100 * machine._FOREIGN:g} % beside another "
+        f"program, or over {IDLE_MEMORY // 2**30} GiB of memory"
+    ) in text
+    assert "more than a fifth of one processor taken by others is a doubt" in text
+    assert "More than half of one explains a time that moved" in text
+    assert (machine._OTHERS, machine._CROWDED) == (1 / 5, 1 / 2)
+    clocks = [allowed for _, allowed in machine._CLOCKS.values()]
+    assert (
+        "by more than {:g} % (GPU) or {:g} % (CPU)".format(*(100 * one for one in clocks)) in text
+    )
+    assert (
+        "ten times a second, at who computes on it once a second, and at the processors twice"
+        in text
+    )
+    assert (telemetry._GPU_PERIOD_S, telemetry._CPU_PERIOD_S) == (1 / 10, 1 / 2)
+    assert telemetry._GPU_PERIOD_S * telemetry._LOOKS_PER_CENSUS == 1
 
 
 def test_the_method_on_the_page_is_a_method():
