@@ -16,6 +16,7 @@ from ditbench.cli.options import (
     BASELINES,
     RESULTS,
     Baselines,
+    Floors,
     Gpu,
     Json,
     LockClocks,
@@ -83,6 +84,7 @@ def ab(
         ),
     ] = RESULTS / "ab",
     baselines: Baselines = BASELINES,
+    floors: Floors = "",
     explain: Annotated[
         bool, typer.Option("--explain", help="Every rule on the way to each verdict.")
     ] = False,
@@ -91,19 +93,21 @@ def ab(
     """Measure two arms in turns, and say whether B is slower than A; -k chooses among A's cells."""
     sides = Side("a", a), Side("b", b)
     given = Choices(suite, select, tuple(set_ or ()), gpu=gpu, lock_clocks=lock_clocks)
+    _check(baselines, floors)  # before anything is measured
     session = measured(Asked(given, sides, path_of(out, suite), processes))
-    return told(session, baselines, explain="" if explain else None, json=json)
+    return told(session, (baselines, floors), explain="" if explain else None, json=json)
 
 
-def told(session: Session, baselines: Path, *, explain: str | None, json: bool) -> int:
+def told(session: Session, beside: tuple[Path, str], *, explain: str | None, json: bool) -> int:
     """Judge a session and print it, be it measured now or read again; the exit code.
 
+    beside: the folder of baselines and the name of the one whose floors count, empty for the suite's.
     explain: a regular expression on the cells whose rules are printed, None for none.
     """
     from ditbench import compare as comparing
     from ditbench.compare import explaining
 
-    found = comparing.judge_session(session, _floors(session, baselines))
+    found = comparing.judge_session(session, _floors(session, *beside))
     findings = comparing.turned(session, found)
     shown = findings if explain is None else explaining.asked(findings, explain)
     if json:
@@ -116,11 +120,23 @@ def told(session: Session, baselines: Path, *, explain: str | None, json: bool) 
     return errors.first_of(codes(session, findings))
 
 
-def _floors(session: Session, baselines: Path) -> Noise | None:
-    """Those of the suite, where they were measured on the machine of the session."""
+def _check(baselines: Path, floors: str) -> None:
+    """Raises UsageError where floors are asked for that nobody measured."""
     from ditbench import store
 
-    path = store.noise_path(store.slug(session.suite), baselines)
+    path = store.noise_path(floors, baselines)
+    if floors and not path.is_file():
+        raise errors.UsageError(
+            f"--floors {floors}: there is no {path}; `ditbench noise --floors {floors}` makes it"
+        )
+
+
+def _floors(session: Session, baselines: Path, floors: str) -> Noise | None:
+    """Those of that name, or of the suite, where they were measured on the machine of the session."""
+    from ditbench import store
+
+    _check(baselines, floors)
+    path = store.noise_path(floors or store.slug(session.suite), baselines)
     found = store.noise_read(path)
     if found and (unlike := found.elsewhere(session.arms[1].environment)):
         output.warn(

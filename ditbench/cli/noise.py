@@ -17,6 +17,7 @@ from ditbench.cli.options import (
     BASELINES,
     RESULTS,
     Baselines,
+    Floors,
     Gpu,
     Json,
     LockClocks,
@@ -53,10 +54,7 @@ def noise(
             "--runs", metavar="N", help="Fresh processes of each cell; fewer than 5 gate nothing."
         ),
     ] = 10,
-    name: Annotated[
-        str,
-        typer.Option("--name", metavar="NAME", help="The baseline; default: the suite's name."),
-    ] = "",
+    floors: Floors = "",
     select: Select = "",
     set_: Set = None,
     gpu: Gpu = None,
@@ -69,11 +67,11 @@ def noise(
     from ditbench import store
     from ditbench.run.duel import duel
 
-    _check(runs, name)
+    _check(runs, floors)
     choices = Choices(suite, select, tuple(set_ or ()), gpu=gpu, lock_clocks=lock_clocks)
     with session_of(choices) as (server, devices):
         planned = plan_of(choices, server, devices[0])
-        path = store.noise_path(name or store.slug(planned.suite.name), baselines)
+        path = store.noise_path(floors or store.slug(planned.suite.name), baselines)
         before = store.noise_read(
             path
         )  # what cannot be read shall neither cost an hour nor be lost
@@ -90,7 +88,7 @@ def noise(
     return errors.CELLS_FAILED if found.lacking else errors.OK
 
 
-def _check(runs: int, name: str) -> None:
+def _check(runs: int, floors: str) -> None:
     """Raises UsageError for what would measure nothing, or write where nobody looks."""
     from ditbench.gating import PROCESSES
     from ditbench.store import slug
@@ -104,8 +102,8 @@ def _check(runs: int, name: str) -> None:
             f"--runs {runs}: too few to gate by: floors of fewer than {PROCESSES} processes are bounds "
             "so wide that most changes pass"
         )
-    if name and slug(name) != name:
-        raise errors.UsageError(f"--name {name!r}: a name is letters, digits, '.', '_' and '-'")
+    if floors and slug(floors) != floors:
+        raise errors.UsageError(f"--floors {floors!r}: a name is letters, digits, '.', '_' and '-'")
 
 
 def _match(planned: Plan, runs: int, devices: Sequence[Device], out: Path) -> Match:

@@ -54,6 +54,14 @@ Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where runs are 
 Baselines = Annotated[
     Path, typer.Option("--baselines", metavar="DIR", help="Where baselines are kept.")
 ]
+Floors = Annotated[
+    str,
+    typer.Option(
+        "--floors",
+        metavar="NAME",
+        help="The baseline beside which the floors of noise lie; default: the suite's name.",
+    ),
+]
 Json = Annotated[
     bool,
     typer.Option(

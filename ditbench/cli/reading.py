@@ -11,7 +11,16 @@ import typer
 from ditbench import errors
 from ditbench.cli import ab, completion, output, preparing
 from ditbench.cli.concluding import asked_or_kept, conclude, either, given_for, judged
-from ditbench.cli.options import BASELINES, RESULTS, Baselines, Concluded, Json, Out, RunName
+from ditbench.cli.options import (
+    BASELINES,
+    RESULTS,
+    Baselines,
+    Concluded,
+    Floors,
+    Json,
+    Out,
+    RunName,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +59,7 @@ def compare(
     ] = "",
     out: Out = RESULTS,
     baselines: Baselines = BASELINES,
+    floors: Floors = "",
     json: Json = False,
 ) -> int:
     """Say what changed between a baseline and a run; 7 where nothing compares."""
@@ -59,7 +69,11 @@ def compare(
 
     if baseline.endswith(ab.SUFFIX):
         session = store.session_read(Path(baseline))
-        return ab.told(session, baselines, explain=explain or None, json=json)
+        return ab.told(session, (baselines, floors), explain=explain or None, json=json)
+    if floors:
+        raise errors.UsageError(
+            "--floors: is for a session; of a run those beside its baseline count"
+        )
     run = store.read(store.find(out, candidate))
     against, chosen = either(baseline, out, baselines, of=run.id)
     chosen = dataclasses.replace(chosen, required=True)

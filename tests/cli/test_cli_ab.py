@@ -250,18 +250,39 @@ def test_fewer_than_five_processes_confirm_nothing(suite, ring, capsys):
     assert "inconclusive" in capsys.readouterr().out
 
 
-def test_a_floor_above_the_change_is_inconclusive_and_stands_beside_the_gate(suite, ring, capsys):
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [("toy", ()), ("gpu-night", ("--floors", "gpu-night"))],
+    ids=["the suite's", "named"],
+)
+def test_a_floor_above_the_change_is_inconclusive_and_stands_beside_the_gate(
+    suite, ring, capsys, name, named
+):
     main(["ab", str(suite), *ARMS, "--out", "one.session.jsonl"])
     capsys.readouterr()
     session = store.session_read(suite.parent / "one.session.jsonl")
     floor = store.Floor("x", inside=3.0, apart=3.0, processes=8)
     cells = {cell.key: {"latency": floor} for pair in session.pairs for cell in pair}
     noise = store.Noise("toy", "", session.arms[0].environment, {}, cells)
-    store.noise_write(store.noise_path("toy", suite.parent / "baselines"), noise)
-    assert main(["ab", str(suite), *ARMS]) == errors.OK
-    printed = capsys.readouterr().out
-    assert "inconclusive" in printed
-    assert "floor 300" in printed
+    store.noise_write(store.noise_path(name, suite.parent / "baselines"), noise)
+    again = ["compare", "one.session.jsonl"]
+    for verb in (["ab", str(suite), *ARMS], again):
+        assert main([*verb, *named]) == errors.OK
+        printed = capsys.readouterr().out
+        assert "inconclusive" in printed
+        assert "floor 300" in printed
+    if named:
+        assert main(again) == errors.PERFORMANCE
+        assert "floor not measured" in capsys.readouterr().out
+
+
+def test_floors_that_nobody_measured_are_told_before_anything_is_measured(suite, ring, capsys):
+    assert main(["ab", str(suite), *ARMS, "--floors", "night"]) == errors.USAGE
+    told = "--floors night: there is no baselines/night.noise.json; `ditbench noise --floors night`"
+    assert told in capsys.readouterr().err
+    assert ring.jobs == []
+    assert main(["compare", "main", "--floors", "night"]) == errors.USAGE
+    assert "--floors: is for a session" in capsys.readouterr().err
 
 
 def test_a_file_that_is_there_is_kept_and_a_folder_gets_a_new_one(suite, ring, capsys):

@@ -162,7 +162,7 @@ def test_what_takes_the_place_of_a_file_is_told_with_what_is_lost(machine, tmp_p
 
 
 def test_another_name_is_another_file(machine, tmp_path):
-    assert measured("--name", "night") == 0
+    assert measured("--floors", "night") == 0
     assert floors(tmp_path, "night.noise.json").suite == "fashion"
     assert not (tmp_path / "baselines" / NAME).exists()
 
@@ -172,7 +172,7 @@ def test_another_name_is_another_file(machine, tmp_path):
     [
         (("--runs", "1"), "--runs 1: one process has nothing to differ from"),
         (("--runs", "-3"), "--runs -3"),
-        (("--name", "../x"), "--name '../x': a name is letters"),
+        (("--floors", "../x"), "--floors '../x': a name is letters"),
         (("-k", "nothing"), "fashion.yaml: no cell of it is timed"),
         (("--set", "metrics=[macs]"), "fashion.yaml: no cell of it is timed"),
     ],
@@ -233,22 +233,22 @@ def test_floors_of_another_machine_count_for_nothing_to_two_arms_and_are_told(
     assert measured() == 0
     folder = tmp_path / "baselines"
     arms = session(pairs=((CELLS[0], CELLS[0]),))
-    assert ab._floors(arms, folder) == noise_read(folder / NAME)
+    assert ab._floors(arms, folder, "") == noise_read(folder / NAME)
     capsys.readouterr()
     elsewhere = Environment({**ENVIRONMENT.facts, "cpu": "Another CPU"})
     moved = dataclasses.replace(
         arms, arms=tuple(dataclasses.replace(one, environment=elsewhere) for one in arms.arms)
     )
-    assert ab._floors(moved, folder) is None
+    assert ab._floors(moved, folder, "") is None
     err = capsys.readouterr().err
     assert "measured elsewhere count for nothing here" in err
     assert "Some CPU -> Another CPU" in err
-    assert ab._floors(arms, tmp_path) is None
+    assert ab._floors(arms, tmp_path, "") is None
 
 
 def test_floors_of_this_machine_come_before_those_that_stand_beside_the_baseline(machine, tmp_path):
     assert measured() == 0
-    assert measured("--name", "main") == 0
+    assert measured("--floors", "main") == 0
     folder = tmp_path / "baselines"
     path, found = noise_beside(("main", "fashion"), folder, ENVIRONMENT)
     assert path.name == "main.noise.json"
