@@ -19,7 +19,7 @@ from ditbench import deciding, machine, units
 from ditbench.compare.bout import Bout
 from ditbench.compare.rules import Gate, Rules, Ruling, judged, said
 from ditbench.compare.screening import MACHINE
-from ditbench.compare.verdicts import COUNTED, Finding, Step, Verdict
+from ditbench.compare.verdicts import COUNTED, ENOUGH, Finding, Step, Verdict
 from ditbench.gating import PROCESSES
 from ditbench.metrics import CALL_FLOOR_S
 from ditbench.stats import Interval
@@ -69,7 +69,7 @@ def _processes(bout: Bout) -> Ruling:
         why = "a median that is no time, against which nothing can be judged"
         return said(COUNTED, told, why, Verdict.INCONCLUSIVE)
     if min(a, b) >= PROCESSES:
-        return said(COUNTED, told, "enough")
+        return said(COUNTED, told, ENOUGH)
     failures = [f"{name}: {side.failed}" for name, side in (("A", bout.a), ("B", bout.b))]
     why = "; ".join(one for one in failures if not one.endswith(": "))
     few = f"{told}: fewer than {PROCESSES} an arm confirm nothing"

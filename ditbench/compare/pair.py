@@ -8,7 +8,7 @@ from functools import cached_property
 
 from ditbench import deciding, units
 from ditbench.compare.rules import Gate
-from ditbench.compare.verdicts import COUNTED, Duel, Finding, Verdict
+from ditbench.compare.verdicts import COUNTED, ENOUGH, Duel, Finding, Verdict
 from ditbench.deciding import Screened
 from ditbench.metrics import Metric
 from ditbench.summary import Estimate, Evidence
@@ -73,7 +73,7 @@ class Pair:
     def settled(self) -> bool:
         """Whether a session judged it; of too few processes it says no more than that."""
         steps = self.confirmed.steps if self.confirmed else ()
-        return any(step.rule != COUNTED for step in steps)
+        return any((step.rule, step.outcome) == (COUNTED, ENOUGH) for step in steps)
 
     @property
     def values(self) -> str:

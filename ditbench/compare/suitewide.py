@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ditbench import stats, units
 from ditbench.compare.screening import CONFIRM, MACHINE, SESSION
-from ditbench.compare.verdicts import COUNTED, Finding, Step, Verdict
+from ditbench.compare.verdicts import COUNTED, ENOUGH, Finding, Step, Verdict
 from ditbench.gating import GATE
 from ditbench.metrics import known
 from ditbench.records import Stage
@@ -87,8 +87,8 @@ def unconfirmed(one: Finding) -> bool:
 
 def settled(one: Finding) -> bool:
     """Whether a session judged it, be it as inconclusive: one of enough processes, that is."""
-    rules = (step.rule for step in one.steps)
-    return any(rule.startswith(SESSION) and rule != SESSION + COUNTED for rule in rules)
+    counted = SESSION + COUNTED
+    return any((step.rule, step.outcome) == (counted, ENOUGH) for step in one.steps)
 
 
 def blamed(one: Finding) -> bool:

@@ -13,8 +13,8 @@ from ditbench.stats import Interval
 from ditbench.summary import Estimate, estimate_to_json, number_to_json
 from ditbench.summary.history import History
 
-# The rule of a session that counts its processes; where it is the last, they were too few.
-COUNTED = "processes"
+# The rule of a session that counts its processes, and what it says where they are not too few.
+COUNTED, ENOUGH = "processes", "enough"
 
 
 class Verdict(StrEnum):

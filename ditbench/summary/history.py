@@ -1,7 +1,7 @@
 """What the nights before a run measured, cell by cell: for gates, and for a line that a person looks at.
 
-Never a ratchet: what gates is the median of the last ten clean runs, neither the fastest of them nor the
-newest, so that one lucky night does not make every later one look slow.
+Never a ratchet: what gates beside the baseline is the median of the last ten clean runs since it, neither the
+fastest of them nor the newest, so that one lucky night does not make every later one look slow.
 
 A slow drift hides from a window that moves with it: the first ten runs are kept as an anchor, and the last
 ten are held against them.

@@ -6,9 +6,10 @@ import dataclasses
 
 import pytest
 from fakes_runs import cell, fake_run, gate, record, timed
+from fakes_sessions import ARMS, abba, session
 
 from ditbench import errors
-from ditbench.compare import Verdict, compare
+from ditbench.compare import Given, Verdict, compare
 from ditbench.devices import readings
 from ditbench.devices.cpu import CpuMeter
 from ditbench.devices.readings import CpuSample, Window
@@ -40,8 +41,8 @@ def run(seconds=0.1, telemetry=QUIET, canary=None):
     return fake_run(gate(of, exact=True), *records, *sung)
 
 
-def latency(now, then):
-    comparison = compare(now, then, "main")
+def latency(now, then, **given):
+    comparison = compare(now, then, "main", given=Given(**given))
     found = next(one for one in comparison.findings if one.metric == "latency")
     return found, comparison.exit_codes
 
@@ -61,6 +62,18 @@ def test_mistake_29_where_the_canary_moved_as_well_the_machine_changed():
         "now, +10.0 % beyond a floor of 1.50 %"
     )
     assert found.steps[-1].rule == "machine"
+
+
+@pytest.mark.parametrize("arms", [ARMS, ARMS[:1] * 2], ids=["two commits", "equal arms"])
+@pytest.mark.parametrize("number", [3, 5])
+def test_a_session_acquits_the_machine_only_with_five_processes_an_arm(number, arms):
+    def side(seconds):
+        return [seconds * (1 + place / 1000) for place in range(number)]
+
+    own = session(*abba(cell("sdpa"), side(0.1), side(0.1)), arms=arms)
+    found, codes = latency(run(0.12, canary=1.1e-3), run(0.1, canary=1e-3), session=own)
+    assert ("the canary moved too" in found.reason) is (number == 3)
+    assert codes == ({errors.ENVIRONMENT} if number == 3 else frozenset())
 
 
 def test_a_canary_that_moved_while_no_time_did_is_no_exit_6():
