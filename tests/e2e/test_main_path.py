@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+from at_rest import OTHERS
 
 SUITE = """
 name: "tiny <script>alert(1)</script>"
@@ -107,7 +108,10 @@ def test_a_baseline_is_set_listed_shown_and_compared_with(shell, first):
     refused = shell.again("baseline", "set", "nightly")
     assert refused.code == 2, refused.err
     assert "a baseline needs 5" in refused.err, refused.err
-    assert shell.again("baseline", "set", "nightly", "--provisional").code == 0
+    kept = shell.again("baseline", "set", "nightly", "--provisional")
+    if OTHERS in kept.out + kept.err:
+        pytest.skip(f"the first run was disturbed: {kept.out}{kept.err}")
+    assert kept.code == 0
     assert json.loads(shell.again("baseline", "list", "--json").out)[0]["name"] == "nightly"
     assert shell.again("baseline", "show", "nightly").code == 0
     compared = shell.again("compare", "nightly", "--json")
