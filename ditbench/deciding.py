@@ -144,19 +144,19 @@ def nights(values: ArrayLike) -> tuple[Array, Array]:
 
 
 def _middle(values: Array) -> Array:
-    return np.asarray(np.median(values, axis=-1) if values.shape[-1] else _nothing(values))
+    """The median along the last axis, NaN where a value is, or none; of few values faster than numpy's."""
+    if not values.shape[-1]:
+        return np.full(values.shape[:-1], np.nan)
+    ordered = np.sort(values, axis=-1)
+    last = ordered.shape[-1] - 1
+    middle = (ordered[..., last // 2] + ordered[..., (last + 1) // 2]) / 2
+    return np.where(np.isnan(ordered[..., -1]), np.nan, middle)
 
 
 def _spread(away: Array, middle: Array) -> Array:
     """Relative, of distances (..., n)."""
-    if not away.shape[-1]:
-        return _nothing(away)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return np.asarray(NORMAL * np.median(away, axis=-1) / middle)
-
-
-def _nothing(values: Array) -> Array:
-    return np.full(values.shape[:-1], np.nan)
+        return np.asarray(NORMAL * _middle(away) / middle)
 
 
 def screened(
