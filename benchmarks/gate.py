@@ -15,7 +15,7 @@ the others count "slower". Our own rules are `ditbench.compare`'s, the functions
   confirm                  five processes an arm, eight where two modes show
   confirm, turns           the same with both arms call by call in each process
   confirm of ten           ten cells in the session, of which this is one and nine are unchanged
-  screen, then confirm     this night's run beside ten nights of five processes, and what it flags
+  screen, then confirm     this night's run beside ten nights, the last the baseline, and what it flags
   baseline, then confirm   the same in the first nights, beside the earlier run alone
   ... without, with        what confirm would be with other parts, and why it has those that it has
   asv                      Mann-Whitney p < 0.002 and 1.1 x, 2 processes of 5 calls; one-sided guard

@@ -149,7 +149,7 @@ def _middle(values: Array) -> Array:
         return np.full(values.shape[:-1], np.nan)
     ordered = np.sort(values, axis=-1)
     last = ordered.shape[-1] - 1
-    middle = (ordered[..., last // 2] + ordered[..., (last + 1) // 2]) / 2
+    middle = ordered[..., last // 2] / 2 + ordered[..., (last + 1) // 2] / 2
     return np.where(np.isnan(ordered[..., -1]), np.nan, middle)
 
 
