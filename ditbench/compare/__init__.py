@@ -50,7 +50,7 @@ from ditbench.environment import differences, incompatible, refusals
 from ditbench.metrics import COUNTS, Metric, known, word_of
 from ditbench.records import Cell, Status
 from ditbench.store import Run
-from ditbench.summary import DERIVED, Evidence, canary, gather
+from ditbench.summary import DERIVED, Evidence, gather
 from ditbench.summary.sides import LATENCY
 
 __all__ = [
@@ -111,7 +111,7 @@ def compare(
         wanted, now, elsewhere or expired, _Known.of(candidate, given.since(baseline))
     )
     moved, shift = shifted(tuple(found))
-    told = warned(moved, canary.moved(baseline, candidate))
+    told = warned(moved, baseline, candidate)
     told = advised(told, provisional(baseline, before))
     findings = tuple(sorted(traded(told), key=order))
     return Comparison(

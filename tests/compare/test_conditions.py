@@ -20,7 +20,7 @@ QUIET = {"device": "cpu", "window_s": 5.0, "samples": 10, "others": 0.02}
 
 
 def run(seconds=0.1, telemetry=QUIET, canary=None):
-    """One cell in three processes under these conditions; canary: seconds of its product, everywhere."""
+    """One cell in three processes under these conditions; canary: seconds of its product, at each place."""
     of = cell("sdpa")
     processes = [tuple(seconds * (1 + one / 1000) for one in (0, at)) for at in range(3)]
     records = [
@@ -33,10 +33,11 @@ def run(seconds=0.1, telemetry=QUIET, canary=None):
             CANARY,
             Stage.CANARY,
             replicate=place,
-            metrics={"canary_matrix": (canary,) * 10, "canary_copy": (1e-3,) * 10},
+            metrics={"canary_matrix": (seconds,) * 10, "canary_copy": (1e-3,) * 10},
             facts=size,
         )
-        for place in (range(3) if canary else ())
+        for place, seconds in enumerate(canary if isinstance(canary, tuple) else (canary,) * 3)
+        if seconds
     ]
     return fake_run(gate(of, exact=True), *records, *sung)
 
@@ -62,6 +63,17 @@ def test_mistake_29_where_the_canary_moved_as_well_the_machine_changed():
         "now, +10.0 % beyond a floor of 1.50 %"
     )
     assert found.steps[-1].rule == "machine"
+
+
+def test_mistake_29_a_time_that_moved_in_a_run_within_which_the_machine_did_is_exit_6():
+    wavering = run(0.12, canary=(1e-3, 1.1e-3, 1e-3))
+    found, codes = latency(wavering, run(0.1, canary=1e-3))
+    assert (found.verdict, codes) == (Verdict.INCONCLUSIVE, {errors.ENVIRONMENT})
+    assert "the canary moved within this run, so the machine did not stay the same: its matrix" in (
+        found.reason
+    )
+    still, codes = latency(run(0.1, canary=(1e-3, 1.1e-3, 1e-3)), run(0.1, canary=1e-3))
+    assert (still.verdict, codes) == (Verdict.UNCHANGED, frozenset())
 
 
 @pytest.mark.parametrize("arms", [ARMS, ARMS[:1] * 2], ids=["two commits", "equal arms"])
