@@ -19,7 +19,7 @@ from ditbench.compare.conditions import warned
 from ditbench.compare.confirming import confirms, judge_session
 from ditbench.compare.given import Given
 from ditbench.compare.judging import judge
-from ditbench.compare.lint import lint
+from ditbench.compare.lint import Gathered, lint
 from ditbench.compare.pair import Pair
 from ditbench.compare.provisional import advised, provisional
 from ditbench.compare.rules import Gate, usual
@@ -96,11 +96,12 @@ def compare(
     given: earlier nights, floors of noise, and a session that confirms or does not.
     """
     now = gather(candidate)
+    after = Gathered(candidate, now)
     history = given.history if given.history.runs else None
     when = given.now or datetime.now(UTC)
     if baseline is None:
         codes = _codes(candidate, now, (), required=required)
-        nothing = lint(candidate, None, given.noise, when)
+        nothing = lint(after, None, given.noise, when)
         return Comparison("", (), (), False, codes, lint=nothing, history=history)
     forbidden = incompatible(baseline.environment, candidate.environment)
     before = gather(baseline)
@@ -122,7 +123,7 @@ def compare(
         exit_codes=_codes(candidate, now, findings, required=required),
         unselected=len(before) - len(wanted),
         shift=shift,
-        lint=lint(candidate, baseline, given.noise, when),
+        lint=lint(after, Gathered(baseline, before), given.noise, when),
         history=history,
     )
 

@@ -6,6 +6,7 @@ No figure and no verdict changes by what stands here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from ditbench import stats, units
@@ -16,17 +17,25 @@ from ditbench.gating import GATE
 from ditbench.metrics import known
 from ditbench.records import Status
 from ditbench.store import Noise, Run
-from ditbench.summary import Evidence, gather
+from ditbench.summary import Evidence
 
 # A threshold above so many floors lets slow-downs pass that the machine could tell.
 WIDE = 5
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """A run, and what each of its cells came to."""
+
+    run: Run
+    cells: tuple[Evidence, ...]
+
+
 def lint(
-    candidate: Run, baseline: Run | None, noise: Noise | None, now: datetime
+    candidate: Gathered, baseline: Gathered | None, noise: Noise | None, now: datetime
 ) -> tuple[Lint, ...]:
     """Everything of that kind, of the whole suite first. now: when the run is judged."""
-    after = gather(candidate)
+    after = candidate.cells
     if not any(one.status is Status.OK for one in after):
         ran = f"none of {len(after)} cells has a result" if after else "it has no cells"
         return (Lint("nothing ran", f"the suite ran nothing: {ran}"),)
@@ -34,11 +43,11 @@ def lint(
         return (
             Lint("no baseline", "the run was compared with nothing: --baseline names something"),
         )
-    before = {one.cell.key: one for one in gather(baseline)}
+    before = {one.cell.key: one for one in baseline.cells}
     return (
-        *_terms(baseline, before.values(), now),
-        *_floors(candidate, after, noise),
-        *_unguarded(after, before, baseline),
+        *_terms(baseline.run, baseline.cells, now),
+        *_floors(candidate.run, after, noise),
+        *_unguarded(after, before, baseline.run),
         *_zeros(after, before),
     )
 
