@@ -18,7 +18,9 @@ help:
 run: $(VENV)/.run
 	$(BIN)/ditbench run $(SUITE)
 
-# Slow tests and whole runs wait for processes and compilers half of the time: they run beside the others.
+# Slow tests and whole runs wait for processes and compilers half of the time: they run beside the others. Of two
+# threads each the second would wait for the first, and spin.
+test units slow e2e coverage check: export OMP_NUM_THREADS ?= 1
 test: lint
 	$(MAKE) --no-print-directory --jobs 3 --output-sync=target units slow e2e
 

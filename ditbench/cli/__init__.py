@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from typing import Annotated
@@ -56,6 +57,8 @@ noise.add_to(app)
 doctor.add_to(app)
 
 
+# How long after the last line that failed a closed terminal's signal comes at most, on a machine that is busy.
+_HANG_UP_S = 0.5
 # What a disk or a terminal says that takes no more.
 _NO_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 
@@ -98,13 +101,22 @@ def _run(arguments: Sequence[str] | None) -> int:
         _tell(f"{prefix}{error}")
         return error.exit_code
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (the last line of defence: say what it is)
-        if arrived():  # and what broke on the way out is its doing
+        if _hung_up(error) or arrived():  # and what broke on the way out is its doing
             _tell("ditbench: interrupted")
             return errors.INTERRUPTED
         return _broken(error)
     if arrived():
         _tell("ditbench: interrupted")
     return int(code or errors.OK)
+
+
+def _hung_up(error: BaseException) -> bool:
+    """Whether a terminal closed: what is written to it fails just before the signal says so."""
+    if not (isinstance(error, OSError) and error.errno == errno.EIO):
+        return False
+    with contextlib.suppress(KeyboardInterrupt):
+        time.sleep(_HANG_UP_S)
+    return arrived()
 
 
 def _delivered(code: int) -> int:

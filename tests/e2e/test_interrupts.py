@@ -102,7 +102,7 @@ def test_ctrl_c_twice_while_the_server_imports_is_one_line(start):
 )
 def test_a_signal_right_after_the_start_is_exit_130_too(start, number, after_s):
     """Many classes are being made then, inside `exec`: Python would end by SIGINT."""
-    running = start("plan", "suite.yaml")
+    running = start("run", "suite.yaml")
     while not is_ready(running):
         time.sleep(0.005)
     time.sleep(after_s)

@@ -90,6 +90,7 @@ def test_arms_are_trained_one_after_the_other_and_set_side_by_side(data, tmp_pat
     assert "which the figures are then about: kv_heads 2 against 1" in page
 
 
+@pytest.mark.long
 def test_what_is_killed_at_any_moment_ends_with_the_same_weights(data, tmp_path):
     file = file_of(tmp_path, data)
     code, _, told = run(file, tmp_path / "whole")
