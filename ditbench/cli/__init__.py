@@ -57,7 +57,7 @@ noise.add_to(app)
 doctor.add_to(app)
 
 
-# How long after the last line that failed a closed terminal's signal comes at most, on a machine that is busy.
+# So long after a line that failed the signal of a closed terminal comes at most, on a busy machine.
 _HANG_UP_S = 0.5
 # What a disk or a terminal says that takes no more.
 _NO_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})

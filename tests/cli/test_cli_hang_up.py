@@ -1,4 +1,4 @@
-"""A terminal that closes: what is written to it fails before its signal comes, and the run was interrupted."""
+"""A terminal that closes: what is written to it fails before its signal comes; the run was interrupted."""
 
 from __future__ import annotations
 

@@ -10,14 +10,24 @@ from fakes_runs import FACTS, cell, failures, fake_run, gate, timed
 from fakes_sessions import abba, session
 
 from ditbench.compare import Given, compare, findings_to_json
-from ditbench.compare.lint import lint
+from ditbench.compare.lint import Gathered
+from ditbench.compare.lint import lint as lint_of
 from ditbench.environment import Environment
 from ditbench.store import Admission, Floor, Noise
+from ditbench.summary import gather
 
 NOW = datetime(2026, 11, 22, 6, tzinfo=UTC)
 A, B = cell("softmax"), cell("sdpa")
 STEADY = ((0.1,) * 3,) * 5
 TERMS = Admission(admitted="2026-11-20", expires="2026-12-20")
+
+
+def lint(candidate, against, floors, now):
+    return lint_of(gathered(candidate), gathered(against), floors, now)
+
+
+def gathered(found):
+    return Gathered(found, gather(found)) if found else None
 
 
 def run(*cells, values=STEADY, **parts):
