@@ -119,10 +119,9 @@ def run(
             )
         if confirm:
             _confirm(folder, against, choices, out, baselines, confirm_most)
-    except Exception:
-        # What had ended is shown, whatever went wrong. A failure of that too would hide the first.
+    except Exception:  # whatever went wrong, what had ended is shown; it is raised again
         for there in begun:
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):  # a failure of that too would hide the first
                 _conclude(there, out, baselines, against)
         raise
     return failing.code_of(_conclude(folder, out, baselines, against), let_pass)

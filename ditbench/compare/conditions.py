@@ -6,8 +6,6 @@ machine.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ditbench.compare.screening import CONFIRM, MACHINE
 from ditbench.compare.suitewide import settled
 from ditbench.compare.verdicts import Finding, Step, Verdict
@@ -44,4 +42,4 @@ def _moved(one: Finding) -> bool:
 
 
 def _warned(one: Finding, told: str) -> Finding:
-    return replace(one, reason=f"{one.reason}; {told}", steps=(*one.steps, Step(MACHINE, "", told)))
+    return one.after(Step(MACHINE, "", told), clause=told)

@@ -202,18 +202,12 @@ def _tested(one: Finding) -> bool:
 def _discovered(one: Finding, q: float, many: int) -> Finding:
     duel = replace(one.duel, q=q) if one.duel else None
     numbers = f"p = {duel.p if duel else 1:.2g}, q = {q:.2g} over {many} timings of the session"
-    if one.verdict not in {Verdict.REGRESSED, Verdict.IMPROVED} or q <= deciding.DISCOVERIES:
-        step = Step(
-            "discovery",
-            numbers,
-            f"{'at most' if q <= deciding.DISCOVERIES else 'above'} {deciding.DISCOVERIES}",
-        )
-        return replace(one, duel=duel, steps=(*one.steps, step))
-    reason = f"{one.reason}; but {numbers}, which chance explains"
-    step = Step("discovery", numbers, f"above {deciding.DISCOVERIES}: chance explains it")
-    return replace(
-        one, duel=duel, verdict=Verdict.INCONCLUSIVE, reason=reason, steps=(*one.steps, step)
-    )
+    found, chance = replace(one, duel=duel), q > deciding.DISCOVERIES
+    said_so = f"{'above' if chance else 'at most'} {deciding.DISCOVERIES}"
+    if not chance or one.verdict not in {Verdict.REGRESSED, Verdict.IMPROVED}:
+        return found.after(Step("discovery", numbers, said_so))
+    step = Step("discovery", numbers, f"{said_so}: chance explains it")
+    return found.after(step, Verdict.INCONCLUSIVE, f"but {numbers}, which chance explains")
 
 
 def _both(bout: Bout) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from ditbench.compare.verdicts import Finding, Step, Verdict
 from ditbench.gating import PROCESSES
@@ -43,9 +42,4 @@ def _gates(one: Finding) -> bool:
 
 def _advised(one: Finding, why: str) -> Finding:
     step = Step("provisional", f"{one.verdict} against a baseline that gates", why)
-    return replace(
-        one,
-        verdict=Verdict.INCONCLUSIVE,
-        reason=f"{one.reason}; {why}",
-        steps=(*one.steps, step),
-    )
+    return one.after(step, Verdict.INCONCLUSIVE, why)

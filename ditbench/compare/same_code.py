@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ditbench.compare.verdicts import Finding, Step, Verdict
 from ditbench.environment import packages
@@ -31,9 +30,4 @@ def _same(session: Session) -> bool:
 
 def _untold(one: Finding) -> Finding:
     step = Step("code", f"{one.verdict} between equal arms", _WHY)
-    return replace(
-        one,
-        verdict=Verdict.INCONCLUSIVE,
-        reason=f"{one.reason}; {_WHY}",
-        steps=(*one.steps, step),
-    )
+    return one.after(step, Verdict.INCONCLUSIVE, _WHY)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from ditbench import stats, units
 from ditbench.compare.screening import CONFIRM, MACHINE, SESSION
@@ -50,8 +49,7 @@ def _faster(one: Finding) -> bool:
 
 def _traded(one: Finding, names: Sequence[str]) -> Finding:
     step = Step("traded", ", ".join(names), "faster, and its pictures became worse")
-    reason = f"{one.reason}; and its pictures became worse: {', '.join(names)}"
-    return replace(one, verdict=Verdict.TRADED, reason=reason, steps=(*one.steps, step))
+    return one.after(step, Verdict.TRADED, f"and its pictures became worse: {', '.join(names)}")
 
 
 def shifted(findings: tuple[Finding, ...]) -> tuple[tuple[Finding, ...], str]:
@@ -120,4 +118,4 @@ def _shifted(one: Finding, told: str) -> Finding:
     if not unconfirmed(one):
         return one
     step = Step(SHIFT, f"change {units.percent(one.screened or 0.0, signed=True)}", told)
-    return replace(one, reason=f"{one.reason}; {told}", steps=(*one.steps, step))
+    return one.after(step, clause=told)

@@ -28,7 +28,7 @@ def _turned(session: Session, one: Finding) -> Finding:
     verdict = Verdict.BROKEN if b else Verdict.FIXED
     told = f"ok in A, and in B {b}" if b else f"ok in B, and in A {a}"
     step = Step("ended", f"A {a or Status.OK}, B {b or Status.OK}", str(verdict))
-    return replace(one, verdict=verdict, reason=told, steps=(*one.steps, step))
+    return replace(one.after(step, verdict), reason=told)
 
 
 def _failure(session: Session, arm: str, cell: Cell) -> str:

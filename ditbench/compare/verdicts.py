@@ -112,6 +112,15 @@ class Finding:
     then: tuple[float, ...] = ()
     now: tuple[float, ...] = ()
 
+    def after(self, step: Step, verdict: Verdict | None = None, clause: str = "") -> Finding:
+        """What it is after one more rule. verdict: None for the same. clause: what is added to the reason."""
+        return dataclasses.replace(
+            self,
+            verdict=verdict or self.verdict,
+            reason=f"{self.reason}; {clause}" if clause else self.reason,
+            steps=(*self.steps, step),
+        )
+
 
 @dataclass(frozen=True)
 class Comparison:
