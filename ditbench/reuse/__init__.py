@@ -1,0 +1,1 @@
+"""The parts of which attention methods with memory are made; none of them knows of a method."""
