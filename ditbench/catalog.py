@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setting:
-    """One value that YAML may give to a plug-in. kind: int, float, bool or str."""
+    """One value that YAML may give to a plug-in. kind: int, float, bool or str. file: the name of one."""
 
     name: str
     kind: str
     default: Scalar
     least: float | None = None
     choices: tuple[str, ...] = ()
+    file: bool = False
 
     @property
     def takes(self) -> str:
@@ -29,6 +30,8 @@ class Setting:
         if self.choices:
             *most, last = self.choices
             return f"{', '.join(most)} or {last}" if most else last
+        if self.file:
+            return "a file"
         least = "" if self.least is None else f", at least {self.least:g}"
         return f"{_KINDS[self.kind]}{least}"
 
@@ -68,11 +71,31 @@ class Method:
 
 
 @dataclass(frozen=True)
+class Accelerator:
+    """An accelerator as its page describes it.
+
+    skips: what of a network it leaves out, and by what rule. The others as of a method.
+    """
+
+    name: str
+    settings: tuple[Setting, ...] = ()
+    summary: str = ""
+    paper: str = ""
+    skips: str = ""
+    needs: str = ""
+    unavailable: tuple[str, ...] = ()
+    place: str = ""
+    page: str = ""
+    broken: str = ""
+
+
+@dataclass(frozen=True)
 class Model:
     """A model: a registered name with its architecture fixed, or one whose settings are free, such as `dit`.
 
     architecture: every architecture value by name, as resolved (for those, the defaults). attention: its
-    sites in a line. broken: why another package's cannot be used; its name is all that is known of it then.
+    sites in a line. told: what a suite may say that its samples show, `classes`, `prompts` or nothing.
+    broken: why another package's cannot be used; its name is all that is known of it then.
     """
 
     name: str
@@ -84,6 +107,7 @@ class Model:
     paper: str = ""
     predicts: str = ""
     attention: str = ""
+    told: str = ""
     broken: str = ""
 
 
@@ -113,7 +137,7 @@ class Extractor:
 
 @dataclass(frozen=True)
 class Catalog:
-    """All methods, models and extractors by name, and the words that sampling understands.
+    """All methods, models, extractors and accelerators by name, and the words that sampling understands.
 
     nowhere: why a `module:Class` that was asked for names nothing, by that name.
     """
@@ -122,8 +146,15 @@ class Catalog:
     models: dict[str, Model]
     extractors: dict[str, Extractor] = field(default_factory=dict)
     nowhere: dict[str, str] = field(default_factory=dict)
-    samplers: tuple[str, ...] = ("ddim", "ddpm", "dpmsolver++", "flow-euler")
+    samplers: tuple[str, ...] = (
+        "ddim",
+        "ddpm",
+        "dpmsolver++",
+        "flow-euler",
+        "ddim-leading",
+    )
     dtypes: tuple[str, ...] = ("float32", "bfloat16", "float16")
+    accelerators: dict[str, Accelerator] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

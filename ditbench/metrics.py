@@ -53,8 +53,16 @@ OF_AN_OP = (
     "device_used",
     "peak_resident",
 )
-# What an allocator keeps in reserve, and what a device holds for everyone: shown, and never judged.
-SHOWN = ("peak_reserved", "device_used")
+# The time of a bound, which is no result of the method beside which it stands.
+BOUNDS = ("replay_latency",)
+# What an allocator keeps in reserve, what a device holds for everyone, and bounds: shown, and never judged.
+SHOWN = ("peak_reserved", "device_used", *BOUNDS)
+# Timed once a run, so that nobody knows how it repeats: judged where a suite gates it.
+ONCE = ("calibration_time",)
+# What a gate finds by running, because no shape tells it.
+_BY_RUNNING = frozenset({"trajectory_macs", "reuse_ratio", "cache_bytes", *ONCE})
+# Of these, what is counted from shapes and steps where a method looks at nothing else.
+FORESEEN = frozenset({"reuse_ratio", "cache_bytes"})
 # The one metric of a cell whose batch size is `max`.
 LARGEST_BATCH = "largest_batch"
 
@@ -164,6 +172,42 @@ _TABLE = (
         16 * 2**20,
     ),
     Metric(
+        "trajectory_macs",
+        "MAC",
+        "none",
+        Stage.GATE,
+        "multiply-adds of one sampling run of one batch, without what a method with memory spared",
+    ),
+    Metric(
+        "reuse_ratio",
+        "ratio",
+        "none",
+        Stage.GATE,
+        "share of the forwards at a method's sites that spared something",
+    ),
+    Metric(
+        "cache_bytes",
+        "B",
+        "lower",
+        Stage.GATE,
+        "the most that the method kept from one step for another, all its sites together",
+    ),
+    Metric(
+        "calibration_time",
+        "s",
+        "lower",
+        Stage.GATE,
+        "what was spent once before any sampling run, on a search or on statistics; in no latency",
+        1.0,
+    ),
+    Metric(
+        "replay_latency",
+        "s",
+        "none",
+        Stage.TIME,
+        "`latency` of the same run with zeros wherever the method reused: the bound of its speed-up",
+    ),
+    Metric(
         LARGEST_BATCH,
         "images",
         "higher",
@@ -202,7 +246,7 @@ METRICS = {metric.name: metric for metric in _TABLE}
 # What a suite may ask for: of the figures of a whole set only a word, for their names in records say more.
 NAMES = (*METRICS, *scores.WORDS)
 # What follows from shapes alone, so that any machine counts it without running anything.
-COUNTS = frozenset(metric.name for metric in _TABLE if metric.stage is Stage.GATE)
+COUNTS = frozenset(metric.name for metric in _TABLE if metric.stage is Stage.GATE) - _BY_RUNNING
 # One value a picture, against softmax's picture of the same seed.
 PAIRS = frozenset(metric.name for metric in _TABLE if metric.stage is Stage.QUALITY)
 # The share of pictures in the bad tail that is told beside the median, by metric, and the tail's name.

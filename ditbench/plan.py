@@ -118,8 +118,9 @@ def expand(suite: Suite) -> tuple[Cell, ...]:
         suite.compiles,
         suite.batch_sizes,
         suite.attentions,
+        suite.accelerators,
     )
-    for model, weights, sampling, steps, compiled, batch_size, attention in axes:
+    for model, weights, sampling, steps, compiled, batch_size, attention, accelerator in axes:
         for label, blocks in _selections(suite, model, attention):
             cell = Cell(
                 model=model,
@@ -131,6 +132,8 @@ def expand(suite: Suite) -> tuple[Cell, ...]:
                 batch_size=batch_size,
                 steps=steps,
                 sampling=sampling,
+                accelerator=accelerator,
+                shown=suite.shown(model),
             )
             found.setdefault(cell.key, cell)
     return tuple(found.values())

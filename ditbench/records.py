@@ -23,12 +23,15 @@ from typing import TYPE_CHECKING, Any
 from ditbench import shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 SCHEMA = 3
 
 # What stands in the place of a model where there is none: the attention core by itself.
 OP = "op"
+
+# Classes on a label: as many characters of them as are read at a glance.
+_FEW = 24
 
 # The batch size of a cell that asks how many samples fit: the suite's `max`.
 LARGEST = 0
@@ -95,6 +98,12 @@ class Choice:
         return {"name": self.name, "settings": dict(self.settings)}
 
 
+# The accelerator of a cell in which every block of every step is computed.
+UNACCELERATED = Choice("none")
+# The axes of a cell that `Cell.method` says.
+METHOD_AXES = frozenset({"attention", "accelerator"})
+
+
 @dataclass(frozen=True)
 class Op:
     """An attention core by itself: the sizes of q, k and v, and the last-level cache before a timed call.
@@ -136,12 +145,49 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What samples are to show, in order, and again from the first after the last.
+
+    kind: `classes`, whose items are their numbers, or `prompts`, whose items are texts. digest: of the items.
+    label: for people. items: empty where this was read back from a record, which keeps the digest alone.
+    """
+
+    kind: str
+    label: str
+    digest: str
+    count: int
+    items: tuple[int | str, ...] = field(default=(), repr=False, compare=False)
+
+    @classmethod
+    def of(cls, kind: str, items: Sequence[int | str], source: str = "") -> Shown:
+        """Of items from a source, the suite itself where it is empty."""
+        made = digest([kind, list(items)])[:12]
+        plain = ",".join(map(str, items))
+        few = kind == "classes" and not source and len(plain) <= _FEW
+        label = plain if few else f"{source or f'{len(items)} in the suite'}#{made}"
+        return cls(kind, label, made, len(items), tuple(items))
+
+    def at(self, indices: Iterable[int]) -> list[int | str]:
+        """What these samples show. Raises ValueError where only a digest is left."""
+        if not self.items:
+            raise ValueError(f"{self.kind} {self.label}: a record keeps their digest alone")
+        return [self.items[index % self.count] for index in indices]
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """What a record keeps."""
+        return {name: getattr(self, name) for name in ("kind", "label", "digest", "count")}
+
+
+@dataclass(frozen=True)
 class Cell:
     """One point of the matrix: what is measured, and nothing of how often or where.
 
     `blocks` is the resolved list, numbered from 0; `blocks_label` is how the suite said it. A `batch_size`
     of LARGEST asks for the largest batch that fits: such a cell is gated and searched, never timed. A cell of
     an `Op` has that in the place of its model, one block and one step; of its sampling only the dtype counts.
+    `accelerator` is what skips parts of the network around the attention, UNACCELERATED where nothing does.
+    shown: what its samples show; None for classes in a seeded order, or random texts.
     """
 
     model: Choice
@@ -153,6 +199,8 @@ class Cell:
     batch_size: int = 1
     steps: int = 20
     sampling: Sampling = Sampling()
+    accelerator: Choice = UNACCELERATED
+    shown: Shown | None = None
 
     @cached_property
     def key(self) -> str:
@@ -166,6 +214,7 @@ class Cell:
 
     @property
     def _picture(self) -> dict[str, Any]:
+        """What came later is left out at its default, so that older keys stay."""
         return {
             "model": self.model.identity,
             "weights": self.weights,
@@ -173,7 +222,30 @@ class Cell:
             "blocks": list(self.blocks),
             "steps": self.steps,
             "sampling": self.sampling.identity,
+            **({"accelerator": self.accelerator.identity} if self.is_accelerated else {}),
+            # What came later is left out at its default, so that older keys stay.
+            **({"shown": [self.shown.kind, self.shown.digest]} if self.shown else {}),
         }
+
+    @property
+    def is_accelerated(self) -> bool:
+        """Whether an accelerator skips parts of the network."""
+        return self.accelerator.name != UNACCELERATED.name
+
+    @property
+    def family(self) -> str:
+        """The attention method's name, with the accelerator's where there is one: "sdpa + pab".
+
+        So no accelerated cell passes for softmax, nor for a yardstick.
+        """
+        parts = (self.attention, self.accelerator) if self.is_accelerated else (self.attention,)
+        return " + ".join(part.name for part in parts)
+
+    @property
+    def method(self) -> str:
+        """The family with the settings that are not the default: "sdpa + pab[every=3]"."""
+        parts = (self.attention, self.accelerator) if self.is_accelerated else (self.attention,)
+        return " + ".join(part.label for part in parts)
 
     @cached_property
     def op(self) -> Op | None:
@@ -184,7 +256,8 @@ class Cell:
     def axes(self) -> dict[str, str]:
         """Each axis as a person writes it, in the order of the rendered id.
 
-        `guidance_channels` is there only where it is not all of them.
+        `guidance_channels` is there only where it is not all of them, `accelerator` where there is one, and
+        what is shown where that is given.
         """
         if self.op:
             return {
@@ -200,6 +273,7 @@ class Cell:
             "model": self.model.label,
             "weights": self.weights,
             "attention": self.attention.label,
+            **({"accelerator": self.accelerator.label} if self.is_accelerated else {}),
             "blocks": self.blocks_label,
             "compile": "on" if self.compile else "off",
             "batch_size": "max" if self.finds_batch else str(self.batch_size),
@@ -209,6 +283,7 @@ class Cell:
             **({"guidance_channels": str(channels)} if channels else {}),
             "dtype": self.sampling.dtype,
             "seed": str(self.sampling.seed),
+            **({self.shown.kind: self.shown.label} if self.shown else {}),
         }
 
     @property
@@ -285,12 +360,19 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+# The parts of a cell that are a plug-in with its settings; an accelerator may be missing.
+_CHOICES = frozenset({"model", "attention", "accelerator"})
+
+
 def cell_to_json(cell: Cell) -> dict[str, Any]:
-    """A cell as plain data, with its key beside it for people who grep."""
-    plain = dataclasses.asdict(cell)
-    for part in ("model", "attention"):
+    """A cell as plain data, its key beside it for people who grep; no accelerator where it has none."""
+    plain = dataclasses.asdict(dataclasses.replace(cell, shown=None))
+    if not cell.is_accelerated:
+        del plain["accelerator"]
+    for part in _CHOICES & plain.keys():
         plain[part]["settings"] = dict(plain[part]["settings"])
-    return {"key": cell.key, **plain}
+    del plain["shown"]
+    return {"key": cell.key, **plain, **({"shown": cell.shown.plain} if cell.shown else {})}
 
 
 def cell_from_json(plain: Mapping[str, Any]) -> Cell:
@@ -301,7 +383,7 @@ def cell_from_json(plain: Mapping[str, Any]) -> Cell:
     shape.check(plain, shape.CELL, "cell")
     fields = {name: value for name, value in plain.items() if name != "key"}
     shape.check(fields["sampling"], shape.SAMPLING, "cell.sampling")
-    for part in ("model", "attention"):
+    for part in _CHOICES & fields.keys():
         choice = dict(fields[part])
         shape.check(choice, shape.CHOICE, f"cell.{part}")
         fields[part] = Choice(**(choice | {"settings": tuple(choice["settings"].items())}))
@@ -309,6 +391,9 @@ def cell_from_json(plain: Mapping[str, Any]) -> Cell:
         settings = dict(fields["model"].settings)
         shape.check(settings, shape.OP, "cell.model.settings")
         Op(**settings)
+    if "shown" in fields:
+        shape.check(fields["shown"], shape.SHOWN, "cell.shown")
+        fields["shown"] = Shown(**fields["shown"])
     return Cell(
         **(fields | {"blocks": tuple(fields["blocks"]), "sampling": Sampling(**fields["sampling"])})
     )

@@ -19,7 +19,7 @@ from ditbench.catalog import Setting
 from ditbench.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from types import ModuleType
 
     from ditbench.records import Scalar
@@ -32,9 +32,14 @@ def setting(
     *,
     least: float | None = None,
     choices: tuple[str, ...] = (),
+    file: bool = False,
 ) -> Any:  # noqa: ANN401 (what dataclasses.field returns)
-    """A dataclass field that is a setting, with the least value or the only values it may take."""
-    return dataclasses.field(default=default, metadata={"least": least, "choices": choices})
+    """A dataclass field that is a setting, with the least value or the only values it may take.
+
+    file: it names one, and the plug-in gets the name as `digests.sealed` makes it.
+    """
+    told = {"least": least, "choices": choices, "file": file}
+    return dataclasses.field(default=default, metadata=told)
 
 
 class Registry(Generic[T]):
@@ -180,6 +185,7 @@ def settings_of(plugin: type[Any]) -> tuple[Setting, ...]:
             default=typing.cast("Scalar", field.default),
             least=field.metadata.get("least"),
             choices=tuple(field.metadata.get("choices", ()) or _literals(hints[field.name])),
+            file=field.metadata.get("file", False),
         )
         for field in dataclasses.fields(plugin)
     )
@@ -207,6 +213,27 @@ def lacks(plugin: object, contract: type[Any], words: Iterable[str]) -> list[str
     if not (how and how.frozen):
         return [*told, "is no frozen dataclass, whose fields are its settings"]
     return told + _settings_problems(plugin)
+
+
+def unlike(
+    plugin: Any,  # noqa: ANN401 (what claims to be one)
+    contract: type[Any],
+    says: Iterable[str],
+    signatures: Mapping[str, Iterable[str]],
+) -> list[str]:
+    """Why a class is no plug-in of a contract that a plug-in may be calibrated by, each as a clause.
+
+    says: what it must say as class attributes. signatures: the arguments of its functions, by name.
+    """
+    told = lacks(plugin, contract, says)
+    if not (inspect.isclass(plugin) and issubclass(plugin, contract)):
+        return told
+    for name, words in signatures.items():
+        told += misfit(plugin, name, words)
+    of: type[Any] = plugin
+    if of.calibrated and of.calibrate is contract.calibrate:
+        told.append("says that it is calibrated, and does not define calibrate")
+    return told
 
 
 def _settings_problems(plugin: type[Any]) -> list[str]:

@@ -17,12 +17,14 @@ from typing import Protocol
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
+from ditbench.attention.base import Moment
 from ditbench.models.base import drawn, generators
 from ditbench.posterior import TRAIN_STEPS, posterior, spaced
 
 FLOW = "flow-euler"
 DDPM = "ddpm"
-SAMPLERS = ("ddim", DDPM, "dpmsolver++", FLOW)
+LEADING = "ddim-leading"
+SAMPLERS = ("ddim", DDPM, "dpmsolver++", FLOW, LEADING)
 # Tells the noise of a sample's steps from what else is drawn for it.
 STEP_STREAM = 3
 
@@ -78,7 +80,7 @@ def scheduler(
         return made
     made = DDIMScheduler(clip_sample=False, **common)
     made.set_timesteps(steps)
-    made.timesteps = torch.tensor(trailing(steps))
+    made.timesteps = torch.tensor(leading(steps) if sampler == LEADING else trailing(steps))
     return made
 
 
@@ -88,6 +90,19 @@ def trailing(steps: int) -> list[int]:
     Exact: diffusers adds up floats, and for 61 steps (and 61 other numbers up to 1000) makes one too many.
     """
     return [round(Fraction(TRAIN_STEPS * left, steps)) - 1 for left in range(steps, 0, -1)]
+
+
+def leading(steps: int) -> list[int]:
+    """So many timesteps down to 0, as diffusers' own pipelines go: the noisiest is never visited."""
+    return [TRAIN_STEPS // steps * step for step in reversed(range(steps))]
+
+
+def moments(
+    process: Process, sampler: str, steps: int, *, guided: bool, prompt: float = 1.0
+) -> list[Moment]:
+    """What `sample` tells before each step, from the settings alone."""
+    way = _way(process, sampler, steps, lambda: torch.empty(0))
+    return way.moments(guided=guided, prompt=prompt)
 
 
 def noise(process: Process, seed: int, indices: Sequence[int]) -> torch.Tensor:
@@ -127,32 +142,45 @@ def sample(  # noqa: PLR0913 (the mathematics has this many arguments)
     guidance_scale: float,
     guidance_channels: int = 0,
     noises: Callable[[], torch.Tensor] | None = None,
-    on_step: Callable[[int], None] = lambda _step: None,
+    prompt: float = 1.0,
+    null: tuple[torch.Tensor, ...] | None = None,
+    on_step: Callable[[Moment], None] = lambda _now: None,
 ) -> torch.Tensor:
     """Final latents (batch, ...) from initial ones, in the dtype of the latents.
 
     guidance_channels: guidance acts on so many of the first, 0 for all. noises: of `ddpm`, which needs them,
-    the noise of each step (`step_noise`). `on_step(i)` is called before step i and once more, with `steps`,
-    at the end. The solver's arithmetic is float32 whatever the network's dtype.
+    the noise of each step (`step_noise`). prompt: see `Moment`. null: conditions of one sample that
+    say nothing, where they are not the process's own. `on_step` is told the moment before each step, and once
+    more, with step = steps, at the end. The solver's arithmetic is float32 whatever the network's dtype.
     """
     way = _way(process, sampler, steps, noises)
     guided, channels = guidance_scale > 1, latents.shape[1]
     told = 2 * channels if sampler == DDPM and process.learned_variance else channels
     if guided:
-        pairs = zip(conditions, process.null(conditions), strict=True)
+        pairs = zip(conditions, _null(process, conditions, null), strict=True)
         conditions = tuple(torch.cat(pair) for pair in pairs)
     dtype = latents.dtype
     state: torch.Tensor = latents.float() * way.scale
-    for step, time in enumerate(way.times):
-        on_step(step)
+    for step, now in enumerate(way.moments(guided=guided, prompt=prompt)):
+        on_step(now)
         inputs = torch.cat([state, state]) if guided else state
-        times = torch.full((len(inputs),), time, device=state.device)
+        times = torch.full((len(inputs),), now.time, device=state.device)
         output = predict(inputs.to(dtype), times, *conditions)[:, :told].float()
         if guided:
             output = _guided(output, guidance_scale, guidance_channels or channels)
         state = way.move(output, step, state)
-    on_step(steps)
+    on_step(Moment(steps, steps, math.inf, guided, prompt, 0.0))
     return state.to(dtype)
+
+
+def _null(
+    process: Process,
+    conditions: tuple[torch.Tensor, ...],
+    given: tuple[torch.Tensor, ...] | None,
+) -> tuple[torch.Tensor, ...]:
+    if given is None:
+        return process.null(conditions)
+    return tuple(one.expand_as(like) for one, like in zip(given, conditions, strict=True))
 
 
 def _guided(output: torch.Tensor, scale: float, channels: int) -> torch.Tensor:
@@ -168,13 +196,32 @@ def _guided(output: torch.Tensor, scale: float, channels: int) -> torch.Tensor:
 class _Way:
     """From noise to data. times: what the network is told at each step. scale: of the first state.
 
+    signals: at each step, what share of the state's variance is the data's.
+
     move: the next state from a prediction (and the variance that came with it), the step's number and the
     state.
     """
 
     times: list[float]
+    signals: list[float]
     move: Callable[[torch.Tensor, int, torch.Tensor], torch.Tensor]
     scale: float = 1.0
+
+    def moments(self, *, guided: bool, prompt: float) -> list[Moment]:
+        """Before each step."""
+        each = zip(self.times, self.log_snrs, strict=True)
+        return [
+            Moment(step, len(self.times), log_snr, guided, prompt, time)
+            for step, (time, log_snr) in enumerate(each)
+        ]
+
+    @property
+    def log_snrs(self) -> list[float]:
+        """Natural logarithms of signal over noise at each step; of a state that is all noise, -inf."""
+        return [
+            math.log(s / (1 - s)) if 0 < s < 1 else math.copysign(math.inf, s - 0.5)
+            for s in self.signals
+        ]
 
 
 def _way(
@@ -205,7 +252,9 @@ def _flow(process: Process, steps: int) -> _Way:
     def straight(output: torch.Tensor, step: int, state: torch.Tensor) -> torch.Tensor:
         return state + (left[step + 1] - left[step]) * output
 
-    return _Way([TRAIN_STEPS * s for s in left[:-1]], straight)
+    times = [TRAIN_STEPS * s for s in left[:-1]]
+    # x = (1 - s) data + s noise: the variances are the squares.
+    return _Way(times, [(1 - s) ** 2 / ((1 - s) ** 2 + s**2) for s in left[:-1]], straight)
 
 
 def _diffusion(process: Process, sampler: str, steps: int) -> _Way:
@@ -224,9 +273,8 @@ def _diffusion(process: Process, sampler: str, steps: int) -> _Way:
         then = left[step + 1]
         return math.sqrt(then) * clean + math.sqrt(1 - then) * epsilon
 
-    return _Way(
-        times, solve if sampler == "dpmsolver++" else straight, float(plan.init_noise_sigma)
-    )
+    move = solve if sampler == "dpmsolver++" else straight
+    return _Way(times, left[:-1], move, float(plan.init_noise_sigma))
 
 
 def _parts(
@@ -270,7 +318,7 @@ def _ancestral(process: Process, steps: int, noises: Callable[[], torch.Tensor])
         share = (spread + 1) / 2
         return mean + torch.exp(0.5 * (share * most + (1 - share) * least)) * noise
 
-    return _Way(times, move)
+    return _Way(times, left[:-1], move)
 
 
 def _beside(noise: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from string import ascii_letters
 from typing import Any
 
 from ditbench.errors import UNPRINTABLE
@@ -139,9 +140,16 @@ SAMPLING = {
     "dtype": LINE,
     "seed": WHOLE,
 }
+SHOWN = {
+    "kind": Kind("classes or prompts", lambda value: value in {"classes", "prompts"}),
+    "label": LINE,
+    "digest": LINE,
+    "count": POSITIVE,
+}
 CELL = {
     "model": OBJECT,
     "attention": OBJECT,
+    "accelerator": OBJECT,
     "sampling": OBJECT,
     "weights": LINE,
     "blocks": Kind(f"a list of numbers of blocks, from 0 and below {_MOST_BLOCKS:,}", _blocks),
@@ -149,6 +157,7 @@ CELL = {
     "compile": FLAG,
     "batch_size": COUNT,
     "steps": POSITIVE,
+    "shown": OBJECT,
 }
 _MAYBE = Kind("a whole number or nothing", _or_none(_whole))
 _WARMUP = Kind(
@@ -190,6 +199,33 @@ _TELEMETRY = Kind(
         )
     ),
 )
+
+
+def _reason(value: object) -> bool:
+    """Words, whether the forward spared anything, and how many forwards there were of it."""
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and _line(value[0])
+        and isinstance(value[1], bool)
+        and _whole(value[2], 0)
+    )
+
+
+def _reuse(value: object) -> bool:
+    """Counts, reasons, and a row of letters a site, each letter a reason's; what else it may tell."""
+    counted = _with(
+        forwards=lambda count: _whole(count, 0),
+        reused=lambda count: _whole(count, 0),
+        reasons=_every(_reason),
+        map=_all(_line),
+    )
+    told = _optional(drift=_every(_number), gate_share=_finite)
+    if not (isinstance(value, Mapping) and counted(value) and told(value)):
+        return False
+    return set("".join(value["map"].values())) <= set(ascii_letters[: len(value["reasons"])])
+
+
 # Facts that somebody computes with; whatever else a record tells is only shown.
 FACTS = {
     "exact": FLAG,
@@ -202,6 +238,7 @@ FACTS = {
     "kernels": TEXTS,
     "uncounted": TEXTS,
     "sites": TEXTS,
+    "simulated": LINE,
     "unpictured": LINE,
     "own_formulas": TEXTS,
     "parameters": COUNT,
@@ -221,6 +258,10 @@ FACTS = {
     "samples": COUNT,
     "micro_batch": COUNT,
     "weights": LINE,
+    "shown": Kind(
+        "an object with the first things that samples show",
+        _with(first=lambda value: isinstance(value, list)),
+    ),
     "gpu_uuid": LINE,
     "fails": _MAYBE,
     "memory_limit": _MAYBE,
@@ -228,6 +269,10 @@ FACTS = {
     "flushed_bytes": COUNT,
     "matrix_rates": RATES,
     "bandwidths": RATES,
+    "reuse": Kind(
+        "forwards, how many spared something, reasons, and a letter of a reason for each step of a site",
+        _reuse,
+    ),
     "wavering": Kind("a list of whole numbers", _every(_whole)),
     "trials": Kind("a list of trials", _every(_trial)),
     "phase_s": Kind("an object of seconds", _all(_finite)),
@@ -235,6 +280,9 @@ FACTS = {
     "stopping": _STOPPING,
     "energy": _ENERGY,
     "telemetry": _TELEMETRY,
+    "replay_beside": Kind(
+        "a list of seconds above 0", _every(lambda value: _finite(value) and value > 0)
+    ),
     "calls_ns": Kind("a list of nanoseconds", _every(lambda value: _whole(value, 0))),
     "excluded": Kind("a list of [call, why it does not count]", _every(_excluded)),
     "image_key": LINE,

@@ -100,6 +100,24 @@ def percentile(values: Sequence[float], share: float) -> float:
     return float(ordered[max(0, math.ceil(share * len(ordered)) - 1)])
 
 
+def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """Spearman's: Pearson's correlation of the ranks, equal values at the mean of theirs.
+
+    None where either has no two different values.
+    """
+    first, second = (np.asarray(_ranked(values)) for values in (one, other))
+    first, second = first - first.mean(), second - second.mean()
+    length = math.sqrt(float(first @ first) * float(second @ second))
+    return float(first @ second) / length if length > 0 else None
+
+
+def _ranked(values: Sequence[float]) -> list[float]:
+    return [
+        sum(other < value for other in values) + (sum(other == value for other in values) + 1) / 2
+        for value in values
+    ]
+
+
 def _frozen(groups: Groups) -> tuple[tuple[float, ...], ...]:
     return tuple(map(tuple, groups))
 

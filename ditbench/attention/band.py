@@ -5,10 +5,9 @@
 
 At both ends the band is cut and not moved, so that fewer keys are seen there and the cost is that of the
 pairs in sight and of no others. DiTFastAttn takes an eighth of the tokens for the reach, and adds what full
-attention gave more at an earlier step (its WA-RS); here is the band alone. Written out with strided views and
-one product for each token near an end: its multiply-adds are those of the formula, its speed is not that of
-a kernel made for it. A reach of all tokens is softmax. Not to be confused with `window`, which is a square on
-the picture: a band sees far along the row and whole rows above and below.
+attention gave more at an earlier step (`ditfastattn`); here is the band alone, without a kernel made for it.
+A reach of all tokens is softmax. Not to be confused with `window`, which is a square on the picture: a band
+sees far along the row and whole rows above and below.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import torch
 
 from ditbench.attention.base import AttentionMethod, Shape, off_plane, register
 from ditbench.registry import setting
+from ditbench.reuse import band
 
 
 @register
@@ -37,44 +37,14 @@ class Band(AttentionMethod):
     reach: int = setting(8, least=0)
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """The tokens whose band is whole all at once, a head at a time; those near an end one by one."""
-        shape, tokens, reach = q.shape, q.shape[-2], self.reach
-        q, k, v = (x.flatten(0, 1) for x in (q * q.shape[-1] ** -0.5, k, v))
-        keys = k.transpose(
-            1, 2
-        )  # (batch x heads, head_dim, tokens), as v and q are (batch x heads, tokens, head_dim)
-
-        def alone(token: int) -> torch.Tensor:
-            seen = slice(max(0, token - reach), token + reach + 1)
-            scores = torch.bmm(q[:, token : token + 1], keys[:, :, seen])
-            return torch.bmm(scores.softmax(dim=-1), v[:, seen])
-
-        first, last = min(reach, tokens), max(tokens - reach, min(reach, tokens))
-        parts = [alone(token) for token in range(first)]
-        if last > first:
-            parts.append(_whole(q[:, first:last], k, v, 2 * reach + 1))
-        parts += [alone(token) for token in range(last, tokens)]
-        return torch.cat(parts, dim=1).view(shape)
+        """See `reuse.band`."""
+        return band.attend(q, k, v, self.reach)
 
     def macs(self, shape: Shape) -> int:
         """The scores in sight, and their product with v."""
-        reach = min(self.reach, shape.tokens - 1)
-        pairs = (2 * reach + 1) * shape.tokens - reach * (reach + 1)
+        pairs = band.pairs(shape.tokens, self.reach)
         return 2 * shape.batch * shape.heads * pairs * shape.head_dim
 
     def unsupported(self, shape: Shape, dtype: str, device: str) -> list[str]:  # noqa: ARG002 (any dtype, anywhere)
         """Tokens that do not lie in raster order."""
         return off_plane(shape, "a band over the raster order")
-
-
-def _whole(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, width: int) -> torch.Tensor:
-    """Each query of q (heads, runs, head_dim) on a run of so many tokens, the first query on the first run.
-
-    Runs are views: copies would be `width` times as large as k.
-    """
-    heads = []
-    for one, *seen in zip(q, k, v, strict=True):
-        keys, values = (x.unfold(0, width, 1) for x in seen)  # (runs, head_dim, width)
-        scores = torch.bmm(one.unsqueeze(1), keys)
-        heads.append(torch.bmm(scores.softmax(dim=-1), values.transpose(1, 2)).squeeze(1))
-    return torch.stack(heads)

@@ -10,19 +10,23 @@ whose fields are its settings.
 
 from __future__ import annotations
 
-import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
-from ditbench.registry import Registry, lacks, misfit
+from ditbench.registry import Registry, unlike
 
 if TYPE_CHECKING:
     import torch
 
-    Project = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+    from ditbench.records import Cell
+
+    # What the site gives its block: of (batch, tokens, dim); at a joint site the text's beside it.
+    Output = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
+    # The output projection, of (batch, heads, tokens, head_dim).
+    Finish = Callable[[torch.Tensor], Output]
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,35 @@ class Site:
         return Shape(rows, self.heads, self.tokens, self.head_dim, self.grid, self.plane)
 
 
+@dataclass(frozen=True)
+class Moment:
+    """Where a sampling run stands when its network is asked.
+
+    step: from 0, of `steps`. log_snr: natural logarithm of the data's variance over the noise's in the state
+    that the network is given; it grows from step to step. guided: whether the rows are two halves of the
+    same samples, those with their condition first. prompt: words of the samples' texts in the mean, 1 for a
+    class. time: what the network is told, from 1000 of noise to 0 of data.
+    """
+
+    step: int = 0
+    steps: int = 1
+    log_snr: float = -math.inf
+    guided: bool = False
+    prompt: float = 1.0
+    time: float = 1000.0
+
+
+class Project(Protocol):
+    """A site's projections, with its norms and its rotary embedding."""
+
+    def __call__(self, x: torch.Tensor, /, parts: str = "qkv") -> tuple[torch.Tensor, ...]:
+        """Of the block's input x (batch, tokens, dim) those that `parts` names, in its order.
+
+        Each (batch, heads, tokens, head_dim); only what is asked for is computed.
+        """
+        ...
+
+
 class Layer(Protocol):
     """An opened method at one site, for one sampling run.
 
@@ -102,12 +135,56 @@ class Layer(Protocol):
         """Whether nothing is kept between calls."""
         ...
 
-    def __call__(self, x: torch.Tensor, project: Project, step: int) -> torch.Tensor:
-        """(batch, heads, tokens, head_dim) from the block's input x (batch, tokens, dim).
+    def __call__(self, x: torch.Tensor, project: Project, finish: Finish, now: Moment) -> Output:
+        """What the site gives its block, from the block's input x (batch, tokens, dim).
 
-        `project(x)` gives q, k, v; a layer that need not project does not call it. At a joint site x is the
-        picture's tokens alone, and q, k, v and what is returned are of the text too.
+        `project(x)` gives q, k, v and `finish` makes the output of what attention gave; a layer that need not
+        do either does not call it. At a joint site x is the picture's tokens alone, and q, k, v are of the
+        text too.
         """
+        ...
+
+
+# What a calibration makes of one step: it is given the network's forward on that step's inputs, with the
+# layers that are in place, to call as often as it likes, and gives the prediction that the run goes on with.
+Around = Callable[[Callable[[], "torch.Tensor"], Moment], "torch.Tensor"]
+
+
+class Trial(Protocol):
+    """A cell's model, for a method to try things on before anything is gated or timed.
+
+    steps, guided: of the cell's own sampling runs. network: the module itself.
+    """
+
+    @property
+    def cell(self) -> Cell:
+        """What is to be measured."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Of a sampling run."""
+        ...
+
+    @property
+    def guided(self) -> bool:
+        """Whether a forward's rows are two halves of the same samples."""
+        ...
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """As it was loaded; what is hung on it must be taken off again."""
+        ...
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Where the method goes."""
+        ...
+
+    def sample(
+        self, layer_of: Callable[[Site], Layer], samples: int, around: Around = ...
+    ) -> torch.Tensor:
+        """Final latents (samples, ...) of samples that no figure is ever made of."""
         ...
 
 
@@ -118,6 +195,8 @@ class AttentionMethod(ABC):
     kernel of which one must be seen running ("flash", "efficient", "cudnn", "math"); empty
     means any.
     paper, formula, cost: one line each for people, in plain letters; the cost in multiply-adds a head.
+    compiles: whether a network with it can be compiled whole; not where what runs depends on the step.
+    calibrated: whether it must be calibrated on the cell's model first.
     needs: the package, with the command that installs it, and the hardware; empty where torch will do.
     operator_macs: for operators that torch's counter does not know, each by its name ("aten._int_mm"): the
     multiply-adds of one call from its arguments, a shape in the place of each tensor.
@@ -129,6 +208,8 @@ class AttentionMethod(ABC):
     cost: ClassVar[str]
     needs: ClassVar[str] = ""
     exact: ClassVar[bool] = False
+    compiles: ClassVar[bool] = True
+    calibrated: ClassVar[bool] = False
     operator_macs: ClassVar[Mapping[str, Callable[..., int]]] = {}
 
     @property
@@ -161,6 +242,18 @@ class AttentionMethod(ABC):
         """What is missing on this machine whatever the shape, each with the command that installs it."""
         return []
 
+    def calibrate(self, trial: Trial) -> Mapping[str, Any]:
+        """What it finds out about the cell's model, as JSON would hold it; only asked where `calibrated`."""
+        raise NotImplementedError  # whoever says `calibrated` defines it: see `problems`
+
+    def with_calibration(self, found: Mapping[str, Any]) -> Self:  # noqa: ARG002 (most find nothing out)
+        """The method that knows what it found."""
+        return self
+
+    def misfits(self, cell: Cell) -> list[str]:  # noqa: ARG002 (most settings fit any cell)
+        """What its settings were made for, where this cell is another: a file of a search, say."""
+        return []
+
     def open(self, site: Site) -> Layer:  # noqa: ARG002 (stateless methods need no site)
         """A layer for one site and one sampling run; methods with memory return a fresh one each time."""
         return CoreLayer(self)
@@ -182,9 +275,10 @@ class CoreLayer:
 
     method: Core
 
-    def __call__(self, x: torch.Tensor, project: Project, step: int) -> torch.Tensor:  # noqa: ARG002 (no memory)
-        """Project, attend."""
-        return self.method.attend(*project(x))
+    def __call__(self, x: torch.Tensor, project: Project, finish: Finish, now: Moment) -> Output:  # noqa: ARG002 (no memory)
+        """Project, attend, finish."""
+        q, k, v = project(x)
+        return finish(self.method.attend(q, k, v))
 
 
 def core_at(method: AttentionMethod, shape: Shape, device: str, dtype: str) -> Core:
@@ -283,12 +377,7 @@ _SIGNATURES = {
 
 def problems(plugin: object) -> list[str]:
     """Why a class cannot be an attention method, each as a clause; empty where it can."""
-    told = lacks(plugin, AttentionMethod, ("name", "paper", "formula", "cost"))
-    if not (inspect.isclass(plugin) and issubclass(plugin, AttentionMethod)):
-        return told
-    for name, words in _SIGNATURES.items():
-        told += misfit(plugin, name, words)
-    return told
+    return unlike(plugin, AttentionMethod, ("name", "paper", "formula", "cost"), _SIGNATURES)
 
 
 METHODS: Registry[type[AttentionMethod]] = Registry(

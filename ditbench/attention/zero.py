@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from ditbench.attention.base import AttentionMethod, Layer, Shape, Site, register
+from ditbench.attention.base import AttentionMethod, Layer, Moment, Shape, Site, register
 
 if TYPE_CHECKING:
-    from ditbench.attention.base import Project
+    from ditbench.attention.base import Finish, Output, Project
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class ZeroLayer:
     tokens: int
     head_dim: int
 
-    def __call__(self, x: torch.Tensor, project: Project, step: int) -> torch.Tensor:  # noqa: ARG002 (that is the point)
-        """Zeros (batch, heads, tokens, head_dim); at a joint site x has fewer tokens than these."""
-        return x.new_zeros(len(x), self.heads, self.tokens, self.head_dim)
+    def __call__(self, x: torch.Tensor, project: Project, finish: Finish, now: Moment) -> Output:  # noqa: ARG002 (that is the point)
+        """Of zeros (batch, heads, tokens, head_dim); at a joint site x has fewer tokens than these."""
+        return finish(x.new_zeros(len(x), self.heads, self.tokens, self.head_dim))
 
 
 @register

@@ -24,12 +24,14 @@ from ditbench.cli import (
     keeping,
     noise,
     offering,
+    policies,
     profiling,
     reading,
     running,
     sampling,
     starting,
     statistics,
+    tracing,
 )
 from ditbench.cli.tree import tree
 from ditbench.run.interrupts import Interrupts, arrived
@@ -46,6 +48,8 @@ ab.add_to(app)
 sampling.add_to(app)
 profiling.add_to(app)
 drawing.add_to(app)
+tracing.add_to(app)
+policies.add_to(app)
 statistics.add_to(app)
 reading.add_to(app)
 exporting.add_to(app)

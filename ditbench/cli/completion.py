@@ -49,6 +49,12 @@ def methods(incomplete: str) -> list[str]:
     return [f"{listed}{comma}{name}" for name in _beginning(sorted(names), last)]
 
 
+def accelerators(incomplete: str) -> list[str]:
+    """Caches around the attention."""
+    names = {name.replace("_", "-") for name in _plugins("accelerators")}
+    return _beginning(sorted(names), incomplete)
+
+
 def extractors(incomplete: str) -> list[str]:
     """Networks that judge pictures."""
     return _beginning(sorted(_plugins("extractors")), incomplete)
@@ -58,7 +64,8 @@ def _plugins(folder: str) -> set[str]:
     """Our files, which are called as their plug-ins are, and the names that other packages tell."""
     from importlib.metadata import entry_points
 
-    ours = {path.stem for path in (Path(__file__).parents[1] / folder).glob("[!_]*.py")} - {"base"}
+    files = (Path(__file__).parents[1] / folder).glob("[!_]*.py")
+    ours = {path.stem for path in files if "\n@register" in path.read_text()}
     return ours | {point.name for point in entry_points(group=f"ditbench.{folder}")}
 
 

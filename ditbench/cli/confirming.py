@@ -132,8 +132,8 @@ def base_of(run: Run, against: Run, chosen: Against, suite: Path, cells: Iterabl
 
 
 def _stranger(cells: Iterable[Cell], repository: arms.Repository | None) -> str:
-    """The first `module:Class` among methods and models of which no commit tells; empty for none."""
-    named = (one.name for cell in cells for one in (cell.model, cell.attention))
+    """The first `module:Class` among plug-ins of cells of which no commit tells; empty for none."""
+    named = (one.name for cell in cells for one in (cell.model, cell.attention, cell.accelerator))
     return next((name for name in named if ":" in name and not _is_of(repository, name)), "")
 
 

@@ -75,7 +75,7 @@ def draw(
 
 def _softmax(planned: Plan, select: str) -> Cell:
     """The first cell of softmax, at batch size 1. Raises UsageError where there is none to draw."""
-    cells = [cell for cell in planned.runnable if cell.attention.name == "softmax"]
+    cells = [cell for cell in planned.runnable if cell.family == "softmax"]
     if not cells:
         hint = f": write -k 'softmax|{select}'" if select else ", and this suite has none"
         raise errors.UsageError(

@@ -1,4 +1,4 @@
-"""The verbs that say what there is: methods to measure, extractors to judge by. None imports torch."""
+"""The verbs that say what there is: methods, accelerators, extractors. None imports torch."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from ditbench.cli.options import Json
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from ditbench.catalog import Catalog, Extractor, Method
+    from ditbench.catalog import Accelerator, Catalog, Extractor, Method
 
-_Plugin = TypeVar("_Plugin", bound="Method | Extractor")
+_Plugin = TypeVar("_Plugin", bound="Method | Accelerator | Extractor")
 _COLUMNS = ("name", "exact", "settings", "formula", "cost", "paper", "needs", "runs here")
+_OF_ACCELERATORS = ("name", "skips", "settings", "paper", "needs", "runs here")
 _OF_EXTRACTORS = ("name", "gives", "settings", "paper", "weights", "opens here")
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the verbs."""
     app.command("methods")(methods)
+    app.command("accelerators")(accelerators)
     app.command("extractors")(extractors)
 
 
@@ -50,6 +52,30 @@ def methods(
     return errors.OK
 
 
+def accelerators(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="All about this one: its settings, and its page.",
+            autocompletion=completion.accelerators,
+        ),
+    ] = "",
+    json: Json = False,
+) -> int:
+    """List the accelerators, which go around the attention: what each skips, settings, paper, needs."""
+    catalog = preparing.catalog(accelerators=[name])
+    chosen = _chosen(catalog, "accelerator", catalog.accelerators, name)
+    if json:
+        return output.as_json([dataclasses.asdict(accelerator) for accelerator in chosen])
+    cells = [_of_accelerator(accelerator) for accelerator in chosen]
+    if name:
+        _page(chosen[0], zip(_OF_ACCELERATORS, cells[0], strict=True))
+    else:
+        output.cards("accelerators", _OF_ACCELERATORS, cells)
+    return errors.OK
+
+
 def extractors(
     name: Annotated[
         str,
@@ -70,17 +96,24 @@ def extractors(
         cells = [_of_extractor(extractor) for extractor in chosen]
         output.cards("extractors", _OF_EXTRACTORS, cells)
         return errors.OK
-    told = dict(zip(_OF_EXTRACTORS, _of_extractor(chosen[0]), strict=True)) | {"settings": ""}
+    headless = [("no classes", chosen[0].headless)] if chosen[0].headless else []
+    _page(chosen[0], zip(_OF_EXTRACTORS, _of_extractor(chosen[0]), strict=True), headless)
+    return errors.OK
+
+
+def _page(
+    plugin: _Plugin, told: Iterable[tuple[str, str]], more: Iterable[tuple[str, str]] = ()
+) -> None:
+    """What the list says and more, and then the words of its file."""
     output.card(
         [
-            *((column, text) for column, text in told.items() if text),
-            *([("no classes", chosen[0].headless)] if chosen[0].headless else []),
-            ("defined in", chosen[0].place),
-            *((f"  {one}", text) for one, text in _settings(chosen[0])),
+            *((column, text) for column, text in told if text and column != "settings"),
+            *more,
+            ("defined in", plugin.place),
+            *((f"  {name}", text) for name, text in _settings(plugin)),
         ]
     )
-    output.prose(chosen[0].page)
-    return errors.OK
+    output.prose(plugin.page)
 
 
 def _chosen(catalog: Catalog, kind: str, found: Mapping[str, _Plugin], name: str) -> list[_Plugin]:
@@ -91,6 +124,17 @@ def _chosen(catalog: Catalog, kind: str, found: Mapping[str, _Plugin], name: str
         unknown = f"unknown {kind} {name!r}{did_you_mean(name, found)}"
         raise errors.UsageError(catalog.nowhere.get(name, unknown))
     return [found[name]] if name else list(found.values())
+
+
+def _of_accelerator(accelerator: Accelerator) -> list[str]:
+    return [
+        accelerator.name,
+        accelerator.skips,
+        _defaults(accelerator),
+        accelerator.paper,
+        accelerator.needs,
+        _here(accelerator),
+    ]
 
 
 def _of_extractor(extractor: Extractor) -> list[str]:
@@ -114,16 +158,8 @@ def show_all(methods: Iterable[Method]) -> None:
 
 def show_one(method: Method) -> None:
     """What the list says and more, and then the words of its file."""
-    told = dict(zip(_COLUMNS, _cells(method), strict=True)) | {"settings": ""}
-    output.card(
-        [
-            *((column, text) for column, text in told.items() if text),
-            *(("own formula", f"counts {name}") for name in method.operators),
-            ("defined in", method.place),
-            *((f"  {name}", text) for name, text in _settings(method)),
-        ]
-    )
-    output.prose(method.page)
+    counted = [("own formula", f"counts {name}") for name in method.operators]
+    _page(method, zip(_COLUMNS, _cells(method), strict=True), counted)
 
 
 def _cells(method: Method) -> list[str]:
@@ -139,18 +175,18 @@ def _cells(method: Method) -> list[str]:
     ]
 
 
-def _here(plugin: Method | Extractor) -> str:
+def _here(plugin: _Plugin) -> str:
     why = plugin.broken or "; ".join(plugin.unavailable)
     return f"no: {why}" if why else "yes"
 
 
-def _defaults(plugin: Method | Extractor) -> str:
+def _defaults(plugin: _Plugin) -> str:
     from ditbench.suite.template import written
 
     return ", ".join(f"{one.name}={written(one.default)}" for one in plugin.settings)
 
 
-def _settings(plugin: Method | Extractor) -> Iterator[tuple[str, str]]:
+def _settings(plugin: _Plugin) -> Iterator[tuple[str, str]]:
     from ditbench.suite.template import written
 
     for one in plugin.settings:

@@ -113,7 +113,7 @@ def _short(axis: str) -> str:
 
 def _check_axis(side: Side, plan: Plan) -> None:
     """What is no axis says how often or how well, and would change no cell."""
-    known = {*plan.entries[0].cell.axes, "guidance_channels"}
+    known = {*plan.entries[0].cell.axes, "guidance_channels", "accelerator"}
     if side.axis and _short(side.axis) not in known:
         raise errors.UsageError(
             f"--{side.name} {side.said}: {side.axis} is the same for both arms: give it with --set"

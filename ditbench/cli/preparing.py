@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 # Axes whose values are plug-ins, in the order in which the catalogue takes those from outside.
-_PLUGINS = ("attention", "model")
+_PLUGINS = ("attention", "model", "accelerator")
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,21 @@ def session_of(choices: Choices) -> Iterator[tuple[Server, tuple[Device, ...]]]:
 
 
 def catalog(
-    methods: Iterable[str] = (), models: Iterable[str] = (), extractors: Iterable[str] = ()
+    methods: Iterable[str] = (),
+    models: Iterable[str] = (),
+    accelerators: Iterable[str] = (),
+    extractors: Iterable[str] = (),
 ) -> Catalog:
     """What a suite may name, asked of a process that imports torch.
 
-    methods, models, extractors: names of which those from outside, `module:Class`, are looked up too, also in
-    the working folder.
+    methods, models, accelerators, extractors: names of which those from outside, `module:Class`, are looked
+    up too, also in the working folder.
     """
     from ditbench.run.server import Server
 
     _find_in(Path.cwd())
     with Server() as server:
-        return _catalog(server, methods, models, extractors)
+        return _catalog(server, methods, models, accelerators, extractors)
 
 
 def _catalog(server: Server, *named: Iterable[str]) -> Catalog:

@@ -19,12 +19,14 @@ PANELS = {
         "doctor",
         "profile",
         "draw",
+        "trace",
         "train",
+        "train-policy",
         "stats",
     ),
     "Read": ("show", "report", "compare", "claims", "list", "export"),
     "Keep": ("baseline", "merge", "migrate", "gc"),
-    "Help": ("init", "methods", "models", "extractors", "schema"),
+    "Help": ("init", "methods", "accelerators", "models", "extractors", "schema"),
 }
 
 

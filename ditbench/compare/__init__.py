@@ -18,7 +18,7 @@ from ditbench.compare.codes import codes_of
 from ditbench.compare.conditions import warned
 from ditbench.compare.confirming import confirms, judge_session
 from ditbench.compare.given import Given
-from ditbench.compare.judging import judge
+from ditbench.compare.judging import is_judged, judge
 from ditbench.compare.lint import Gathered, lint
 from ditbench.compare.pair import Pair
 from ditbench.compare.provisional import advised, provisional
@@ -272,7 +272,7 @@ def _metrics(old: Evidence, new: Evidence, known_of: _Known) -> Iterator[Finding
     yield from unlike.findings(new.cell)
     for name in dict.fromkeys((*old.estimates, *new.estimates)):
         before, after = old.estimates.get(name), new.estimates.get(name)
-        if name in DERIVED or name in unlike.names:
+        if name in DERIVED or name in unlike.names or not is_judged(name, known_of.gate):
             continue
         if before is None:
             yield Finding(

@@ -1,13 +1,14 @@
 """The verdict on one metric of one cell that two runs measured.
 
-Multiply-adds are exact, so any change of them is a verdict; a largest batch is a whole number, and memory
-nearly so. Times are screened, and only arms measured side by side confirm them. Figures of pictures of fixed
-seeds have rules of their own.
+Multiply-adds and the bytes of caches are exact, so any change of them is a verdict; a largest batch is a
+whole number, and memory nearly so. Times are screened, and only arms measured side by side confirm them.
+Figures of pictures of fixed seeds have rules of their own.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import replace
 
 from ditbench import units
@@ -16,10 +17,18 @@ from ditbench.compare.pair import Pair
 from ditbench.compare.rules import Rules, Ruling, judged, said
 from ditbench.compare.screening import CONFIRM, SESSION
 from ditbench.compare.verdicts import Finding, Verdict
+from ditbench.metrics import BOUNDS, ONCE, Metric
 from ditbench.records import Stage
 
 # What cannot be zero: such a baseline is a hole, not a number.
 _POSITIVE = frozenset({"s", "B", "J", "images/s"})
+# More of it is neither better nor worse: what it buys is told by times, and what it costs by drift.
+_NEITHER = "reuse_ratio"
+
+
+def is_judged(metric: str, gate: Container[str]) -> bool:
+    """Whether anything is said of it: of what is timed once only where the suite's gate names it."""
+    return metric not in BOUNDS and (metric not in ONCE or metric in gate)
 
 
 def judge(pair: Pair) -> Finding:
@@ -36,7 +45,13 @@ def _rules(pair: Pair) -> Rules[Pair]:
     stage = pair.metric.stage
     if stage is Stage.TIME:
         return memory.RULES if pair.metric.unit == "B" else screening.RULES
-    return {Stage.GATE: (_exact,), Stage.FIT: (_searched,)}.get(stage, quality.RULES)
+    if stage is Stage.GATE:
+        return (_exact if _is_counted(pair.metric) else _once,)
+    return (_searched,) if stage is Stage.FIT else quality.RULES
+
+
+def _is_counted(metric: Metric) -> bool:
+    return metric.stage is Stage.GATE and metric.name not in ONCE
 
 
 def _comparable(pair: Pair) -> Ruling | None:
@@ -49,7 +64,8 @@ def _hindrance(pair: Pair) -> str:
     before, after = pair.before.value, pair.after.value
     if math.isnan(before) or math.isnan(after):
         return "not a number"
-    if pair.metric.unit in _POSITIVE and before <= 0:
+    # A cache of no bytes is a method that was told to keep nothing.
+    if pair.metric.unit in _POSITIVE and before <= 0 and not _is_counted(pair.metric):
         return f"the baseline is {before:g}, against which nothing can be judged: set it anew"
     if pair.metric.stage is Stage.QUALITY:
         return pictures.hindrance(pair.metric.name, pair.then, pair.now)
@@ -66,12 +82,26 @@ def _other_memory(pair: Pair) -> str:
 
 
 def _exact(pair: Pair) -> Ruling:
-    """Multiply-adds: counted, not measured, so there is nothing to confirm."""
+    """Multiply-adds, bytes of caches: counted, not measured, so there is nothing to confirm."""
     before, after = pair.before.value, pair.after.value
     if before == after:
         return said("count", pair.values, "equal", Verdict.UNCHANGED)
+    if pair.metric.name == _NEITHER:
+        told = f"{pair.values}: neither better nor worse by itself; times and drift say what it is worth"
+        return said("count", pair.values, told, Verdict.INCONCLUSIVE)
     verdict = Verdict.REGRESSED if after > before else Verdict.IMPROVED
     return said("count", pair.values, f"{pair.values}; a count needs no confirmation", verdict)
+
+
+def _once(pair: Pair) -> Ruling:
+    """One value a run, of which nobody knows how it repeats: only a gate that a suite sets judges it."""
+    change, gate = pair.change or 0.0, pair.gate.value
+    told = f"{units.percent(change, signed=True)}"
+    if abs(change) <= gate or abs(pair.after.value - pair.before.value) <= pair.metric.floor:
+        least = f"{units.percent(gate)} or {units.of(pair.metric.floor, pair.metric.unit)}"
+        return said("once", pair.values, f"{told} within {least}", Verdict.UNCHANGED)
+    verdict = Verdict.REGRESSED if change > 0 else Verdict.IMPROVED
+    return said("once", pair.values, f"{told} beyond the suite's {units.percent(gate)}", verdict)
 
 
 def _searched(pair: Pair) -> Ruling:

@@ -17,7 +17,7 @@ from ditbench.compare import Comparison, Finding, Verdict
 from ditbench.environment import code_label
 from ditbench.errors import first_of, one_line
 from ditbench.export.result import Exported, Result
-from ditbench.records import Cell, Status
+from ditbench.records import METHOD_AXES, Cell, Status
 from ditbench.summary import Row
 
 # What XML 1.0 has no character for, beside the controls that `one_line` takes out.
@@ -73,8 +73,10 @@ def _cases(result: Result) -> Iterator[ET.Element]:
 
 
 def _case(cell: Cell, seconds: float) -> ET.Element:
-    rest = " ".join(f"{axis}={value}" for axis, value in cell.axes.items() if axis != "attention")
-    method = _plain(cell.attention.label)
+    rest = " ".join(
+        f"{axis}={value}" for axis, value in cell.axes.items() if axis not in METHOD_AXES
+    )
+    method = _plain(cell.method)
     return ET.Element("testcase", name=_plain(rest), classname=method, time=_decimal(seconds))
 
 

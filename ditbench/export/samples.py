@@ -25,6 +25,7 @@ _AXES = {
     "model": "str",
     "weights": "str",
     "attention": "str",
+    "accelerator": "str",
     "blocks": "str",
     "compile": "str",
     "batch_size": "Int64",

@@ -14,21 +14,23 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from ditbench import sampling
-from ditbench.attention.base import METHODS, AttentionMethod, Shape
-from ditbench.catalog import Catalog, Extractor, Inspection, Method, Model
+from ditbench.accelerators.base import ACCELERATORS
+from ditbench.accelerators.base import Accelerator as Around
+from ditbench.attention.base import METHODS, AttentionMethod, Moment, Shape
+from ditbench.catalog import Accelerator, Catalog, Extractor, Inspection, Method, Model
 from ditbench.errors import PluginError, UsageError
 from ditbench.extractors.base import EXTRACTORS
 from ditbench.extractors.base import Extractor as Network
-from ditbench.measure.bench import make, place, places_of
+from ditbench.measure.bench import accelerator_of, make, place, places_of
 from ditbench.measure.ceilings import matrix_rates
-from ditbench.measure.cost import parameters, spec_of, step_macs
+from ditbench.measure.cost import on_meta, parameters, spec_of, step_macs
 from ditbench.measure.flush import cpu_cache_bytes
 from ditbench.measure.op import shape_of as shape_of_op
 from ditbench.measure.op import sizes_of
 from ditbench.models import decoding, weights
 from ditbench.models.base import MODELS, Preset, attention, presets, sites
 from ditbench.models.base import Model as Architecture
-from ditbench.models.seam import notes
+from ditbench.models.seam import Places, notes
 from ditbench.records import Cell, Choice
 from ditbench.registry import Registry, asked, settings_of
 
@@ -38,12 +40,14 @@ T = TypeVar("T", bound=type[Any])
 def catalog(
     outside: Iterable[str] = (),
     outside_models: Iterable[str] = (),
+    outside_accelerators: Iterable[str] = (),
     outside_extractors: Iterable[str] = (),
 ) -> Catalog:
     """Everything registered, and what a suite names of other packages as `module:Class`."""
     fixed = {name: _model(name, preset) for name, preset in presets().items()}
     methods, models = _known(METHODS, outside), _known(MODELS, outside_models)
     extractors = _known(EXTRACTORS, outside_extractors)
+    around = _known(ACCELERATORS, outside_accelerators)
     return Catalog(
         methods={name: _method(name, plugin) for name, plugin in methods.sound.items()}
         | {name: Method(name, broken=reason) for name, reason in methods.broken.items()},
@@ -52,7 +56,9 @@ def catalog(
         | {name: Model(name, broken=reason) for name, reason in models.broken.items()},
         extractors={name: _extractor(name, plugin) for name, plugin in extractors.sound.items()}
         | {name: Extractor(name, broken=reason) for name, reason in extractors.broken.items()},
-        nowhere=methods.nowhere | models.nowhere | extractors.nowhere,
+        accelerators={name: _accelerator(name, plugin) for name, plugin in around.sound.items()}
+        | {name: Accelerator(name, broken=reason) for name, reason in around.broken.items()},
+        nowhere=methods.nowhere | models.nowhere | extractors.nowhere | around.nowhere,
         samplers=sampling.SAMPLERS,
     )
 
@@ -87,6 +93,9 @@ def inspect(cells: Iterable[Cell], device: str, vae: str = "") -> list[Inspectio
     cells = tuple(cells)
     pairs = {(cell.model, cell.weights): cell for cell in cells if not cell.op}
     lacking = {pair: _weights(*pair) for pair in pairs}
+    for pair, cell in pairs.items():
+        if cell.shown and cell.shown.kind == "prompts":
+            lacking[pair] += weights.unread(cell.model.name, cell.weights)
     unseen = {pair: _unseen(cell, vae) for pair, cell in pairs.items() if vae and not lacking[pair]}
     return [
         dataclasses.replace(
@@ -157,7 +166,10 @@ def _inspect(cell: Cell, device: str) -> Inspection:
         *_reasons("unavailable", method.unavailable),
         *sampling.unsuited(spec, cell.sampling.sampler, cell.sampling.guidance_channels),
         *spec.unguided(cell.sampling.guidance_scale),
+        *_reasons("misfits", lambda: method.misfits(cell)),
         *(() if found.taken else found.reasons),
+        *_uncompiled(method, cell),
+        *(_unaccelerated(cell, method) if cell.is_accelerated else ()),
     ]
     total, core = asked(lambda: step_macs(cell, found.taken or None), "the model raises ")
     return Inspection(
@@ -169,8 +181,42 @@ def _inspect(cell: Cell, device: str) -> Inspection:
         values=math.prod(spec.latent),
         decoded=_decoded(spec),
         widest=max(site.tokens * site.heads * site.head_dim for site in sites(spec)),
-        notes=notes(spec, found) if found.taken else (),
+        notes=_notes(spec, found, cell) if found.taken else (),
     )
+
+
+def _notes(spec: Architecture, found: Places, cell: Cell) -> tuple[str, ...]:
+    simulated = asked(lambda: accelerator_of(cell)).simulated
+    return tuple(filter(None, (*notes(spec, found), simulated)))
+
+
+def _uncompiled(method: AttentionMethod, cell: Cell) -> list[str]:
+    """Compiled code is one for all steps: what looks at the step would fall back to eager code unseen."""
+    if method.compiles or not cell.compile:
+        return []
+    return [
+        f"{cell.attention.name} looks at the step, which compiled code cannot: write compile: off"
+    ]
+
+
+def _unaccelerated(cell: Cell, method: AttentionMethod) -> list[str]:
+    """What speaks against the cell's accelerator, each with its name. Raises PluginError as above."""
+    around: Around = asked(lambda: accelerator_of(cell))
+    denoiser = on_meta(cell.model)
+    host = denoiser.host()
+    guided = cell.sampling.guidance_scale > 1
+    first = Moment(steps=cell.steps, guided=guided)
+    told = _reasons("unavailable", around.unavailable)
+    told = told or _reasons("unsupported", lambda: around.unsupported(host, first))
+    if cell.compile and not around.compiles:
+        told.append(
+            "what runs depends on the step, so it cannot be compiled whole: write compile: off"
+        )
+    if not (around.composes or asked(lambda: method.open(host.sites[0]).stateless, "open raises ")):
+        told.append(
+            f"skips forwards that {method.name}, which has a memory of its own, would count on"
+        )
+    return [f"accelerator {cell.accelerator.name}: {reason}" for reason in told]
 
 
 def _decoded(spec: Architecture) -> int:
@@ -244,6 +290,24 @@ def _method(name: str, plugin: type[AttentionMethod]) -> Method:
     )
 
 
+def _accelerator(name: str, plugin: type[Around]) -> Accelerator:
+    try:
+        unavailable = tuple(_reasons("unavailable", plugin.unavailable))
+    except PluginError as error:
+        return Accelerator(name, broken=f"{_place(plugin)}: {error}")
+    return Accelerator(
+        name=name,
+        settings=settings_of(plugin),
+        summary=_first_line(plugin),
+        paper=plugin.paper,
+        skips=plugin.skips,
+        needs=plugin.needs,
+        unavailable=unavailable,
+        place=_place(plugin),
+        page=cleandoc(sys.modules[plugin.__module__].__doc__ or ""),
+    )
+
+
 def _extractor(name: str, plugin: type[Network]) -> Extractor:
     try:
         unavailable = tuple(_reasons("unavailable", lambda: plugin().unavailable()))
@@ -297,4 +361,5 @@ def _model(name: str, preset: Preset) -> Model:
         paper=model.paper,
         predicts=model.prediction,
         attention=attention(model),
+        told=model.told,
     )

@@ -20,7 +20,7 @@ from ditbench.measure.bench import make
 from ditbench.measure.evidence import GateError
 from ditbench.measure.operators import Watch, count, count_inside
 from ditbench.models.base import Model, made, sites
-from ditbench.models.seam import Denoiser, Placement, placed, places
+from ditbench.models.seam import Denoiser, Placed, Placement, places
 from ditbench.records import Cell, Choice
 
 T = TypeVar("T")
@@ -120,7 +120,7 @@ def cost(cell: Cell, taken: Collection[str] | None = None) -> Cost:
         embedders=_repeated(cell.model, cell.rows),
         projections=projections,
         parameters=parameters(cell.model),
-        repeated=spec_of(cell.model).repeated(_on_meta(cell.model).network),
+        repeated=spec_of(cell.model).repeated(on_meta(cell.model).network),
         counted_core=sum(found) if len(found) == len(counts) else None,
         declared_core=float(sum(method.macs(shape) for shape in shapes)),
         uncounted=uncounted,
@@ -162,7 +162,7 @@ def step_macs(cell: Cell, taken: Collection[str] | None = None) -> tuple[float, 
 @functools.cache
 def parameters(model: Choice) -> int:
     """Trained numbers of a model."""
-    return sum(parameter.numel() for parameter in _on_meta(model).network.parameters())
+    return sum(parameter.numel() for parameter in on_meta(model).network.parameters())
 
 
 def _taken(cell: Cell, taken: Collection[str] | None) -> frozenset[str]:
@@ -178,7 +178,8 @@ def spec_of(model: Choice) -> Model:
 
 
 @functools.cache
-def _on_meta(model: Choice) -> Denoiser:
+def on_meta(model: Choice) -> Denoiser:
+    """A network of shapes without data."""
     spec = spec_of(model)
     with torch.device("meta"):
         return Denoiser(spec.build().requires_grad_(requires_grad=False), spec)
@@ -235,7 +236,7 @@ class _Work:
 
         plugin = type(self.method)
         free = type(plugin.__name__, (plugin,), {"attend": attend})(**dict(cell.attention.settings))
-        layers = placed(free, make(Choice("sdpa")), self.taken)
+        layers = Placed(free, make(Choice("sdpa")), self.taken)
         counted = _count_around(
             cell.model, cell.rows, layers, lambda work: count(work, self.method.operator_macs)
         )
@@ -268,7 +269,7 @@ def _of_one_row(model: Choice, opaque: frozenset[str]) -> tuple[float, float]:
 
     Counted once, so that a plan of ten thousand cells takes seconds.
     """
-    network, identity = _on_meta(model).network, make(Choice("identity"))
+    network, identity = on_meta(model).network, make(Choice("identity"))
     modules = [network.get_submodule(name) for name in opaque]
     return _count_around(
         model,
@@ -289,7 +290,7 @@ def _count_around(
     layer_of: Placement,
     counted: Callable[[Callable[[], object]], T],
 ) -> T:
-    denoiser = _on_meta(model)
+    denoiser = on_meta(model)
     opaque = CoreLayer(make(Choice("identity")))
 
     def open_at(site: Site) -> Layer | None:
@@ -310,7 +311,7 @@ def _count_around(
 @functools.cache
 def _repeated(model: Choice, rows: int) -> float:
     """What the network evaluates beyond what its paper's needs."""
-    denoiser = _on_meta(model)
+    denoiser = on_meta(model)
     return count(lambda: denoiser.spec.repeats(denoiser.network, rows))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from ditbench.attention.base import AttentionMethod, Shape
 from ditbench.jobs import Findings
-from ditbench.measure import op
+from ditbench.measure import foreseen, op
 from ditbench.measure.bench import make, places_of
 from ditbench.measure.cost import Cost, core_cost, cost, spec_of
 from ditbench.measure.evidence import GateError
@@ -39,11 +39,14 @@ def _counted(cell: Cell, device: str) -> Findings:
     def refuses(shape: Shape) -> list[str]:
         return method.unsupported(shape, cell.sampling.dtype, device)
 
-    price = _price_of_op(cell, method, refuses) if cell.op else _price(cell, refuses)
+    taken = frozenset() if cell.op else _taken(cell, refuses)
+    price = _price_of_op(cell, method, refuses) if cell.op else cost(cell, taken)
     check_cost(price)
     known = OF_AN_OP if cell.op else price.metrics.keys()
-    metrics = {name: price.metrics[name] for name in known}
-    return Findings(metrics=metrics, facts=price.facts | {"exact": method.is_exact})
+    metrics = {name: price.metrics[name] for name in known} | foreseen.reuse(cell, taken)
+    return Findings(
+        metrics=metrics, facts=price.facts | {"exact": method.is_exact and not cell.is_accelerated}
+    )
 
 
 def _price_of_op(cell: Cell, method: AttentionMethod, refuses: Refuses) -> Cost:
@@ -52,12 +55,13 @@ def _price_of_op(cell: Cell, method: AttentionMethod, refuses: Refuses) -> Cost:
     return core_cost(method, shape)
 
 
-def _price(cell: Cell, refuses: Refuses) -> Cost:
+def _taken(cell: Cell, refuses: Refuses) -> frozenset[str]:
+    """The sites where the method goes."""
     model = spec_of(cell.model)
     _check_supported(model.problems())
     found = places_of(model, cell, refuses)
     _check_supported(() if found.taken else found.reasons)
-    return cost(cell, found.taken)
+    return found.taken
 
 
 def _check_supported(reasons: Iterable[str]) -> None:

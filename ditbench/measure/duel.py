@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import torch
 
 from ditbench.jobs import Findings, Job
-from ditbench.measure import caches
+from ditbench.measure import caches, calibration
 from ditbench.measure.bench import Bench, make, set_up
 from ditbench.measure.op_timing import Calls
 from ditbench.measure.timing import Samplings, Series, stopping_of, stopwatch, until, warmup_of
@@ -97,7 +97,7 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
 def _fight(job: Job, say: Callable[[str], None]) -> Findings:
     first = job.replicate % 2
     say("loading")
-    arms = _arms(job, first)
+    arms = _arms(job, first, say)
     say("first call")
     firsts = _first_calls(arms, first)
     rule = warmup_of(job.timing)
@@ -151,14 +151,15 @@ def _pairs(
     return turns, until(turns, lambda _blocks, elapsed_s: over(turns, elapsed_s), say)
 
 
-def _arms(job: Job, first: int) -> list[_Runs]:
+def _arms(job: Job, first: int, say: Callable[[str], None]) -> list[_Runs]:
     """Both arms ready but for their first call; set up in the order in which they begin."""
     if job.cell.op:
         calls = {arm: Calls.of(job.cells[arm], job.device) for arm in (first, 1 - first)}
         return [calls[arm] for arm in range(2)]
     benches: dict[int, Bench] = {}
     for arm in (first, 1 - first):
-        benches[arm] = _bench(job.cells[arm], job.device, benches.get(1 - arm))
+        bench = _bench(job.cells[arm], job.device, benches.get(1 - arm))
+        benches[arm] = calibration.ready(job, bench, say)
     watch = stopwatch(benches[0].device)
     return [Samplings(benches[arm], watch) for arm in range(2)]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from ditbench.jobs import Findings, Job
-from ditbench.measure import memory
+from ditbench.measure import calibration, memory
 from ditbench.measure.bench import set_up
 from ditbench.records import Status
 
@@ -23,7 +23,7 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
     given_back = _give_back_at_once()
     cell, start_bytes = job.cell, memory.resident()
     say("loading")
-    bench = set_up(cell, job.device)
+    bench = calibration.ready(job, set_up(job.cell, job.device), say)
     inputs = bench.inputs(range(cell.batch_size))
     if cell.compile:
         bench.denoiser.compile()

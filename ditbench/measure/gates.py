@@ -8,22 +8,24 @@ and leave the model and the process as they were.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch._dynamo.exc import TorchDynamoException
 from torch._dynamo.utils import counters
 
+from ditbench.attention.base import Moment
+from ditbench.attention.memory import Decision
 from ditbench.jobs import Findings, Job
-from ditbench.measure import flags, kernels, opened
+from ditbench.measure import calibration, flags, kernels, opened, reuse
 from ditbench.measure.bench import Bench, dtype_of, set_up
 from ditbench.measure.core import CORE_TOLERANCE, check_core, nudged
 from ditbench.measure.cost import Cost, cost
 from ditbench.measure.evidence import Evidence, GateError, fingerprint, relative
 from ditbench.measure.probe import Probe
 from ditbench.metrics import ROUNDING
-from ditbench.models.seam import notes
+from ditbench.models.seam import Denoiser, notes
 from ditbench.records import Status
 
 SAMPLES = 2
@@ -43,27 +45,30 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
     say("loading")
     flags.settle()
     before = flags.read()
-    bench = set_up(cell, job.device)
+    bench = calibration.ready(job, set_up(cell, job.device), say)
     evidence = Evidence(
         {
             "weights": bench.weights,
+            **bench.shown,
             "rows": cell.rows,
             "nfe": cell.steps,
-            "exact": bench.method.is_exact,
+            "exact": bench.is_exact,
         }
     )
     try:
-        price = _check(bench, before, evidence, say)
+        measured = _check(bench, before, evidence, say)
     except GateError as refusal:
         return Findings(refusal.status, str(refusal), facts=evidence.facts)
     if job.cell.finds_batch:  # multiply-adds of a batch that is not known yet
         return Findings(facts=evidence.facts)
-    return Findings(Status.OK, metrics=price.metrics, facts=evidence.facts)
+    took = calibration.seconds(job)
+    found = {} if took is None else {"calibration_time": (took,)}
+    return Findings(Status.OK, metrics=measured | found, facts=evidence.facts)
 
 
 def _check(
     bench: Bench, before: Mapping[str, Any], evidence: Evidence, say: Callable[[str], None]
-) -> Cost:
+) -> reuse.Metrics:
     say("the model alone")
     untouched = _short(bench)
     say("counting")
@@ -71,6 +76,8 @@ def _check(
     evidence.facts |= price.facts
     if told := notes(bench.denoiser.spec, bench.places):
         evidence.facts["sites"] = list(told)
+    if bench.accelerator.simulated:
+        evidence.facts["simulated"] = bench.accelerator.simulated
     check_cost(price)
     say("gates")
     evidence.facts |= opened.facts(bench)
@@ -81,7 +88,9 @@ def _check(
     check_flags(before)
     check_run(bench, untouched, evidence)
     check_flags(before)
-    return price
+    if not reuse.remembers(bench):
+        return price.metrics
+    return price.metrics | reuse.audit(bench, price.total, evidence, say)
 
 
 def check_flags(before: Mapping[str, Any]) -> None:
@@ -115,7 +124,7 @@ def check_run(bench: Bench, untouched: torch.Tensor, evidence: Evidence) -> None
         return _short(bench, turned=turned)
 
     ours = with_layers()
-    calls = denoiser.calls()
+    calls, spared = denoiser.calls(), denoiser.accelerated.decisions()
     evidence.facts["knob_digest"] = fingerprint(ours)
     again = with_layers()
     turned = with_layers(turned=True).flip(0)
@@ -125,14 +134,14 @@ def check_run(bench: Bench, untouched: torch.Tensor, evidence: Evidence) -> None
         identity = with_layers("identity")
     denoiser.install(bench.layers)
     forwards = min(STEPS, bench.cell.steps)
-    _check_calls(calls, forwards, evidence)
+    _check_calls(calls, forwards, evidence, spared)
     _check_coverage(probe.calls, forwards * bench.softmax_elsewhere)
     for latents in (ours, again, turned, softmax, identity, untouched):
         check_finite(latents)
     effect = _check_vacuous(softmax, identity, plain, evidence)
     _check_rerun(ours, again, bench.device, evidence)
     _check_turned(turned, ours, dtype, evidence)
-    if bench.method.is_exact:
+    if bench.is_exact:
         _check_latents(ours, softmax, min(ROUNDING[dtype], effect / _MARGIN), evidence)
     _check_kernels(bench, evidence)
     denoiser.uninstall()
@@ -140,15 +149,33 @@ def check_run(bench: Bench, untouched: torch.Tensor, evidence: Evidence) -> None
         raise GateError("the model is another one after the method was taken out")
 
 
-def _check_calls(calls: Mapping[str, int], forwards: int, evidence: Evidence) -> None:
-    """calls: of each site, by the name of its module."""
-    evidence.facts |= {"calls": sum(calls.values()), "expected_calls": forwards * len(calls)}
-    missed = [name for name, count in calls.items() if count != forwards]
+def _check_calls(
+    calls: Mapping[str, int],
+    forwards: int,
+    evidence: Evidence,
+    decided: Mapping[str, Sequence[Decision]],
+) -> None:
+    """calls: of each site, by the name of its module. decided: what the accelerator says, by module."""
+    spared = {
+        site: sum(
+            not one.ran for name, told in decided.items() if _holds(name, site) for one in told
+        )
+        for site in calls
+    }
+    expected = {site: forwards - spared[site] for site in calls}
+    evidence.facts |= {"calls": sum(calls.values()), "expected_calls": sum(expected.values())}
+    missed = [site for site, count in calls.items() if count != expected[site]]
     if missed:
+        here = f", {spared[missed[0]]} of them spared" if decided else ""
         raise GateError(
-            f"{missed[0]} was called {calls[missed[0]]} times in {forwards} forwards: "
+            f"{missed[0]} was called {calls[missed[0]]} times in {forwards} forwards{here}: "
             "the method did not run where it should"
         )
+
+
+def _holds(module: str, site: str) -> bool:
+    """Whether an attention module is this one or lies in it."""
+    return f"{site}.".startswith(f"{module}.")
 
 
 def _check_coverage(seen: int, told: int) -> None:
@@ -227,8 +254,12 @@ def _check_latents(
 
 
 def _check_kernels(bench: Bench, evidence: Evidence) -> None:
-    """The kernels of one forward at the cell's own shape, compiled where the cell is."""
+    """The kernels of one forward at the cell's own shape, compiled where the cell is.
+
+    Without an accelerator, which would skip what a forward of the same rows has computed before.
+    """
     beside = _kernels_beside(bench)
+    bench.denoiser.install(bench.unaccelerated)
     inputs = bench.inputs(range(bench.cell.batch_size))
     if bench.cell.rows > bench.cell.batch_size:
         inputs = tuple(torch.cat([one, one]) for one in inputs)
@@ -242,6 +273,7 @@ def _check_kernels(bench: Bench, evidence: Evidence) -> None:
                 lambda: bench.denoiser(latents, times, *conditions), bench.denoiser.compile
             )
             check_finite(compiled)
+            check_step(bench.denoiser, lambda: bench.denoiser(latents, times, *conditions))
             check_compiled(compiled, eager, relative(near, eager), evidence)
         seen = kernels.kinds_run(lambda: bench.denoiser(latents, times, *conditions))
         bench.denoiser.compile(on=False)
@@ -261,9 +293,7 @@ def _kernels_beside(bench: Bench) -> tuple[str, ...]:
     times = torch.full((1,), 500, device=bench.device)
     bench.denoiser.install(bench.everywhere("identity"))
     with torch.inference_mode():
-        seen = kernels.kinds_run(lambda: bench.denoiser(latents, times, *conditions))
-    bench.denoiser.install(bench.layers)
-    return seen
+        return kernels.kinds_run(lambda: bench.denoiser(latents, times, *conditions))
 
 
 def first_compiled(
@@ -280,6 +310,19 @@ def first_compiled(
     if counters["stats"]["unique_graphs"] == graphs:
         raise GateError("compile is on, but nothing was compiled: it ran as eager code")
     return out
+
+
+def check_step(denoiser: Denoiser, forward: Callable[[], torch.Tensor]) -> None:
+    """The code that was compiled is every step's: what is compiled anew at each ends as eager code."""
+    graphs = counters["stats"]["unique_graphs"]
+    denoiser.at(Moment(1, 2, guided=denoiser.clock.now.guided))
+    forward()
+    denoiser.at(Moment())
+    if counters["stats"]["unique_graphs"] != graphs:
+        raise GateError(
+            "is compiled anew at another step: it looks at the step, so that no code is warm and the "
+            "compiler gives up after a few (such a method says `compiles = False`)"
+        )
 
 
 def check_compiled(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch.nn.functional import avg_pool2d
 
-from ditbench.attention.base import Layer, Site
+from ditbench.attention.base import Layer, Moment, Site
 from ditbench.errors import UsageError
 from ditbench.jobs import Asked, Drawn, Matrix
 from ditbench.measure.bench import Bench, make, set_up
@@ -22,7 +22,7 @@ from ditbench.measure.evidence import relative
 from ditbench.records import Choice
 
 if TYPE_CHECKING:
-    from ditbench.attention.base import Project
+    from ditbench.attention.base import Finish, Output, Project
 
 # A matrix of so many tokens takes 128 MiB in float64; no screen shows a tenth of it.
 MOST_TOKENS = 4096
@@ -37,7 +37,7 @@ class Given:
     """What a site is given in one forward: its input x (1, tokens, dim), q, k, v (1, heads, tokens, d)."""
 
     site: Site
-    step: int
+    now: Moment
     x: torch.Tensor
     q: torch.Tensor
     k: torch.Tensor
@@ -47,10 +47,19 @@ class Given:
         """The method's output for other values, opened anew, on copies that it may use up."""
         layer = make(method).open(self.site)
 
-        def project(_x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-            return self.q.clone(), self.k.clone(), v.clone()
+        given_as = {"q": self.q, "k": self.k, "v": v}
 
-        return layer(self.x.clone(), project, self.step)
+        def project(_x: torch.Tensor, parts: str = "qkv") -> tuple[torch.Tensor, ...]:
+            return tuple(given_as[part].clone() for part in parts)
+
+        given: list[torch.Tensor] = []
+
+        def finish(out: torch.Tensor) -> torch.Tensor:
+            given.append(out)
+            return out
+
+        layer(self.x.clone(), project, finish, self.now)
+        return given[-1]
 
 
 def matrices(asked: Asked, device: str) -> Drawn:
@@ -107,12 +116,12 @@ class _Taking:
     site: Site
     step: int
 
-    def __call__(self, x: torch.Tensor, project: Project, step: int) -> torch.Tensor:
-        if step != self.step:
-            return self.layer(x, project, step)
+    def __call__(self, x: torch.Tensor, project: Project, finish: Finish, now: Moment) -> Output:
+        if now.step != self.step:
+            return self.layer(x, project, finish, now)
         # Of guided rows the first is the one with a class.
         q, k, v = (part[:1] for part in project(x))
-        raise _TakenError(Given(self.site, step, x[:1], q, k, v))
+        raise _TakenError(Given(self.site, now, x[:1], q, k, v))
 
 
 def take(bench: Bench, site: Site, step: int) -> Given:

@@ -11,6 +11,8 @@ import torch
 from ditbench.attention.base import CoreLayer, Layer
 from ditbench.measure.bench import Bench
 
+_PLAIN = {bool, int, float, str, type(None)}
+
 
 def facts(bench: Bench) -> dict[str, Any]:
     """`core_only`: whether the method projects q, k and v at every call, so that only its core can be faster.
@@ -32,11 +34,28 @@ def numbers(layers: Iterable[Layer]) -> int:
     return sum(tensor.numel() for tensor in found.values())
 
 
+def size(layers: Iterable[Layer]) -> int:
+    """Bytes of memory that these layers keep alive, each block once: all of it where a view is held."""
+    found: dict[int, torch.Tensor] = {}
+    for layer in layers:
+        _gather(layer, found)
+    blocks = (tensor.untyped_storage() for tensor in found.values())
+    # Not their addresses: of memory without data these are all zero.
+    return sum({block._cdata: block.nbytes() for block in blocks}.values())  # noqa: SLF001 (torch's own way to tell them apart)
+
+
 def _gather(held: object, found: dict[int, torch.Tensor]) -> None:
-    if isinstance(held, torch.Tensor):
-        found[id(held)] = held
-    for part in _parts(held):
-        _gather(part, found)
+    waiting: list[object] = [held]
+    seen: dict[int, object] = {}  # kept alive, so that no number is given twice
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:  # what holds itself would have no end
+            continue
+        seen[id(one)] = one
+        if isinstance(one, torch.Tensor):
+            found[id(one)] = one
+        # Most of what is held are the fields of decisions, thousands in a long run.
+        waiting.extend(part for part in _parts(one) if type(part) not in _PLAIN)
 
 
 def _parts(held: object) -> Iterable[object]:

@@ -8,22 +8,27 @@ never speeds, and no record comes of them.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import torch
 from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from ditbench.jobs import Findings, Job
+from ditbench.measure import calibration
 from ditbench.measure.bench import Bench, Inputs, set_up
 from ditbench.models.seam import Placement
 
 if TYPE_CHECKING:
     from torch.autograd.profiler_util import FunctionEventAvg
 
-    from ditbench.attention.base import Layer, Project, Site
+    from ditbench.attention.base import Finish, Layer, Moment, Output, Project
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 TRACE = "trace.json.gz"
 STEPS = 3
@@ -39,7 +44,7 @@ _RUN, _ATTENTION, _PROJECTIONS = (
 
 @dataclass(frozen=True)
 class _Labelled:
-    """A layer with a label around it, and another around the projections that it asks for."""
+    """A layer with a label around it, and another around the projections that it asks for, the last too."""
 
     layer: Layer
 
@@ -48,13 +53,17 @@ class _Labelled:
         """As the layer itself."""
         return self.layer.stateless
 
-    def __call__(self, x: torch.Tensor, project: Project, step: int) -> torch.Tensor:
-        def labelled(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-            with record_function(_PROJECTIONS):
-                return project(x)
-
+    def __call__(self, x: torch.Tensor, project: Project, finish: Finish, now: Moment) -> Output:
         with record_function(_ATTENTION):
-            return self.layer(x, labelled, step)
+            return self.layer(x, _labelled(project), _labelled(finish), now)
+
+
+def _labelled(projection: Callable[P, T]) -> Callable[P, T]:
+    def labelled(*args: P.args, **settings: P.kwargs) -> T:
+        with record_function(_PROJECTIONS):
+            return projection(*args, **settings)
+
+    return labelled
 
 
 def measure(job: Job, say: Callable[[str], None]) -> Findings:
@@ -65,7 +74,7 @@ def measure(job: Job, say: Callable[[str], None]) -> Findings:
     that); `top`: name, calls and seconds of the operators that took most.
     """
     say("loading")
-    bench = set_up(job.cell, job.device)
+    bench = calibration.ready(job, set_up(job.cell, job.device), say)
     inputs = bench.inputs(range(job.cell.batch_size))
     if job.cell.compile:
         bench.denoiser.compile()
@@ -114,13 +123,7 @@ def _layers(bench: Bench) -> Placement:
     """The cell's placement with labels; without where it is compiled, for the compiler cuts them out."""
     if bench.cell.compile:
         return bench.layers
-    layers = bench.layers
-
-    def labelled(site: Site) -> Layer | None:
-        layer = layers(site)
-        return None if layer is None else _Labelled(layer)
-
-    return labelled
+    return dataclasses.replace(bench.layers, dressed=_Labelled)
 
 
 @contextlib.contextmanager

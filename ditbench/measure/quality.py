@@ -44,7 +44,7 @@ class _Case:
     @classmethod
     def of(cls, job: Job, say: Callable[[str], None]) -> _Case:
         ours = opened(job, job.cell)
-        softmax = ours if job.cell.attention.name == "softmax" else None
+        softmax = ours if job.cell.family == "softmax" else None
         return cls(job, ours, opened(job, job.reference) if job.reference else softmax, say)
 
 
@@ -134,7 +134,7 @@ def _blank(case: _Case, share: float) -> str:
     """Why pictures are none at all, where softmax makes some; empty where they are some."""
     if share < 1 or case.softmax is None or case.softmax is case.ours:
         return ""
-    if case.job.cell.attention.name in _YARDSTICKS or beside.constant_share(case.softmax) == 1:
+    if case.job.cell.family in _YARDSTICKS or beside.constant_share(case.softmax) == 1:
         return ""
     return (
         f"all {case.ours.count} pictures are of one colour each, and softmax's are not: the speed of a "

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ditbench import pictures
 from ditbench.errors import StoreError
 from ditbench.jobs import Findings, Job
+from ditbench.measure import calibration
 from ditbench.measure.bench import Bench, set_up
 from ditbench.metrics import ROUNDING
 from ditbench.models import weights
@@ -41,7 +42,7 @@ _VALUES = 4096
 def run(job: Job, say: Callable[[str], None]) -> Findings:
     """Make the pictures of one shard and keep them; latents that are not finite are kept by nobody."""
     say("loading")
-    bench = set_up(job.cell, job.device)
+    bench = calibration.ready(job, set_up(job.cell, job.device), say)
     decoder = decoder_of(job.cell, job.quality.vae, bench.device)
     start, stop = job.quality.shards[job.replicate]
     of = store.identity(job.cell, bench.weights, job.quality.micro_batch, _said(bench, decoder))
@@ -53,6 +54,7 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
         "weights": bench.weights,
         **_left_here(path, store.key_of(of)),
     }
+    bench.foresee(range(start, stop + job.quality.micro_batch))
     loop = _Loop(bench, job.quality.micro_batch)
     parts = []
     for first in range(start, stop, loop.micro_batch):
@@ -166,8 +168,7 @@ def _not_finite(made: torch.Tensor, first: int, what: str) -> str:
 
 def _classes(bench: Bench, indices: range) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
     """Number and name of the class of each sample; none for a model that is told words and not classes."""
-    cell = bench.cell
-    told = bench.denoiser.spec.conditions(cell.sampling.seed, indices)[0]
+    cell, told = bench.cell, bench.conditions(indices)[0]
     if told.is_floating_point():
         return np.zeros(0, np.int64), np.zeros(0, np.str_)
     labels = told.numpy()

@@ -11,10 +11,14 @@ from typing import Any, Protocol
 import torch
 
 from ditbench.jobs import Findings, Job, Timing
-from ditbench.measure import caches, memory
+from ditbench.measure import caches, calibration, decisions, memory, replay
 from ditbench.measure.bench import Bench, set_up
+from ditbench.models.seam import Placement
 from ditbench.records import Status
 from ditbench.stopping import Stopping, Warmup
+
+# A bound is known well enough after so many runs.
+_MOST_REPLAYS = 10
 
 
 class Stopwatch(Protocol):
@@ -91,13 +95,15 @@ class Samplings:
     """One sampling run after the other, each on a batch of its own.
 
     What a method has kept of a batch that it saw would show as speed. The inputs are made before the clock
-    starts, and only one batch of them exists at a time. finite: whether all latents were.
+    starts, and only one batch of them exists at a time. finite: whether all latents were. layers: what is
+    opened, where it is not the cell's own.
     """
 
     bench: Bench
     watch: Stopwatch
     made: int = 0
     finite: bool = True
+    layers: Placement | None = None
 
     def once(self) -> list[float]:
         """A sampling run on the next batch: seconds of each step."""
@@ -108,7 +114,7 @@ class Samplings:
         """A sampling run, opened anew, on the batch of that number: seconds of each step."""
         size = self.bench.cell.batch_size
         inputs = self.bench.inputs(range(number * size, (number + 1) * size))
-        self.bench.denoiser.install(self.bench.layers)
+        self.bench.denoiser.install(self.layers or self.bench.layers)
         self.watch.start()
         latents = self.bench.sample(inputs, on_step=self.watch.mark)
         steps = self.watch.seconds()
@@ -204,7 +210,7 @@ def run(job: Job, say: Callable[[str], None]) -> Findings:
 def _time(job: Job, say: Callable[[str], None]) -> Findings:
     start_bytes = memory.resident()
     say("loading")
-    bench = set_up(job.cell, job.device)
+    bench = calibration.ready(job, set_up(job.cell, job.device), say)
     if job.cell.compile:
         bench.denoiser.compile()
     runs = Samplings(bench, stopwatch(bench.device))
@@ -219,6 +225,7 @@ def _time(job: Job, say: Callable[[str], None]) -> Findings:
     measured = peak.read()
     if not runs.finite:
         return Findings(Status.NOT_FINITE, "the latents of a timed sampling run are not finite")
+    replayed = _replays(runs, len(timed.runs), say)
     return Findings(
         status=Status.OK,
         metrics={
@@ -226,11 +233,53 @@ def _time(job: Job, say: Callable[[str], None]) -> Findings:
             "latency": timed.runs,
             "step_latency": tuple(step for steps in timed.steps for step in steps),
             **measured,
+            **replayed.metrics,
         },
         warmups={"latency": warm.runs},
         facts={
             **runs.facts,
             **conduct(job.timing, warm, timed),
             **peak.facts(),
+            **replayed.facts,
         },
     )
+
+
+@dataclass(frozen=True)
+class Replays:
+    """Seconds of runs of the method's own pattern with nothing where it reused, and of its own runs beside.
+
+    What drifts between the timed calls and these cancels in the ratio of a pair.
+    """
+
+    runs: tuple[float, ...] = ()
+    beside: tuple[float, ...] = ()
+
+    @property
+    def metrics(self) -> dict[str, tuple[float, ...]]:
+        """The bound's own times."""
+        return {"replay_latency": self.runs} if self.runs else {}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What they are read against."""
+        return {"replay_beside": list(self.beside)} if self.runs else {}
+
+
+def _replays(runs: Samplings, times: int, say: Callable[[str], None]) -> Replays:
+    """The pattern of the last run against the method itself, in turns A B B A.
+
+    None where it reused nothing: then there is nothing that its pattern would bound.
+    """
+    bench = runs.bench
+    told = decisions.of(bench.denoiser)
+    if not any(one.reused for every in told.values() for one in every):
+        return Replays()
+    arms = (runs, Samplings(bench, runs.watch, layers=replay.placement(bench, told)))
+    say("the bound")
+    arms[1].once()
+    taken: tuple[list[float], list[float]] = ([], [])
+    for number in range(min(times, _MOST_REPLAYS)):
+        for arm in (0, 1) if number % 2 else (1, 0):
+            taken[arm].append(sum(arms[arm].once()))
+    return Replays(tuple(taken[1]), tuple(taken[0]))

@@ -7,22 +7,24 @@ changes the core and nothing else. diffusers' switch of backends, the whole proc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 
-from ditbench.attention.base import Layer
+from ditbench.attention.base import Layer, Moment
+
+if TYPE_CHECKING:
+    from ditbench.attention.base import Output
 
 Rotary = tuple[torch.Tensor, torch.Tensor]
-Output = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass
 class Clock:
-    """The step of the sampling run, set by the loop and read by layers with memory."""
+    """Where the sampling run stands, set by the loop and read by layers with memory."""
 
-    step: int = 0
+    now: Moment = field(default_factory=Moment)
 
 
 @dataclass
@@ -63,20 +65,39 @@ class Adapter:
         if not torch.compiler.is_compiling():
             self.calls += 1
 
-        def project(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-            q, k, v = (self._projected(attn, part, x, text) for part in "qkv")
-            if rotary is not None:
-                q, k = self.turn(q, rotary), self.turn(k, rotary)
-            return self._apart(attn, q), self._apart(attn, k), self._apart(attn, v)
+        def project(x: torch.Tensor, parts: str = "qkv") -> tuple[torch.Tensor, ...]:
+            return tuple(self._part(attn, part, x, text, rotary) for part in parts)
 
-        out = self.layer(x, project, self.clock.step).transpose(1, 2).flatten(2)
-        if text is None:
-            return _through(getattr(attn, "to_out", None), out)
-        sizes = (text.shape[1], x.shape[1]) if self.text_first else (x.shape[1], text.shape[1])
+        def finish(out: torch.Tensor) -> Output:
+            flat = out.transpose(1, 2).flatten(2)
+            if text is None:
+                return _through(getattr(attn, "to_out", None), flat)
+            return self._finished(attn, flat, text.shape[1])
+
+        return self.layer(x, project, finish, self.clock.now)
+
+    def _part(
+        self,
+        attn: Any,  # noqa: ANN401 (a module of either family)
+        part: str,
+        x: torch.Tensor,
+        text: torch.Tensor | None,
+        rotary: Rotary | None,
+    ) -> torch.Tensor:
+        """One of q, k and v as layers get it: (batch, heads, tokens, head_dim)."""
+        projected = self._projected(attn, part, x, text)
+        if rotary is not None and part != "v":
+            projected = self.turn(projected, rotary)
+        return self._apart(attn, projected)
+
+    def _finished(self, attn: Any, out: torch.Tensor, words: int) -> Output:  # noqa: ANN401 (a module of either family)
+        """Of picture and text, each through its own output projection. words: tokens of the text."""
+        others = out.shape[1] - words
+        sizes = (words, others) if self.text_first else (others, words)
         first, second = out.split_with_sizes(sizes, dim=1)
-        picture, words = (second, first) if self.text_first else (first, second)
+        picture, text = (second, first) if self.text_first else (first, second)
         added = attn.to_add_out
-        return _through(attn.to_out, picture), words if added is None else added(words)
+        return _through(attn.to_out, picture), text if added is None else added(text)
 
     def _projected(
         self,

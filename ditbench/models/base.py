@@ -34,13 +34,15 @@ class Model(ABC):
     depth: transformer blocks, numbered from 0. prediction: `epsilon`, `v_prediction`, or `flow` (noise minus
     data). betas: of the first two, the name of diffusers' noise schedule. shift: of a flow, how far its
     steps crowd towards noise, 1 for evenly. pixels: whether latents are pictures, of one or three channels.
-    null_class: whether a condition can say nothing in particular, without which there is no guidance.
+    null_class: whether a condition can say nothing in particular, without which there is no guidance. told:
+    what a suite may say that its samples show: `classes`, `prompts`, or nothing.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
     network: ClassVar[type[Any]]
     adapter: ClassVar[type[Adapter]]
+    told: ClassVar[str] = ""
 
     depth: int
     prediction: str = "epsilon"
@@ -102,6 +104,18 @@ class Model(ABC):
     @abstractmethod
     def null(self, conditions: Conditions) -> Conditions:
         """As many samples that are to show nothing in particular, for guidance."""
+
+    def prompt(self, indices: Sequence[int]) -> float:  # noqa: ARG002 (a class is the same for all)
+        """Words of these samples' texts in the mean, for `Moment`; 1 of a class."""
+        return 1.0
+
+    def of_classes(self, numbers: Sequence[int]) -> Conditions:
+        """Conditions of given classes, for a model that is `told` them."""
+        raise NotImplementedError  # whoever says `told` defines it; others are refused in the plan
+
+    def of_texts(self, embeddings: torch.Tensor, mask: torch.Tensor) -> Conditions:
+        """Conditions of given texts, (rows, words, width) and (rows, words), for one that is `told` them."""
+        raise NotImplementedError  # likewise: only of a model that is `told` texts
 
     def problems(self) -> list[str]:
         """What makes this architecture impossible, each as a clause; empty means it can be built."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 
@@ -15,6 +16,8 @@ class Labelled(Model):
 
     size, channels: of the latent. classes: told apart, numbered from 0.
     """
+
+    told: ClassVar[str] = "classes"
 
     size: int
     channels: int
@@ -39,6 +42,12 @@ class Labelled(Model):
         """Class labels: a seeded permutation of the classes, repeated, so that all are equally many."""
         order = torch.randperm(self.classes, generator=torch.Generator().manual_seed(seed))
         return (order[torch.tensor(list(indices)) % self.classes],)
+
+    def of_classes(self, numbers: Sequence[int]) -> Conditions:
+        """Labels of given classes. Raises UsageError where the network has no such class."""
+        if beyond := [one for one in numbers if not 0 <= one < self.classes]:
+            raise UsageError(f"no class {beyond[0]}: the model's {self.classes} begin at 0")
+        return (torch.tensor(list(numbers)),)
 
     def null(self, conditions: Conditions) -> Conditions:
         """The class after the last. Raises UsageError where the network has none."""

@@ -42,6 +42,7 @@ class PixArt(Masked):
     paper: ClassVar[str] = "Chen et al. 2023, arXiv 2310.00426"
     network: ClassVar[type[PixArtTransformer2DModel]] = PixArtTransformer2DModel
     adapter: ClassVar[type[Adapter]] = Older
+    told: ClassVar[str] = "prompts"
 
     hidden: int = setting(384, least=8)
     depth: int = setting(12, least=1)

@@ -13,7 +13,9 @@ from typing import Any
 
 import torch
 
-from ditbench.attention.base import AttentionMethod, Layer, Site
+from ditbench.accelerators.base import Accelerator, Handle, Host
+from ditbench.accelerators.none import Idle, Nothing
+from ditbench.attention.base import AttentionMethod, Layer, Moment, Site
 from ditbench.models.adapters import Adapter, Clock
 from ditbench.models.base import Model, sites
 
@@ -22,11 +24,15 @@ Placement = Callable[[Site], Layer | None]
 
 @dataclass
 class Denoiser:
-    """A network whose attention can be swapped. Calling it is one forward of all rows."""
+    """A network whose attention can be swapped. Calling it is one forward of all rows.
+
+    accelerated: the handle of what is installed around the attention, of one that does nothing where none is.
+    """
 
     network: Any
     spec: Model
     clock: Clock = field(default_factory=Clock)
+    accelerated: Handle = field(default_factory=Idle)
 
     def __post_init__(self) -> None:
         self._native = [attn.processor for attn in self._modules()]
@@ -55,19 +61,22 @@ class Denoiser:
         A list of attentions is nobody's block: nothing calls it.
         """
         names = {site.block: site.name for site in sites(self.spec)}
-        return {number: self._block(name) for number, name in names.items()}
+        return {n: self.network.get_submodule(self._around(name)) for n, name in names.items()}
 
-    def _block(self, name: str) -> torch.nn.Module:
-        module: torch.nn.Module = self.network.get_submodule(name)
-        around: torch.nn.Module = self.network.get_submodule(name.rpartition(".")[0])
-        return module if isinstance(around, torch.nn.ModuleList) else around
+    def _around(self, name: str) -> str:
+        """The name of the block of an attention module."""
+        around = name.rpartition(".")[0]
+        listed = isinstance(self.network.get_submodule(around), torch.nn.ModuleList)
+        return name if listed else around
 
     def install(self, layer_of: Placement) -> None:
         """Open a layer at every site that has one; the others get their own attention back.
 
-        Opening anew is how a sampling run begins without memory.
+        Around them goes the accelerator of the placement, if it has one. Opening anew is how a sampling run
+        begins without memory.
         """
-        self.clock.step = 0
+        self.accelerated.uninstall()
+        self.clock.now = Moment()
         for attn, site, native in zip(self._modules(), self.sites(), self._native, strict=True):
             layer, present = layer_of(site), attn.processor
             if layer is None:
@@ -77,9 +86,13 @@ class Denoiser:
                 present.calls = 0
             else:
                 attn.set_processor(self.spec.adapter(layer, self.clock))
+        around = layer_of.accelerator if isinstance(layer_of, Placed) else Nothing()
+        self.accelerated = around.install(self.host())
 
     def uninstall(self) -> None:
-        """Give every site the processor back that it came with."""
+        """Give every site the processor back that it came with, and the network every forward."""
+        self.accelerated.uninstall()
+        self.accelerated = Idle()
         for attn, native in zip(self._modules(), self._native, strict=True):
             attn.set_processor(native)
 
@@ -87,6 +100,14 @@ class Denoiser:
         """Eager calls seen by each site, by its name, since a layer was opened there."""
         return {
             site.name: attn.processor.calls
+            for site, attn in zip(sites(self.spec), self._modules(), strict=True)
+            if isinstance(attn.processor, Adapter)
+        }
+
+    def layers(self) -> dict[str, Layer]:
+        """The layers that are open, by the names of their sites."""
+        return {
+            site.name: attn.processor.layer
             for site, attn in zip(sites(self.spec), self._modules(), strict=True)
             if isinstance(attn.processor, Adapter)
         }
@@ -100,9 +121,17 @@ class Denoiser:
             torch.compile(self.network, fullgraph=True, dynamic=False) if on else self.network
         )
 
-    def at_step(self, step: int) -> None:
+    def at(self, now: Moment) -> None:
         """For the sampling loop's `on_step`."""
-        self.clock.step = step
+        self.clock.now = now
+        self.accelerated.at(now)
+
+    def host(self) -> Host:
+        """The network as an accelerator is given it."""
+        blocks = {site.block: site.name for site in sites(self.spec)}.values()
+        around = {self._around(name): None for name in blocks}
+        modules = {name: self.network.get_submodule(name) for name in around}
+        return Host(self.network, self.sites(), modules, lambda: self.clock.now)
 
 
 @dataclass(frozen=True)
@@ -151,12 +180,22 @@ def notes(model: Model, found: Places) -> tuple[str, ...]:
     return (*model.remarks(), *kept, *replaced)
 
 
-def placed(method: AttentionMethod, rest: AttentionMethod, taken: Collection[str]) -> Placement:
-    """The layer of each site: `method` where it goes, else `rest`, where the model's own is softmax too."""
+@dataclass(frozen=True)
+class Placed:
+    """The layer of each site: `method` where it goes, else `rest`, where the model's own is softmax too.
 
-    def layer(site: Site) -> Layer | None:
-        if site.name in taken:
-            return method.open(site)
-        return None if site.refusal or site.native != "softmax" else rest.open(site)
+    accelerator: what goes around them. dressed: what becomes of every layer before it is put in.
+    """
 
-    return layer
+    method: AttentionMethod
+    rest: AttentionMethod
+    taken: Collection[str]
+    accelerator: Accelerator = field(default_factory=Nothing)
+    dressed: Callable[[Layer], Layer] = field(default=lambda layer: layer)
+
+    def __call__(self, site: Site) -> Layer | None:
+        """Opened anew; None where the model keeps its own."""
+        if site.name in self.taken:
+            return self.dressed(self.method.open(site))
+        own = site.refusal or site.native != "softmax"
+        return None if own else self.dressed(self.rest.open(site))

@@ -16,6 +16,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 
 from ditbench.errors import UsageError, one_line
+from ditbench.models import t5
 from ditbench.models.base import Model, made, presets
 from ditbench.posterior import TRAIN_STEPS
 from ditbench.records import Choice
@@ -159,6 +160,24 @@ def autoencoder(named: str) -> Path:
     """The folder of `hub:owner/name[@revision]`, an autoencoder's own or a pipeline's. Raises UsageError."""
     repository, _, revision = named.removeprefix("hub:").partition("@")
     return _downloaded(repository, revision or None, _AUTOENCODER)
+
+
+def locate_encoder(model: str, weights: str) -> Path:
+    """The folder beside whose network a text encoder lies; from the hub that comes too. Raises UsageError."""
+    if weights == "hub" or weights.startswith("hub:"):
+        return _downloaded(*_repository(model, weights), [*_WANTED, *t5.WANTED])
+    return locate(model, weights)
+
+
+def unread(model: str, weights: str) -> list[str]:
+    """Why texts cannot be read for a model with these weights; empty where they can."""
+    if weights == "random":
+        why = "random weights have no text encoder: give a folder that has the pipeline whole, or leave"
+        return [f"prompts: {why} prompts out for random embeddings"]
+    if not is_here(model, weights):
+        return []  # told when it has come
+    whole = locate(model, weights)
+    return [f"prompts: {why}" for why in t5.lacking(whole)]
 
 
 def _from_hub(model: str, weights: str) -> Path:

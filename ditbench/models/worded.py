@@ -1,4 +1,4 @@
-"""What models that read a text share: random embeddings in its place, as no text encoder is loaded."""
+"""What models that read a text share: random embeddings, unless a suite gives texts to be read."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ class Worded(Model):
         """Random embeddings of the words of these samples."""
         return drawn(seed, indices, (self.words, self.word_width), _WORDS)
 
+    def prompt(self, indices: Sequence[int]) -> float:  # noqa: ARG002 (all are as long)
+        """Random texts fill all of the words that the model reads."""
+        return float(self.words)
+
     def null(self, conditions: Conditions) -> Conditions:
         """The same with every embedding zero; masks stay."""
         return tuple(
@@ -36,6 +40,10 @@ class Masked(Worded):
     def conditions(self, seed: int, indices: Sequence[int]) -> Conditions:
         """A text, and its mask, which counts all words: pipelines give it even then."""
         return self.text(seed, indices), torch.ones(len(indices), self.words, dtype=torch.long)
+
+    def of_texts(self, embeddings: torch.Tensor, mask: torch.Tensor) -> Conditions:
+        """Of given texts: (rows, words, word_width) and (rows, words)."""
+        return embeddings, mask
 
     @torch.no_grad()
     def open_gates(self, network: Any) -> None:  # noqa: ANN401 (of the class `network`)

@@ -145,7 +145,8 @@ def _reach(group: Group, names: words.Names) -> Figure | None:
         title="Speed-up beside what is possible",
         caption=(
             f"{group.title}. The measured bound is the same model without the core (identity), or without "
-            "any attention (zero) for methods that may skip the projections too. The MAC ceilings are what "
+            "any attention (zero) for methods that may skip the projections too; for methods with memory "
+            "the same run with nothing where they reused. The MAC ceilings are what "
             "multiply-adds alone would allow were the core free, or the whole attention module; they never "
             f"judge: attention waits for memory, so honest methods may exceed them.{_hidden(hidden)}"
         ),

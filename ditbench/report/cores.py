@@ -135,7 +135,7 @@ def _point(label: str, tokens: int, row: Row, front: bool) -> Point:  # noqa: FB
     told = f"{shown.text} ({shown.detail})" if shown.detail else shown.text
     return Point(
         label=label,
-        family=row.cell.attention.name,
+        family=row.cell.family,
         x=float(tokens),
         y=found.value,
         low=found.low,

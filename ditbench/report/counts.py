@@ -65,7 +65,7 @@ def _point(one: Method, name: str, at: tuple[float, float]) -> Point:
     n, value = at
     return Point(
         label=one.label,
-        family=one.row.cell.attention.name,
+        family=one.row.cell.family,
         x=n,
         y=value,
         low=value,

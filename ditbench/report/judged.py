@@ -15,7 +15,7 @@ from ditbench.summary import Row, Summary
 
 REFERENCE = "softmax"
 # What pictures do not depend on, or what tells methods apart.
-_ASIDE = frozenset({"attention", "blocks", "batch_size", "compile"})
+_ASIDE = frozenset({"attention", "accelerator", "blocks", "batch_size", "compile"})
 # A change within so many standard errors is none that was seen.
 _ERRORS = 2
 _FIRST = ("frechet", "sfid", "kid")
@@ -47,7 +47,7 @@ class Method:
     @property
     def is_reference(self) -> bool:
         """Whether all others are held against it."""
-        return self.row.cell.attention.name == REFERENCE
+        return self.row.cell.family == REFERENCE
 
     def changed(self, name: str) -> Change | None:
         """The paired difference to softmax's own figure, where it was taken."""

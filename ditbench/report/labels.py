@@ -9,7 +9,7 @@ from typing import Literal
 LINE = 14.0
 _CHARACTER = 6.6  # mean width at 12 px in the fonts that browsers choose
 _GAP = 9.0
-_MARK = 6.0
+_MARK, _THIN = 6.0, 2.0
 Align = Literal["left", "right", "center"]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -42,10 +42,19 @@ _TRIES = tuple(place for reach in (1.0, 2.0, 3.0) for place in _around(reach))
 
 
 def place(
-    marks: Sequence[tuple[float, float, str]], size: tuple[float, float]
+    marks: Sequence[tuple[float, float, str]],
+    size: tuple[float, float],
+    lines: Iterable[Box] = (),
 ) -> list[Place | None]:
-    """A place for each mark's text, or None where every place is taken. Earlier marks choose first."""
+    """A place for each mark's text, or None where every place is taken. Earlier marks choose first.
+
+    lines: upright and level ones that no text shall cross, each by its ends.
+    """
     taken: list[Box] = [(x - _MARK, y - _MARK, x + _MARK, y + _MARK) for x, y, _ in marks]
+    taken += [
+        (left - _THIN, top - _THIN, right + _THIN, bottom + _THIN)
+        for left, top, right, bottom in lines
+    ]
     found: list[Place | None] = []
     for x, y, text in marks:
         fits = (try_ for try_ in _TRIES if _free(_box(x, y, text, try_), taken, size))

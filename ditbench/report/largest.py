@@ -35,7 +35,7 @@ class _Group:
 
     def of(self, method: str) -> float | None:
         """The largest batch of a method in whatever setting fits most."""
-        found = (_largest(row) for row in self.rows if row.cell.attention.name == method)
+        found = (_largest(row) for row in self.rows if row.cell.family == method)
         return next(found, None)
 
 

@@ -90,7 +90,7 @@ def lines(scaling: Scaling, said: str) -> dict[str, Any]:
         format=".3~g" if scaling.even else "~s", tickCount=6
     )
     y = y.scale(type="log", domain=tall, nice=False)
-    families = _lines_by_label(found)
+    families = by_label(sorted({p.label for p in found}))
     base = alt.Chart(data(row(p) for p in found))
     ends = alt.Chart(data(_ends(found, tall, right + 10)))
     ring = base.mark_point(size=260, shape="circle", strokeWidth=1.6, color=INK)
@@ -165,12 +165,13 @@ def colour_of(found: Sequence[Point]) -> Any:  # noqa: ANN401 (altair is untyped
     return alt.Fill("family:N", legend=None, scale=_cycled(families, _TONES))
 
 
-def _lines_by_label(found: Sequence[Point]) -> tuple[Any, Any, Any]:
-    order = sorted({p.label for p in found})
+def by_label(found: Iterable[str], legend: Any = None) -> tuple[Any, Any, Any]:  # noqa: ANN401 (altair is untyped)
+    """Shape, colour and dashes of lines, by the `method` that each row of data names."""
+    order = list(found)
     return (
-        alt.Shape("method:N", legend=None, scale=_cycled(order, _SHAPES)),
-        alt.Color("method:N", legend=None, scale=_cycled(order, _TONES)),
-        alt.StrokeDash("method:N", legend=None, scale=_cycled(order, _DASHES)),
+        alt.Shape("method:N", title=None, legend=legend, scale=_cycled(order, _SHAPES)),
+        alt.Color("method:N", title=None, legend=legend, scale=_cycled(order, _TONES)),
+        alt.StrokeDash("method:N", title=None, legend=legend, scale=_cycled(order, _DASHES)),
     )
 
 
@@ -202,9 +203,15 @@ def data(rows: Iterable[dict[str, Any]]) -> Any:  # noqa: ANN401 (altair is unty
 
 def plain(chart: Any, width: int, height: int) -> dict[str, Any]:  # noqa: ANN401 (altair is untyped)
     """A definition of this size in pixels as plain data, in the report's dress."""
-    dressed = (
-        chart.properties(width=width, height=height)
-        .configure(background="transparent", font=_FONT, padding=4)
+    return dressed(chart.properties(width=width, height=height))
+
+
+def dressed(chart: Any) -> dict[str, Any]:  # noqa: ANN401 (altair is untyped)
+    """Likewise where each part of the chart knows its size."""
+    found = (
+        # The chart is one picture with its own words: those of each mark would be most of its text.
+        chart.configure(background="transparent", font=_FONT, padding=4)
+        .configure_mark(aria=False)
         .configure_axis(
             labelColor=INK,
             titleColor=INK,
@@ -222,5 +229,5 @@ def plain(chart: Any, width: int, height: int) -> dict[str, Any]:  # noqa: ANN40
         .configure_legend(labelColor=INK, titleColor=INK, labelFontSize=12)
         .configure_view(stroke=None)
     )
-    plain: dict[str, Any] = dressed.to_dict()
+    plain: dict[str, Any] = found.to_dict()
     return plain

@@ -13,6 +13,7 @@ from ditbench.report import words
 from ditbench.report.judged import chosen
 from ditbench.report.ranking import MEMORY, Group, core_share, is_bound, latency
 from ditbench.summary import Estimate, Row, Summary
+from ditbench.summary.speed import REPLAY_BOUND
 
 # More bars or lines than a person tells apart; the table has them all.
 BARS = 24
@@ -26,7 +27,7 @@ class Point:
     """One mark. family: the method without settings, which shape and colour follow.
 
     low, high: the interval of what is uncertain, of a curve's height or of a scatter's x; y_low, y_high: of a
-    scatter's y, where there is one.
+    scatter's y, where there is one. bound: how far to the right it could be at most, where that is its own.
     """
 
     label: str
@@ -39,6 +40,7 @@ class Point:
     front: bool = False
     y_low: float | None = None
     y_high: float | None = None
+    bound: float | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,11 @@ def _timed(rows: Iterable[Row]) -> list[Row]:
 def quality(group: Group, names: words.Names) -> Trade | None:
     """Speed-up against what tells most of the pictures; bounds are no methods and stay out."""
     rows = [row for row in group.rows if row.speedup and not is_bound(row)]
-    name = chosen(rows)
+    return trade(rows, chosen(rows), names)
+
+
+def trade(rows: Sequence[Row], name: str, names: words.Names) -> Trade | None:
+    """Speed-up against the figure of that name; None where no row has it."""
     found = [_traded(row, name, names) for row in rows if name in row.estimates]
     points = [one for one in found if one]
     if not points:
@@ -132,7 +138,7 @@ def _traded(row: Row, name: str, names: words.Names) -> Point | None:
     interval = words.interval(figure, lambda value: words.figure(name, value)) if unsure else ""
     return Point(
         label=names.method(row.cell),
-        family=row.cell.attention.name,
+        family=row.cell.family,
         x=speed.value,
         y=figure.value,
         low=speed.low,
@@ -176,8 +182,8 @@ def _front(points: Iterable[Point]) -> set[tuple[float, float]]:
 
 
 def bound(group: Group) -> Estimate | None:
-    """The fastest that any method of the group could be, as measured."""
-    found = (row.bound for row in group.rows if row.bound)
+    """The fastest that any method of the group could be, as measured; not what a pattern of reuse allows."""
+    found = (row.bound for row in group.rows if row.bound and row.bound_by != REPLAY_BOUND)
     return max(found, key=lambda one: one.value, default=None)
 
 
@@ -307,7 +313,7 @@ def _lines(summary: Summary, names: words.Names, axis: _Axis) -> dict[str, list[
 
 def _fixed(cell: Cell, axis: _Axis, names: words.Names) -> str:
     """What must be equal along a line; where models differ, all of them but the number of tokens."""
-    same = names.said(cell, set(cell.axes) - {axis.frees, "attention", "blocks"})
+    same = names.said(cell, set(cell.axes) - {axis.frees, "attention", "accelerator", "blocks"})
     if axis.frees != "model":
         return same
     settings = [pair for pair in cell.model.settings if pair[0] not in _SIZE_SETTINGS]
@@ -346,7 +352,7 @@ def _along(row: Row, axis: _Axis, names: words.Names) -> Point:
     shown = words.estimate(axis.metric, found)
     return Point(
         label=names.method(row.cell),
-        family=row.cell.attention.name,
+        family=row.cell.family,
         x=float(axis.at(row.cell) or 0),
         y=found.value,
         low=found.low,

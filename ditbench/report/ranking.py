@@ -68,7 +68,7 @@ def group_of(rows: Sequence[Row], names: words.Names) -> Group:
 
 def is_bound(row: Row) -> bool:
     """Whether a row is a measured bound: no attention at all, so no method to choose."""
-    return row.cell.attention.name in _BOUNDS
+    return row.cell.family in _BOUNDS
 
 
 def is_timed(summary: Summary) -> bool:
@@ -354,16 +354,18 @@ def _macs_per_step(row: Row) -> Value:
 
 
 def _macs_per_image(row: Row) -> Value:
-    macs = row.estimates.get("macs")
-    if macs is None:
+    value = per_image(row)
+    if value is None:
         return MISSING
-    value = per_image(macs.value, row)
     return Value(words.figure("macs", value), words.figure("flops", 2 * value), value)
 
 
-def per_image(per_step: float, row: Row) -> float:
-    """Multiply-adds of one image through all steps, from those of one step of the whole batch."""
-    return per_step * row.cell.steps / row.cell.batch_size
+def per_image(row: Row) -> float | None:
+    """Multiply-adds of one image through all steps, without what a method with memory spared."""
+    whole, step = (row.estimates.get(name) for name in ("trajectory_macs", "macs"))
+    if whole:
+        return whole.value / row.cell.batch_size
+    return step.value * row.cell.steps / row.cell.batch_size if step else None
 
 
 def core_share(row: Row) -> float | None:

@@ -51,6 +51,8 @@ def render(
         shown = page(run, summary, comparison, limits, shared)
         for card in shown.changes.cards:
             small.update((drawing.name, drawing.svg) for drawing in card.drawings)
+        maps = shown.reuse.maps if shown.reuse else ()
+        small.update((one.drawing.name, one.drawing.svg) for one in maps)
         return _markdown().get_template("report.md.jinja").render(page=shown)
 
     small: dict[str, str] = {}
@@ -81,7 +83,8 @@ def render_history(of: history.Story, folder: Path) -> Path:
 
 
 def _write_alone(path: Path, drawing: str) -> None:
-    write(path, drawing.replace("<svg ", f'<svg color="{_ALONE}" ', 1))
+    # As plain text: markup escapes what is put into it, and this is a tag.
+    write(path, str(drawing).replace("<svg ", f'<svg color="{_ALONE}" ', 1))
 
 
 def _fitting(most: int, limits: Limits, text_of: Callable[[Limits], str]) -> str:

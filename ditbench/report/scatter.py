@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -34,7 +35,8 @@ _AXES: Mapping[str, Callable[[float], float]] = {
 def scatter(trade: Trade, limit: float | None, title: str) -> dict[str, Any]:
     """Speed-up against the figure of `title`; limit: the measured bound, if there is one."""
     found = trade.points
-    reach = [p.x for p in found] + [p.high for p in found] + ([limit] if limit else [])
+    bounds = [p.bound for p in found if p.bound is not None]
+    reach = [p.x for p in found] + [p.high for p in found] + bounds + ([limit] if limit else [])
     wide = padded(min(p.low for p in found), max(reach), 0.08)
     x = alt.X("x:Q", title="speed-up over the fastest exact method (\N{MULTIPLICATION SIGN})")
     x = x.scale(domain=wide, nice=False, zero=False).axis(tickCount=8)
@@ -47,6 +49,7 @@ def scatter(trade: Trade, limit: float | None, title: str) -> dict[str, Any]:
         .transform_filter("datum.front")
         .encode(x=x, y=y),
         base.mark_rule(opacity=0.5).encode(x=alt.X("low:Q"), x2="high:Q", y=y, color=colour),
+        *(_reach(base, y, colour) if bounds else ()),
         *_upright(base, trade, x, colour),
         base.mark_point(size=90, strokeWidth=2).encode(
             x=x,
@@ -71,6 +74,16 @@ def scatter(trade: Trade, limit: float | None, title: str) -> dict[str, Any]:
     return plain(alt.layer(*layers), WIDTH, HEIGHT)
 
 
+def _reach(base: Any, y: Any, colour: Any) -> list[Any]:  # noqa: ANN401 (altair is untyped)
+    """From each mark to the bound that is its own, with a bar there."""
+    sure = base.transform_filter("isValid(datum.bound)")
+    x = alt.X("bound:Q")
+    return [
+        sure.mark_rule(strokeDash=[2, 3], opacity=0.7).encode(x=x, x2="x:Q", y=y, color=colour),
+        sure.mark_tick(orient="vertical", size=13, thickness=2).encode(x=x, y=y, color=colour),
+    ]
+
+
 def _upright(base: Any, trade: Trade, x: Any, colour: Any) -> list[Any]:  # noqa: ANN401 (altair is untyped)
     """The intervals of the pictures' figure, with short bars at their ends, where there are any."""
     if all(p.y_low is None for p in trade.points):
@@ -89,17 +102,36 @@ def _upright(base: Any, trade: Trade, x: Any, colour: Any) -> list[Any]:  # noqa
 def _with_places(trade: Trade, wide: tuple[float, float]) -> list[dict[str, Any]]:
     """Rows of data with the place of each label; the front chooses first."""
     ordered = sorted(trade.points, key=lambda p: (not p.front, -p.x))
-    marks = [(_across(p, wide), _down(p, trade), p.label) for p in ordered]
+    marks = [(_across(p.x, wide), _down(p, trade), p.label) for p in ordered]
+    lines = (*_bounds(trade, wide), *_steps(trade, wide))
     rows = []
-    for point, where in zip(ordered, labels.place(marks, (WIDTH, HEIGHT)), strict=True):
+    for point, where in zip(ordered, labels.place(marks, (WIDTH, HEIGHT), lines), strict=True):
         text = {"text": point.label, **asdict(where)} if where else {"text": ""}
         low = point.y_low if point.y_low is None else max(point.y_low, trade.wide[0])
         rows.append(row(point) | {"y_low": low, "dx": 0, "dy": 0, "align": "left"} | text)
     return rows
 
 
-def _across(point: Point, wide: tuple[float, float]) -> float:
-    return (point.x - wide[0]) / (wide[1] - wide[0]) * WIDTH
+def _bounds(trade: Trade, wide: tuple[float, float]) -> Iterator[labels.Box]:
+    """From each mark to its own bound, in pixels."""
+    for p in trade.points:
+        if p.bound is not None:
+            left, right = sorted((_across(p.x, wide), _across(p.bound, wide)))
+            yield left, _down(p, trade), right, _down(p, trade)
+
+
+def _steps(trade: Trade, wide: tuple[float, float]) -> Iterator[labels.Box]:
+    """The line through the front, upright at each mark and level to the next, in pixels."""
+    front = sorted((p for p in trade.points if p.front), key=lambda p: p.x)
+    at = [(_across(p.x, wide), _down(p, trade)) for p in front]
+    for (x, y), (right, top) in itertools.pairwise(at):
+        yield x, min(y, top), x, max(y, top)
+        yield x, top, right, top
+
+
+def _across(x: float, wide: tuple[float, float]) -> float:
+    """Pixels from the left."""
+    return (x - wide[0]) / (wide[1] - wide[0]) * WIDTH
 
 
 def _down(point: Point, trade: Trade) -> float:

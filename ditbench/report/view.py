@@ -18,6 +18,8 @@ from ditbench.report import (
     moved,
     protocol,
     ranking,
+    reuse,
+    reuse_charts,
     words,
 )
 from ditbench.report.cells import Absent, Claims
@@ -41,7 +43,7 @@ from ditbench.summary import Summary, only_counted
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of each part a page holds: rows of tables, bytes of pictures, characters of the suite, lines.
+    """How much of each part a page holds: rows of tables, bytes of drawings, characters of the suite, lines.
 
     What is beyond is counted on the page.
     """
@@ -56,6 +58,7 @@ class Limits:
     distances: int = 200
     pictures: int = 600_000
     moved: int = 250_000
+    maps: int = 400_000
     suite: int = 60_000
     lines: int = 800
 
@@ -78,6 +81,7 @@ MARKDOWN = Limits(
     distances=100,
     pictures=0,
     moved=0,
+    maps=150_000,
     lines=24,
 )
 
@@ -95,7 +99,8 @@ class Quality:
 class Page:
     """Everything on the page, in its order.
 
-    counted: whether counts were all that was asked for. timed: whether any cell has a speed.
+    counted: whether counts were all that was asked for. timed: whether any cell has a speed. remembering:
+    the charts of methods with memory.
     """
 
     suite: str
@@ -111,6 +116,8 @@ class Page:
     rankings_hidden: int
     crossings: tuple[Crossings, ...]
     largest: tuple[Ranking, ...]
+    reuse: reuse.Section | None
+    remembering: tuple[Figure, ...]
     changes: Changes
     heat: Heat
     uncompared: Table
@@ -142,27 +149,30 @@ class Page:
     def charts(self) -> tuple[Figure, ...]:
         """The figures that stand in no other section."""
         elsewhere = {one.chart for one in self.crossings} | {one.chart for one in self.quality}
+        elsewhere |= {figure.name for figure in self.remembering}
         return tuple(figure for figure in self.figures if figure.name not in elsewhere)
 
 
 @dataclass(frozen=True)
 class Made:
-    """What the pages of one run share: its figures, and at which clock each process ran."""
+    """What the pages of one run share: its figures, and at which clock each process ran.
+
+    remembering: those of the figures that stand beside the methods with memory.
+    """
 
     figures: tuple[Figure, ...]
+    remembering: tuple[Figure, ...]
     clocks: Clocks
-
-
-def charts(run: Run, summary: Summary) -> tuple[Figure, ...]:
-    """Every figure of a page."""
-    names = _names(run, summary)
-    curves = by_count(judged.peers(run, summary, names))
-    return (*figures(summary, ranking.groups(summary, names), names), *curves)
 
 
 def made(run: Run, summary: Summary, beside: Beside) -> Made:
     """The parts that no limit cuts."""
-    return Made(charts(run, summary), clocks(run, beside))
+    names = _names(run, summary)
+    groups = ranking.groups(summary, names)
+    remembering = reuse_charts.figures(groups, names)
+    curves = by_count(judged.peers(run, summary, names))
+    drawn = (*figures(summary, groups, names), *curves, *remembering)
+    return Made(drawn, remembering, clocks(run, beside))
 
 
 def page(
@@ -196,6 +206,8 @@ def page(
         rankings_hidden=rankings_hidden,
         crossings=cores.crossings(summary, names),
         largest=largest.tables(summary, names, limits.ranking),
+        reuse=reuse.section(summary, names, limits.ranking, limits.maps),
+        remembering=shared.remembering,
         changes=changes(comparison, names, shared.clocks, limits.changes_shown, limits.changes),
         heat=heat(comparison, names),
         uncompared=uncompared(run, comparison, names),

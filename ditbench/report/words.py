@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ditbench import scores, units
 from ditbench.metrics import SPEEDUP, known
-from ditbench.records import Cell, Stage
+from ditbench.records import METHOD_AXES, Cell, Stage
 from ditbench.report.tables import MISSING, Value
 from ditbench.summary import ClaimResult, Estimate, Row
 
@@ -194,11 +194,11 @@ class Names:
         return cls(frozenset(name for name in every if len({one.get(name) for one in axes}) > 1))
 
     def cell(self, cell: Cell) -> str:
-        """The whole cell: method first, then the other axes that vary."""
-        return self.said(cell, self.varying - {"attention"}, method=True)
+        """The whole cell: method and accelerator first, then the other axes that vary."""
+        return self.said(cell, self.varying - METHOD_AXES, method=True)
 
     def method(self, cell: Cell) -> str:
-        """The method, with its blocks where they vary."""
+        """The method and its accelerator, with its blocks where they vary."""
         return self.said(cell, self.varying & {"blocks"}, method=True)
 
     def context(self, cell: Cell, fixed: Iterable[str] = ()) -> str:
@@ -207,12 +207,12 @@ class Names:
         Of an attention core by itself all of it.
         """
         always = {"model", "batch_size", "steps", "compile"} if not cell.op else set(cell.axes)
-        return self.said(cell, (self.varying | always) - {"attention", "blocks", *fixed})
+        return self.said(cell, (self.varying | always) - {*METHOD_AXES, "blocks", *fixed})
 
     @staticmethod
     def said(cell: Cell, names: Iterable[str], *, method: bool = False) -> str:
         """These axes of a cell, in the order of its id."""
-        wanted, start = set(names), [cell.attention.label] if method else []
+        wanted, start = set(names), [cell.method] if method else []
         rest = [axis(name, value) for name, value in cell.axes.items() if name in wanted]
         return " \N{MIDDLE DOT} ".join(start + rest)
 

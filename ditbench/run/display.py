@@ -21,7 +21,7 @@ from ditbench import units
 from ditbench.devices import lock
 from ditbench.jobs import Job
 from ditbench.metrics import LARGEST_BATCH
-from ditbench.records import CANARY, Cell, Record, Stage, Status
+from ditbench.records import CANARY, METHOD_AXES, Cell, Record, Stage, Status
 from ditbench.run.events import Ended, Event, Phase, Progress
 from ditbench.run.order import key_of
 
@@ -310,21 +310,20 @@ def one_line(text: str) -> str:
 
 
 def short_names(cells: Mapping[str, Cell]) -> dict[str, str]:
-    """By key, the values of those axes in which the cells differ; the attention always."""
+    """By key, method and accelerator, and the values of those other axes in which the cells differ."""
     axes = [cell.axes for cell in cells.values()]
-    differ = [
-        axis
-        for axis in (axes[0] if axes else ())
-        if axis == "attention" or len({one[axis] for one in axes}) > 1
-    ]
-    differ.sort(key=lambda axis: axis != "attention")
-    return {key: " ".join(_named(axis, cell) for axis in differ) for key, cell in cells.items()}
+    every = dict.fromkeys(axis for one in axes for axis in one if axis not in METHOD_AXES)
+    differ = [axis for axis in every if len({one.get(axis) for one in axes}) > 1]
+    return {
+        key: " ".join([cell.method, *(_named(axis, cell) for axis in differ if axis in cell.axes)])
+        for key, cell in cells.items()
+    }
 
 
 def _named(axis: str, cell: Cell) -> str:
     """A value that would be a bare number or switch carries its axis."""
     value = cell.axes[axis]
-    return value if axis in {"attention", "model", "dtype", "sampler"} else f"{axis}={value}"
+    return value if axis in {"model", "dtype", "sampler"} else f"{axis}={value}"
 
 
 def _rounded(seconds: float) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ditbench.jobs import Job
 from ditbench.metrics import PAIRS, stage_of
-from ditbench.records import CANARY, CANARY_PLACES, Cell, Choice, Stage
+from ditbench.records import CANARY, CANARY_PLACES, UNACCELERATED, Cell, Choice, Stage
 from ditbench.suite.spec import Suite
 
 
@@ -106,7 +106,7 @@ def in_order(jobs: Iterable[Job], first: Collection[str] = ()) -> tuple[Job, ...
         for number in sorted({job.replicate for job in timed})
     ]
     if rounds and first:
-        rounds[0].sort(key=lambda job: job.cell.attention.name not in first)
+        rounds[0].sort(key=lambda job: job.cell.family not in first)
     flat = [job for one in rounds for job in one]
     half = len(flat) // 2
     start, middle, end = (_canaries(jobs, place) for place in range(len(CANARY_PLACES)))
@@ -153,6 +153,7 @@ def reference_of(cell: Cell) -> Cell:
     return dataclasses.replace(
         cell,
         attention=Choice("softmax"),
+        accelerator=UNACCELERATED,
         blocks=tuple(range(int(cell.model["depth"]))),
         blocks_label="all",
         compile=False,

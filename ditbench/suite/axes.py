@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ditbench.catalog import Catalog
-from ditbench.records import Choice, Sampling
+from ditbench.records import UNACCELERATED, Choice, Sampling
 from ditbench.suite import plugins
 from ditbench.suite.blocks import MOST_BLOCKS, SELECTION
 from ditbench.suite.cursor import At
@@ -44,6 +44,9 @@ _FIELDS = {
     "compile": "compiles",
 }
 _PLAIN = _FIELDS.keys() - {"model"}
+# Axes of plug-ins whose settings are axes too.
+PLUGINS = {"attention": plugins.METHODS, "accelerator": plugins.ACCELERATORS}
+_SPREADS = {"attention": "attentions", "accelerator": "accelerators"}
 
 _Axes = dict[str, tuple[Any, ...]]
 
@@ -62,6 +65,15 @@ def keys(catalog: Catalog, models: Sequence[Choice] = ()) -> Keys:
             "random, embedded, hub, hub:owner/name@revision, or a folder",
         ),
         "attention": attention(catalog),
+        "accelerator": Key(
+            Axis(
+                Made(
+                    lambda at: plugins.spread(at, plugins.ACCELERATORS, catalog),
+                    plugins.AXIS_OF_ACCELERATORS,
+                )
+            ),
+            "what skips parts of the network around the attention, or none; its settings are axes too",
+        ),
         "blocks": Key(
             Axis(Made(lambda at: at.selection(depths), SELECTION)),
             'all, first-half, second-half, 5, 0-3, "0,1,5"; numbered from 0; the others run sdpa',
@@ -75,13 +87,16 @@ def keys(catalog: Catalog, models: Sequence[Choice] = ()) -> Keys:
     }
     # As attributes of the class, the fields of a dataclass are their defaults.
     firsts = {name: getattr(Suite, field, (None,))[0] for name, field in _FIELDS.items()}
+    firsts["accelerator"] = UNACCELERATED.name
     return {name: replace(key, default=firsts.get(name)) for name, key in table.items()}
 
 
 def attention(catalog: Catalog) -> Key:
     """The axis of methods."""
     return Key(
-        Axis(Made(lambda at: plugins.spread(at, catalog), plugins.METHODS)),
+        Axis(
+            Made(lambda at: plugins.spread(at, plugins.METHODS, catalog), plugins.AXIS_OF_METHODS)
+        ),
         "a method, or a method with settings, each of which is an axis too",
         required=True,
     )
@@ -108,9 +123,13 @@ def read(root: At, given: Mapping[str, At], catalog: Catalog) -> dict[str, Any]:
     values = {name: kinds[name].read(at) for name, at in given.items() if name in _PLAIN}
     axes: _Axes = ({"model": models} if "model" in given else {}) | values
     sampling = kinds["sampling"].read(given["sampling"]) if "sampling" in given else {}
-    spreads = plugins.spreads(given["attention"], catalog) if "attention" in given else []
+    spreads = {
+        name: plugins.spreads(given[name], kind, catalog)
+        for name, kind in PLUGINS.items()
+        if name in given
+    }
     sizes = {
-        "attention": sum(spread.count for spread in spreads),
+        **{name: sum(spread.count for spread in found) for name, found in spreads.items()},
         **{key: len(values) for key, values in (axes | sampling).items()},
     }
     fields: dict[str, Any] = {_FIELDS[key]: values for key, values in axes.items()}
@@ -121,7 +140,8 @@ def read(root: At, given: Mapping[str, At], catalog: Catalog) -> dict[str, Any]:
         Sampling(**dict(zip(sampling, values, strict=True)))
         for values in itertools.product(*sampling.values())
     ]
-    return fields | {"attentions": plugins.unique(spreads), "samplings": tuple(samplings)}
+    chosen = {_SPREADS[name]: plugins.unique(found) for name, found in spreads.items()}
+    return {"attentions": ()} | fields | chosen | {"samplings": tuple(samplings)}
 
 
 def too_many(sizes: Mapping[str, int]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ditbench.catalog import Catalog
-from ditbench.metrics import COUNTS, LARGEST_BATCH, NAMES, SPEEDUP, claimable
+from ditbench.metrics import COUNTS, FORESEEN, LARGEST_BATCH, NAMES, SPEEDUP, claimable
 from ditbench.records import LARGEST, Cell, Choice, Sampling
 from ditbench.suite import plugins
 from ditbench.suite.blocks import resolve_blocks
@@ -21,6 +21,7 @@ from ditbench.suite.yaml12 import Leaf
 _NEAR = ("value", "tolerance")
 _ABOUT = (
     "attention",
+    "accelerator",
     "model",
     "blocks",
     "batch_size",
@@ -92,7 +93,7 @@ def _against(at: At, catalog: Catalog, about: Keys) -> dict[str, Any] | None:
     """`softmax`, `{monarch: {block_size: 8}}`, or `{attention: softmax, guidance: on}`."""
     if at.is_mapping and any(at.has(key) for key in about):
         return read(at, about)
-    method = named(at, catalog)
+    method = named(at, plugins.METHODS, catalog)
     return {"attention": method} if method else None
 
 
@@ -139,6 +140,7 @@ class _Reader:
         return {
             "model": own.models[0].label,
             "attention": own.attentions[0].label,
+            "accelerator": own.accelerators[0].label,
             "weights": own.weights[0],
             "blocks": own.blocks[0],
             "compile": own.compiles[0],
@@ -152,7 +154,7 @@ class _Reader:
         own = self.own
         assert own is not None  # noqa: S101 (callers have asked)
         model = about.get("model", own.models[0])
-        attention = _choice(about.get("attention"), own)
+        attention = _choice(about.get("attention"), own.attentions)
         label = "all" if attention.name in self.exact else about.get("blocks", own.blocks[0])
         try:
             blocks = resolve_blocks(label, int(model["depth"]))
@@ -169,7 +171,9 @@ class _Reader:
             compile=own.compiles[0],
             batch_size=about.get("batch_size") or next(given, 1),
             steps=about.get("steps", own.steps[0]),
-            sampling=_sampling(about.get("guidance"), own.samplings),
+            sampling=_sampling(about, own.samplings),
+            accelerator=_choice(about.get("accelerator"), own.accelerators),
+            shown=own.shown(model),
         )
 
 
@@ -187,27 +191,30 @@ def _published_in(at: At, floor: float | None) -> dict[str, Any]:
 
 
 def is_counted(claim: Claim) -> bool:
-    """Whether it follows from shapes alone, so that no network need run."""
-    return claim.metric in COUNTS and not claim.needs
+    """Whether it may follow from shapes and steps alone, so that no network need run."""
+    return claim.metric in COUNTS | FORESEEN and not claim.needs
 
 
-def _choice(named: Named | None, own: Suite) -> Choice:
-    """The method as named; the suite's first that has the settings given, or else with its defaults."""
+def _choice(named: Named | None, own: tuple[Choice, ...]) -> Choice:
+    """The plug-in as named; the suite's first that has the settings given, or else with its defaults."""
     if named is None:
-        return own.attentions[0]
+        return own[0]
     alike = (
         one
-        for one in own.attentions
+        for one in own
         if one.name == named.choice.name and named.given.items() <= dict(one.settings).items()
     )
     return next(alike, named.choice)
 
 
-def _sampling(guided: bool | None, own: tuple[Sampling, ...]) -> Sampling:  # noqa: FBT001 (a condition)
-    """The first with guidance or without, as asked."""
-    fits = (one for one in own if guided is None or (one.guidance_scale > 1) == guided)
+def _sampling(about: Mapping[str, Any], own: tuple[Sampling, ...]) -> Sampling:
+    """The first with guidance or without, as asked, by the sampler that is asked for."""
+    guided, sampler = about.get("guidance"), about.get("sampler")
+    fits = [one for one in own if guided is None or (one.guidance_scale > 1) == guided]
     scale = Sampling().guidance_scale if guided else 1.0
-    return next(fits, dataclasses.replace(own[0], guidance_scale=scale))
+    alike = [one for one in fits if sampler is None or one.sampler == sampler]
+    first = (alike or fits or [dataclasses.replace(own[0], guidance_scale=scale)])[0]
+    return dataclasses.replace(first, sampler=sampler or first.sampler)
 
 
 def _check_batch(at: At, metric: str | None, batch_size: int | None) -> None:

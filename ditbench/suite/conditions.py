@@ -31,12 +31,14 @@ from ditbench.suite.yaml12 import Fields
 
 # Of the conditions on cells, those that an attention core by itself can meet.
 OF_AN_OP = ("attention", "op", "batch_size", "compile", "dtype")
+# Axes of plug-ins, of which a condition may name some settings.
+_SPREAD = {"attention", "accelerator"}
 _BECAUSE: Keys = {"because": Key(Text(), "why, for the report", required=True)}
 
 
 @dataclass(frozen=True)
 class Named:
-    """A method with all or some of its settings. given: by name; choice: with defaults for the others."""
+    """A plug-in with all or some of its settings. given: by name; choice: with defaults for the others."""
 
     choice: Choice
     given: Mapping[str, Scalar]
@@ -60,14 +62,14 @@ def _exclusion(at: At, keys: Keys) -> Exclusion | None:
 
 def where(found: Mapping[str, Any]) -> dict[str, Scalar]:
     """What was read, as `holds` wants it: a model by its label, settings and sizes beside their names."""
-    composed = {"attention", "model", "op"}
+    composed = {*_SPREAD, "model", "op"}
     plain = {name: value for name, value in found.items() if name not in composed}
     plain |= {f"model.{name}": value for name, value in found.get("op", {}).items()}
     if model := found.get("model"):
         plain["model"] = model.label
-    if method := found.get("attention"):
-        plain["attention"] = method.choice.name
-        plain |= {f"attention.{name}": value for name, value in method.given.items()}
+    for axis in _SPREAD & found.keys():
+        plain[axis] = found[axis].choice.name
+        plain |= {f"{axis}.{name}": value for name, value in found[axis].given.items()}
     return plain
 
 
@@ -76,8 +78,12 @@ def conditions(catalog: Catalog, *, of_op: bool = False) -> Keys:
     every: Keys = {
         "op": Key(ops.condition(), "all or some sizes of an op"),
         "attention": Key(
-            Made(lambda at: named(at, catalog), plugins.METHOD),
+            Made(lambda at: named(at, plugins.METHODS, catalog), plugins.METHOD),
             "a method, all or some settings",
+        ),
+        "accelerator": Key(
+            Made(lambda at: named(at, plugins.ACCELERATORS, catalog), plugins.ACCELERATOR),
+            "an accelerator, all or some settings, or none",
         ),
         "model": Key(Made(lambda at: plugins.model(at, catalog), plugins.MODEL), "a model"),
         "weights": Key(Text(), "as the axis says them"),
@@ -96,17 +102,17 @@ def conditions(catalog: Catalog, *, of_op: bool = False) -> Keys:
     return {name: key for name, key in every.items() if name in names}
 
 
-def named(at: At, catalog: Catalog) -> Named | None:
-    """A method as a condition names it."""
-    found = plugins.named_method(at, catalog)
+def named(at: At, offer: plugins.Offer, catalog: Catalog) -> Named | None:
+    """A plug-in as a condition names it."""
+    found = plugins.named_plugin(at, offer, catalog)
     if found is None:
         return None
-    method, given = found
+    plugin, given = found
     read = {
         setting.name: kind_of(setting).read(given[setting.name])
-        for setting in method.settings
+        for setting in plugin.settings
         if setting.name in given
     }
     told = {name: value for name, value in read.items() if value is not None}
-    values = (told.get(setting.name, setting.default) for setting in method.settings)
-    return Named(plugins.choice(method.name, method.settings, values), told)
+    values = (told.get(setting.name, setting.default) for setting in plugin.settings)
+    return Named(plugins.choice(plugin.name, plugin.settings, values), told)

@@ -9,7 +9,7 @@ from typing import Any
 from ditbench import scores
 from ditbench.catalog import Catalog
 from ditbench.jobs import Quality, Timeouts, Timing
-from ditbench.metrics import LARGEST_BATCH, METRICS, NAMES, OF_AN_OP, SHOWN, stage_of
+from ditbench.metrics import LARGEST_BATCH, METRICS, NAMES, OF_AN_OP, ONCE, SHOWN, stage_of
 from ditbench.records import Stage
 from ditbench.suite.cursor import At
 from ditbench.suite.judges import DataSet, Extractors
@@ -201,7 +201,7 @@ class Metrics:
 _WHY_NOT = {
     name: "it follows from another metric" if row.derived else "any change of it is told"
     for name, row in METRICS.items()
-    if row.derived or row.better == "none"
+    if row.derived or row.better == "none" or (row.stage is Stage.GATE and name not in ONCE)
 } | dict.fromkeys(SHOWN, "it is shown and never judged")
 _GATED = tuple(name for name in NAMES if name not in _WHY_NOT)
 

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from ditbench import units
 from ditbench.catalog import Setting
+from ditbench.digests import sealed
+from ditbench.errors import UsageError
 from ditbench.suite.cursor import At
 
 Schema = Mapping[str, Any]
@@ -172,6 +174,19 @@ class Text:
         return {"title": "one line of text", "type": "string", "pattern": pattern}
 
 
+class Filed(Text):
+    """The name of a file that is there, with a digest of what it says."""
+
+    def read(self, at: At) -> str | None:
+        """As `digests.sealed` makes it."""
+        named = super().read(at)
+        try:
+            return sealed(named) if named else named
+        except UsageError as error:
+            at.wrong(str(error))
+            return None
+
+
 @dataclass(frozen=True)
 class Word:
     """One of the known words. noun: what they are called where one is not known."""
@@ -305,6 +320,8 @@ def kind_of(setting: Setting) -> Kind:
         return Number(setting.least)
     if setting.kind == "bool":
         return Switch()
+    if setting.file:
+        return Filed()
     return Word(setting.choices) if setting.choices else Text()
 
 

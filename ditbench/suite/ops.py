@@ -60,7 +60,11 @@ def read(root: At, given: Mapping[str, At], catalog: Catalog) -> dict[str, Any]:
     kinds = {name: key.kind for name, key in keys(catalog).items() if name in given}
     found = {name: kind.read(given[name]) for name, kind in kinds.items() if name != "attention"}
     sizes = _defaults(catalog) | found.pop("op", {})
-    spreads = plugins.spreads(given["attention"], catalog) if "attention" in given else []
+    spreads = (
+        plugins.spreads(given["attention"], plugins.METHODS, catalog)
+        if "attention" in given
+        else []
+    )
     found["attention"] = range(sum(spread.count for spread in spreads))
     if cause := axes.too_many({name: len(values) for name, values in (found | sizes).items()}):
         root.wrong(cause)

@@ -12,7 +12,7 @@ from typing import Any
 from ditbench.catalog import Catalog
 from ditbench.errors import SuiteError, UsageError
 from ditbench.records import LARGEST, OP
-from ditbench.suite import axes, claims, conditions, effort, ops, shorter
+from ditbench.suite import axes, claims, conditions, effort, ops, shorter, shown
 from ditbench.suite.cursor import At, Problems
 from ditbench.suite.kinds import Key, Keys, Listed, Text, Word
 from ditbench.suite.overrides import put, settable
@@ -77,14 +77,17 @@ def parse(
     kind = _kind(At(root, "", problems))
     at = At(put(root, overrides, settable_axes(catalog), problems), "", problems)
     given = _given(at, kind, catalog)
-    own = _measured(at, given, kind, catalog)
+    shows = {} if kind == OP else shown.told(given, catalog)
+    own = _measured(at, given, kind, catalog) | shows
     short = own
     shortened: tuple[str, ...] = ()
     if "quick" in given:
         rows = shorter.keys(catalog, of_op=kind == OP)
         instead = shorter.shorter(given["quick"], given, overrides, rows)
-        short = _measured(at, {**given, **instead.values}, kind, catalog)
+        short = _measured(at, {**given, **instead.values}, kind, catalog) | shows
         shortened = instead.paths if quick else ()
+    for fields in (own, short):
+        shown.check(given, fields, catalog)
     said = _said(given, own, kind, catalog, shortened)
     problems.tell()
     return Suite(
@@ -132,6 +135,7 @@ def keys(catalog: Catalog, kind: str = MODEL) -> Keys:
         ),
         **(ops.keys(catalog) if kind == OP else axes.keys(catalog)),
         **effort.keys(catalog, of_op=kind == OP),
+        **({} if kind == OP else shown.keys()),
         "quick": Key(
             shorter.kind(shorter.keys(catalog, of_op=kind == OP)),
             "axes, and keys of quality, that `--quick` puts in place of the suite's own",

@@ -1,13 +1,13 @@
-"""Models and attention methods as a suite names them, resolved against the catalog."""
+"""Models, attention methods and accelerators as a suite names them, resolved against the catalog."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ditbench.catalog import Catalog, Method, Setting
+from ditbench.catalog import Accelerator, Catalog, Method, Setting
 from ditbench.records import Choice, Scalar
 from ditbench.suite.blocks import MOST_BLOCKS
 from ditbench.suite.cursor import At
@@ -16,16 +16,34 @@ from ditbench.suite.yaml12 import Fields, Leaf
 
 # Places in the schema (schema.py) where what the catalog offers is defined.
 MODEL: Schema = {"$ref": "#/$defs/model"}
-METHODS: Schema = {"$ref": "#/$defs/axis_of_methods"}
+AXIS_OF_METHODS: Schema = {"$ref": "#/$defs/axis_of_methods"}
 METHOD: Schema = {"$ref": "#/$defs/method"}
+AXIS_OF_ACCELERATORS: Schema = {"$ref": "#/$defs/axis_of_accelerators"}
+ACCELERATOR: Schema = {"$ref": "#/$defs/accelerator"}
+
+# What a cell has one of, each with its settings.
+Plugin = Method | Accelerator
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A kind of plug-in: what people call one, the word before an example, and all there are."""
+
+    noun: str
+    word: str
+    known: Callable[[Catalog], Mapping[str, Plugin]]
+
+
+METHODS = Offer("attention method", "method", lambda catalog: catalog.methods)
+ACCELERATORS = Offer("accelerator", "accelerator", lambda catalog: catalog.accelerators)
 
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """A method with every value that each setting shall take; the choices come only when asked for."""
+    """A plug-in with every value that each setting shall take; the choices come only when asked for."""
 
     at: At
-    method: Method
+    plugin: Plugin
     values: tuple[tuple[Scalar, ...], ...]
 
     @property
@@ -36,7 +54,7 @@ class Spread:
     def choices(self) -> Iterator[Choice]:
         """One choice for each combination, the last setting moving fastest."""
         for values in itertools.product(*self.values):
-            yield choice(self.method.name, self.method.settings, values)
+            yield choice(self.plugin.name, self.plugin.settings, values)
 
 
 def choice(name: str, settings: Iterable[Setting], values: Iterable[Scalar]) -> Choice:
@@ -45,7 +63,7 @@ def choice(name: str, settings: Iterable[Setting], values: Iterable[Scalar]) -> 
         (setting, _typed(setting, value)) for setting, value in zip(settings, values, strict=True)
     ]
     changed = [
-        f"{setting.name}={_shown(value)}"
+        f"{setting.name}={_shown(value if not setting.file else str(value).rpartition('/')[2])}"
         for setting, value in pairs
         if value != _typed(setting, setting.default)
     ]
@@ -53,20 +71,20 @@ def choice(name: str, settings: Iterable[Setting], values: Iterable[Scalar]) -> 
     return Choice(name, tuple((setting.name, value) for setting, value in pairs), label)
 
 
-def spreads(at: At, catalog: Catalog) -> list[Spread]:
-    """The attention axis; empty only with a mistake noted."""
-    found = [spread(item, catalog) for item in at.axis_items()]
+def spreads(at: At, offer: Offer, catalog: Catalog) -> list[Spread]:
+    """An axis of such plug-ins; empty only with a mistake noted."""
+    found = [spread(item, offer, catalog) for item in at.axis_items()]
     return [one for one in found if one]
 
 
-def spread(at: At, catalog: Catalog) -> Spread | None:
+def spread(at: At, offer: Offer, catalog: Catalog) -> Spread | None:
     """One item of the axis."""
-    named = named_method(at, catalog)
+    named = named_plugin(at, offer, catalog)
     if named is None:
         return None
-    method, given = named
-    values = tuple(_values(given, setting) for setting in method.settings)
-    return Spread(at, method, values)
+    plugin, given = named
+    values = tuple(_values(given, setting) for setting in plugin.settings)
+    return Spread(at, plugin, values)
 
 
 def _values(given: Mapping[str, At], setting: Setting) -> tuple[Scalar, ...]:
@@ -75,26 +93,27 @@ def _values(given: Mapping[str, At], setting: Setting) -> tuple[Scalar, ...]:
     return given[setting.name].axis(kind_of(setting).read)
 
 
-def named_method(at: At, catalog: Catalog) -> tuple[Method, dict[str, At]] | None:
-    """The method of `name` or `{name: {setting: value}}` and the settings that are given.
+def named_plugin(at: At, offer: Offer, catalog: Catalog) -> tuple[Plugin, dict[str, At]] | None:
+    """The plug-in of `name` or `{name: {setting: value}}` and the settings that are given.
 
     Nobody knows which settings one that is broken has: it is taken without any.
     """
     if _is_nowhere(at, catalog):
         return None
+    known = offer.known(catalog)
     if isinstance(at.node, Leaf):
-        name = at.word(catalog.methods, "attention method")
-        return (catalog.methods[name], {}) if name else None
+        name = at.word(known, offer.noun)
+        return (known[name], {}) if name else None
     if not isinstance(at.node, Fields) or len(at.node.fields) != 1:
-        at.wrong("one method each: write name, or {name: {setting: value}}")
+        at.wrong(f"one {offer.word} each: write name, or {{name: {{setting: value}}}}")
         return None
-    (name,) = at.fields(catalog.methods, "attention method") or (None,)
+    (name,) = at.fields(known, offer.noun) or (None,)
     if name is None:
         return None
-    method, settings = catalog.methods[name], at.child(name)
-    if settings.is_empty or method.broken:
-        return method, {}
-    return method, settings.fields((setting.name for setting in method.settings), "setting")
+    plugin, settings = known[name], at.child(name)
+    if settings.is_empty or plugin.broken:
+        return plugin, {}
+    return plugin, settings.fields((setting.name for setting in plugin.settings), "setting")
 
 
 def _is_nowhere(at: At, catalog: Catalog) -> bool:

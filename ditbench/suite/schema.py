@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ditbench.catalog import Catalog, Method, Model, Setting
+from ditbench.catalog import Accelerator, Catalog, Method, Model, Setting
 from ditbench.records import OP
 from ditbench.suite import parse
 from ditbench.suite.kinds import Axis, Key, Keys, Kind, Schema, kind_of, table
@@ -42,19 +42,23 @@ def schema(catalog: Catalog) -> dict[str, Any]:
         "else": table(parse.keys(catalog)),
         "$defs": {
             "model": {"anyOf": [*_named(models), *map(_architecture, models), *_FROM_OUTSIDE]},
-            "axis_of_methods": _methods(methods, axes=True),
-            "method": _methods(methods, axes=False),
+            "axis_of_methods": _plugins(methods, axes=True),
+            "method": _plugins(methods, axes=False),
+            "axis_of_accelerators": _plugins(catalog.accelerators.values(), axes=True),
+            "accelerator": _plugins(catalog.accelerators.values(), axes=False),
         },
     }
 
 
-def _named(plugins: Iterable[Method] | Iterable[Model]) -> list[Schema]:
+def _named(plugins: Iterable[Method | Accelerator | Model]) -> list[Schema]:
     return [{"const": plugin.name, "description": _about(plugin)} for plugin in plugins]
 
 
-def _about(plugin: Method | Model) -> str:
+def _about(plugin: Method | Accelerator | Model) -> str:
     if isinstance(plugin, Model):
         return plugin.summary
+    if isinstance(plugin, Accelerator):
+        return f"{plugin.summary} {plugin.paper}. Skips {plugin.skips}."
     return f"{plugin.summary} {plugin.paper}. Core: {plugin.cost} multiply-adds a head."
 
 
@@ -70,19 +74,19 @@ def _architecture(model: Model) -> Schema:
     }
 
 
-def _methods(methods: Iterable[Method], *, axes: bool) -> Schema:
-    """A name, or `{name: {setting: value}}`; of methods from outside only the form is known."""
-    methods = tuple(methods)
+def _plugins(plugins: Iterable[Method | Accelerator], *, axes: bool) -> Schema:
+    """A name, or `{name: {setting: value}}`; of those from outside only the form is known."""
+    plugins = tuple(plugins)
     settings = {
-        method.name: {
-            "anyOf": [table(_settings(method.settings, axes=axes)), {"type": "null"}],
-            "description": _about(method),
+        plugin.name: {
+            "anyOf": [table(_settings(plugin.settings, axes=axes)), {"type": "null"}],
+            "description": _about(plugin),
         }
-        for method in methods
+        for plugin in plugins
     }
     return {
         "anyOf": [
-            *_named(methods),
+            *_named(plugins),
             {"type": "string", "pattern": _OUTSIDE},
             {
                 "type": "object",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from ditbench.catalog import Catalog
 from ditbench.suite import axes, effort, ops, plugins
 from ditbench.suite.cursor import At
-from ditbench.suite.kinds import Keys, Made, Table, read, table
+from ditbench.suite.kinds import Key, Keys, Made, Table, read, table
 from ditbench.suite.yaml12 import Fields
 
 
@@ -26,9 +26,17 @@ class Shorter:
 def keys(catalog: Catalog, *, of_op: bool = False) -> Keys:
     """The axes, and what there is of quality: none must be given, and none has a default of its own."""
     rows = ops.keys(catalog) if of_op else _of_model(catalog)
-    methods = Made(lambda at: plugins.spreads(at, catalog), rows["attention"].kind.schema())
     optional = {name: replace(key, required=False, default=None) for name, key in rows.items()}
-    return optional | {"attention": replace(optional["attention"], kind=methods)}
+    spread = {name: offer for name, offer in axes.PLUGINS.items() if name in rows}
+    return optional | {
+        name: replace(optional[name], kind=_spreads(offer, optional[name], catalog))
+        for name, offer in spread.items()
+    }
+
+
+def _spreads(offer: plugins.Offer, row: Key, catalog: Catalog) -> Made:
+    """Checked, and expanded only when the suite's own axis is."""
+    return Made(lambda at: plugins.spreads(at, offer, catalog), row.kind.schema())
 
 
 def _of_model(catalog: Catalog) -> Keys:

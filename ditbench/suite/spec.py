@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ditbench.jobs import Quality, Timing
-from ditbench.records import Cell, Choice, Sampling, Scalar
+from ditbench.records import UNACCELERATED, Cell, Choice, Sampling, Scalar, Shown
 from ditbench.suite.blocks import resolve_blocks
 
 
@@ -33,11 +33,12 @@ def _meets(cell: Cell, axis: str, value: Scalar) -> bool:
             return False
     part, _, setting = axis.partition(".")
     if setting:
-        choice = cell.attention if part == "attention" else cell.model
-        return dict(choice.settings).get(setting) == value
+        choices = {"attention": cell.attention, "accelerator": cell.accelerator}
+        return dict(choices.get(part, cell.model).settings).get(setting) == value
     accepted: dict[str, tuple[Scalar, ...]] = {
         "model": (cell.model.name, cell.model.label),
         "attention": (cell.attention.name, cell.attention.label),
+        "accelerator": (cell.accelerator.name, cell.accelerator.label),
         "weights": (cell.weights,),
         "compile": (cell.compile,),
         "batch_size": (cell.batch_size,),
@@ -108,7 +109,8 @@ class Suite:
     """A whole suite. Tuples are axes, in the order of the file; everything else is plain.
 
     exact: the names of the exact methods, which ignore `blocks`. overrides: what `--set` replaced, as
-    YAML by key; `text` is the file without it. shortened: the keys that `--quick` replaced.
+    YAML by key; `text` is the file without it. shortened: the keys that `--quick` replaced. classes,
+    prompts: what samples show, where that is said; told: which of the two a model is told, by its name.
     """
 
     name: str
@@ -116,6 +118,7 @@ class Suite:
     text: str
     models: tuple[Choice, ...]
     attentions: tuple[Choice, ...]
+    accelerators: tuple[Choice, ...] = (UNACCELERATED,)
     weights: tuple[str, ...] = ("random",)
     blocks: tuple[str, ...] = ("all",)
     batch_sizes: tuple[int, ...] = (1,)
@@ -131,3 +134,10 @@ class Suite:
     exact: frozenset[str] = frozenset({"softmax"})
     overrides: Mapping[str, str] = field(default_factory=dict)
     shortened: tuple[str, ...] = ()
+    classes: Shown | None = None
+    prompts: Shown | None = None
+    told: Mapping[str, str] = field(default_factory=dict)
+
+    def shown(self, model: Choice) -> Shown | None:
+        """What samples of a model show; None where the suite says nothing of it."""
+        return {"classes": self.classes, "prompts": self.prompts}.get(self.told.get(model.name, ""))

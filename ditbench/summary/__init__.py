@@ -11,11 +11,13 @@ from ditbench.store import Run, clock_notes
 from ditbench.summary import arms, canary, claims, costs, pictures
 from ditbench.summary.doubts import Suspect, Twin, doubts, twins
 from ditbench.summary.evidence import DERIVED, Asked, Evidence, gather, only_counted
+from ditbench.summary.reuse import profile, reuse
 from ditbench.summary.rows import (
     Answered,
     ClaimResult,
     Estimate,
     Fit,
+    Reuse,
     Row,
     Shares,
     Summary,
@@ -35,6 +37,7 @@ __all__ = [
     "Estimate",
     "Evidence",
     "Fit",
+    "Reuse",
     "Row",
     "Shares",
     "Spent",
@@ -98,6 +101,8 @@ def _rows(group: Group, asked: Asked, alike: Mapping[str, Twin]) -> list[tuple[s
             fit=one.fit,
             unfit=one.unfit,
             lacks=lacks,
+            reuse=reuse(one),
+            profile=profile(one),
         )
         found.append((one.cell.key, row))
     return found

@@ -1,4 +1,4 @@
-"""What two cells of one ratio differ in beside what is compared: method and blocks may, nothing else.
+"""What two cells of one ratio differ in beside what is compared, which are method, accelerator and blocks.
 
 Kernels are no difference: which one runs is part of a method.
 """
@@ -13,7 +13,7 @@ from ditbench import units
 from ditbench.records import Record
 from ditbench.summary.evidence import Evidence
 
-_COMPARED = frozenset({"attention", "blocks"})
+_COMPARED = frozenset({"attention", "accelerator", "blocks"})
 # What an axis is that a cell does not name, because it is the usual.
 _USUAL = {"guidance_channels": "all"}
 # Parameters so many times apart are told as a factor too.

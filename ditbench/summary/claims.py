@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ditbench import scores, units
-from ditbench.metrics import SPEEDUP, known
+from ditbench.metrics import ONCE, SPEEDUP, known
 from ditbench.records import Cell, Record, Stage, Status
 from ditbench.store import Run
 from ditbench.suite.spec import holds
@@ -22,6 +22,14 @@ from ditbench.summary.rows import Answered, ClaimResult, Row
 from ditbench.summary.speed import YARDSTICKS
 
 _COUNTED = "counted, not run"
+_COUNTS = frozenset({"MAC", "FLOP"})
+# What a figure is of: a step of a batch, a run of all its steps, or an image; by unit, and where a metric is
+# of something else by its name. What happens once is of none.
+_BASES = {"MAC": "step", "FLOP": "step", "s": "run", "J": "image"} | {
+    "trajectory_macs": "run",
+    "step_latency": "step",
+    **dict.fromkeys(ONCE, ""),
+}
 
 
 @dataclass(frozen=True)
@@ -67,9 +75,9 @@ def _beyond(claim: Mapping[str, Any], found: Known) -> str:
     """What of this run or of its counts a published speed-up exceeds, for the model that it speaks of."""
     published, where = float(claim["value"]), _whatever_method(claim["where"])
     bounds = [
-        (value, row.cell.attention.label)
+        (value, row.cell.method)
         for row in found.rows
-        if row.cell.attention.name in YARDSTICKS and holds(where, row.cell)
+        if row.cell.family in YARDSTICKS and holds(where, row.cell)
         if (value := _value(claim, row, found.rows)) is not None
     ]
     ceilings = [
@@ -94,7 +102,9 @@ def _answer(claim: Mapping[str, Any], found: Known) -> list[ClaimResult]:
     if claim.get("needs"):
         return [_result(claim, None, None, Answered.NOT_MEASURED, f"needs {claim['needs']}")]
     if claim.get("cell"):
-        return [_by_count(claim, found)]
+        by_count = _by_count(claim, found)
+        if by_count.verdict is not Answered.NOT_MEASURED or not _ran(claim, found):
+            return [by_count]
     answers = [row for row in found.rows if holds(claim["where"], row.cell)]
     values = [(row, _value(claim, row, found.rows)) for row in answers]
     measured = [(row, value) for row, value in values if value is not None]
@@ -106,6 +116,12 @@ def _answer(claim: Mapping[str, Any], found: Known) -> list[ClaimResult]:
         ]
     cell = answers[0].cell if answers else None
     return [_result(claim, cell, None, Answered.NOT_MEASURED, _missing(claim, answers, found))]
+
+
+def _ran(claim: Mapping[str, Any], found: Known) -> bool:
+    """Whether the claim's own cell ran, so that what does not follow from shapes was measured."""
+    rows = (row for row in found.rows if row.cell.key == claim["cell"])
+    return any(claim["metric"] in row.estimates for row in rows)
 
 
 def _by_count(claim: Mapping[str, Any], found: Known) -> ClaimResult:
@@ -177,20 +193,17 @@ def _compared(
 
 
 def _in_its_unit(claim: Mapping[str, Any], value: float, cell: Cell) -> float:
-    """Multiply-adds are of one step of a batch, times of all its steps, energy of one image."""
-    of, per_image = known(claim["metric"]), claim["per"] == "image"
+    """The figure of one step of a batch, of one whole image, or of one block's step, as the claim has it."""
+    name, per = claim["metric"], claim["per"]
+    of = known(name)
     unit = of.unit if of else ""
-    if unit in {"MAC", "FLOP"} and claim["per"] == "block":
+    if unit in _COUNTS and per == "block":
         return value / int(dict(cell.model.settings).get("depth", 1))
-    if unit in {"MAC", "FLOP"}:
-        return value * cell.steps / cell.batch_size if per_image else value
-    if claim["metric"] == "step_latency":
-        return value * cell.steps / cell.batch_size if per_image else value
-    if unit == "J":
-        return value if per_image else value * cell.batch_size / cell.steps
-    if unit == "s":
-        return value / cell.batch_size if per_image else value / cell.steps
-    return value
+    basis = _BASES.get(name, _BASES.get(unit, ""))
+    steps, batch = cell.steps, cell.batch_size
+    if per == "image":
+        return value * {"step": steps / batch, "run": 1 / batch}.get(basis, 1.0)
+    return value * {"run": 1 / steps, "image": batch / steps}.get(basis, 1.0)
 
 
 def _elsewhere(claim: Mapping[str, Any], facts: Mapping[str, Any]) -> str:

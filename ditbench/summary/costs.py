@@ -38,7 +38,7 @@ def dearer(costs: Iterable[Cost]) -> Iterator[str]:
         depth, inside = len(softmax.cell.blocks), len(one.cell.blocks)
         each = softmax.row / depth
         own = (one.row - (depth - inside) * each) / inside  # the other blocks keep softmax's cost
-        told[one.cell.attention.label, one.cell.model.label] = own / each
+        told[one.cell.method, one.cell.model.label] = own / each
     for (method, model), ratio in sorted(told.items(), key=lambda pair: -pair[1]):
         if ratio > 1:
             yield (

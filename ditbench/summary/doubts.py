@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 from ditbench import machine, units
 from ditbench.metrics import ROUNDING
-from ditbench.records import Cell
+from ditbench.records import Cell, Scalar
 from ditbench.summary import arms, pictures
 from ditbench.summary.evidence import Evidence
+from ditbench.summary.reuse import reuse
 from ditbench.summary.speed import YARDSTICKS, Group, Speed
 
+# What doubts about a speed-up above its bound, and about a memory that was never used, begin with.
+IMPLAUSIBLE, IDLE = "implausible", "reuses nothing"
+# Between the names of several knobs.
+_AND = " and "
 # A latency whose interval is wider than this share of it is not known well enough to rank methods by.
 _WIDE = 0.10
 # One process tells nothing of how processes differ, which those of small cells do by so much.
@@ -21,10 +27,14 @@ _OF_ONE = 0.10
 
 @dataclass(frozen=True)
 class Twin:
-    """Another cell whose `outputs` ("pictures", ...) are bit-identical."""
+    """Another cell whose `outputs` ("pictures", ...) are bit-identical.
+
+    alive: whether each setting in which the two differ changes the outputs of other cells.
+    """
 
     cell: Cell
     outputs: str
+    alive: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,9 @@ def twins(cells: Iterable[Evidence]) -> Mapping[str, Twin]:
     return short | of_pictures.twins("pictures", lambda _pair: True)
 
 
+_Rest = tuple[str, str, object]
+
+
 class _Alike:
     """Cells by the digest of what they made, each quality key once."""
 
@@ -77,6 +90,7 @@ class _Alike:
     def twins(self, outputs: str, counts: Callable[[set[str]], bool]) -> dict[str, Twin]:
         """By quality key the first other that differs in a knob. counts: whether two keys may be told."""
         found = {}
+        alive = self._alive()
         for same in self._makers.values():
             for key, one in same.items():
                 others = (
@@ -86,8 +100,25 @@ class _Alike:
                     if _work(one) == _work(other)
                 )
                 if other := next(others, None):
-                    found[key] = Twin(other, outputs)
+                    names = knob(one.cell, other).split(_AND)
+                    found[key] = Twin(
+                        other, outputs, all((one.cell.family, n) in alive for n in names)
+                    )
         return found
+
+    def _alive(self) -> set[tuple[str, str]]:
+        """Knobs by family that are seen to change outputs: cells that differ in one alone made others."""
+        made: dict[_Rest, dict[object, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for digest, makers in self._makers.items():
+            for one in makers.values():
+                for name, value, rest in _rests(one.cell):
+                    made[one.cell.family, name, rest][value].add(digest)
+        return {
+            (family, name)
+            for (family, name, _), by_value in made.items()
+            # Cells of other batch sizes make others too: of two values no output may be common.
+            if any(one.isdisjoint(other) for one, other in combinations(by_value.values(), 2))
+        }
 
 
 def _work(of: Evidence) -> tuple[object, ...]:
@@ -96,14 +127,28 @@ def _work(of: Evidence) -> tuple[object, ...]:
 
 
 def knob(one: Cell, other: Cell) -> str:
-    """The only thing in which two cells' pictures could differ: settings of one method, or `blocks`."""
-    mine, theirs = dict(one.attention.settings), dict(other.attention.settings)
-    if one.attention.name != other.attention.name or _elsewhere(one) != _elsewhere(other):
+    """The only thing in which two cells' pictures could differ: settings of one family, or `blocks`."""
+    mine, theirs = settings(one), settings(other)
+    if one.family != other.family or _elsewhere(one) != _elsewhere(other):
         return ""
     names = [name for name in mine if mine[name] != theirs.get(name)]
     if names and one.blocks == other.blocks:
-        return " and ".join(names)
+        return _AND.join(names)
     return "blocks" if one.blocks != other.blocks and not names else ""
+
+
+def settings(cell: Cell) -> dict[str, Scalar]:
+    """Of its method, and of its accelerator where it has one."""
+    own = {f"accelerator.{name}": value for name, value in cell.accelerator.settings}
+    return dict(cell.attention.settings) | own
+
+
+def _rests(cell: Cell) -> Iterator[tuple[str, object, object]]:
+    """Each knob with its value, and everything else that pictures depend on."""
+    own, elsewhere = tuple(settings(cell).items()), _elsewhere(cell)
+    for at, (name, value) in enumerate(own):
+        yield name, value, (own[:at], own[at + 1 :], cell.blocks, elsewhere)
+    yield "blocks", cell.blocks, (own, elsewhere)
 
 
 def _elsewhere(cell: Cell) -> tuple[object, ...]:
@@ -113,7 +158,7 @@ def _elsewhere(cell: Cell) -> tuple[object, ...]:
 def _implausible(suspect: Suspect) -> str:
     """Beyond both intervals: no noise of either explains it."""
     speedup, bound = suspect.speed.speedup, suspect.speed.bound
-    if speedup is None or bound is None or suspect.evidence.cell.attention.name in YARDSTICKS:
+    if speedup is None or bound is None or suspect.evidence.cell.family in YARDSTICKS:
         return ""
     alone = min(speedup.processes, bound.processes) == 1
     beyond = speedup.low / bound.high - 1
@@ -125,7 +170,7 @@ def _implausible(suspect: Suspect) -> str:
         else "usually another dtype, other shapes or another axis in one arm, or work that was skipped"
     )
     return (
-        f"implausible: speed-up {units.digits(speedup.value)} (at least {units.digits(speedup.low)}) above "
+        f"{IMPLAUSIBLE}: speed-up {units.digits(speedup.value)} (at least {units.digits(speedup.low)}) above "
         f"the bound {units.digits(bound.value)} (at most {units.digits(bound.high)}) measured with "
         f"{suspect.speed.bound_by}, by {units.percent(beyond)} beyond both intervals; {usual}"
     )
@@ -137,7 +182,7 @@ def _beside_unfit(suspect: Suspect) -> str:
     if not evidence.times:
         return ""
     others = (group.fastest, group.softmax, group.bound(evidence))
-    reasons = {one.cell.attention.label: one.unfit for one in others if one and one is not evidence}
+    reasons = {one.cell.method: one.unfit for one in others if one and one is not evidence}
     told = (
         f"{label}, whose times must not be used: {why}" for label, why in reasons.items() if why
     )
@@ -158,12 +203,24 @@ def _dead_knob(suspect: Suspect) -> str:
     if twin is None:
         return ""
     name = knob(suspect.evidence.cell, twin.cell)
-    there = twin.cell.blocks_label if name == "blocks" else twin.cell.attention.label
-    does = "change" if " and " in name or name == "blocks" else "changes"
-    return (
-        f"{twin.outputs} bit-identical to {there}: {name} {does} nothing "
-        "(see that the method reads it, or leave it out)"
-    )
+    there = twin.cell.blocks_label if name == "blocks" else twin.cell.method
+    does = "change" if _AND in name or name == "blocks" else "changes"
+    # What works elsewhere is read: between these two values it may have nothing to do.
+    way = "here" if twin.alive else "(see that the method reads it, or leave it out)"
+    return f"{twin.outputs} bit-identical to {there}: {name} {does} nothing {way}"
+
+
+def _idle(suspect: Suspect) -> str:
+    """A method with memory that never used it."""
+    evidence = suspect.evidence
+    found = reuse(evidence)
+    if found is None or found.reused:
+        return ""
+    core = dict(evidence.cell.attention.settings).get("core", "")
+    of = f"its core{core and f', {core}'}"
+    if evidence.cell.is_accelerated:
+        of = f"{evidence.cell.attention.label} alone"
+    return f"{IDLE} in {found.forwards} forwards: its speed is that of {of}"
 
 
 def _constant(suspect: Suspect) -> str:
@@ -179,6 +236,11 @@ def _narrow(suspect: Suspect) -> str:
 def _uncounted(suspect: Suspect) -> str:
     names = suspect.evidence.facts.get("uncounted", ())
     return f"multiply-adds of {', '.join(map(str, names))} not counted" if names else ""
+
+
+def _simulated(suspect: Suspect) -> str:
+    """Why no speed-up is told."""
+    return str(suspect.evidence.facts.get("simulated", ""))
 
 
 def _sites(suspect: Suspect) -> str:
@@ -202,7 +264,7 @@ def _unlike(suspect: Suspect) -> str:
         fresh = [one for one in arms.differences(evidence, arm) if one not in known]
         known.update(fresh)
         if fresh:
-            told.append(f"differs from {arm.cell.attention.label} also in: {', '.join(fresh)}")
+            told.append(f"differs from {arm.cell.method} also in: {', '.join(fresh)}")
     return "; ".join(told)
 
 
@@ -264,10 +326,12 @@ _DOUBTS: tuple[Callable[[Suspect], str], ...] = (
     _beside_unfit,
     _inexact,
     _dead_knob,
+    _idle,
     _constant,
     _narrow,
     _unpictured,
     _uncounted,
+    _simulated,
     _sites,
     _unlike,
     _incomplete,

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import median
 from typing import Any
 
 from ditbench import machine, scores, stats
@@ -208,6 +209,14 @@ class Evidence:
         found = (tuple(one.metrics.get(metric, ())) for one in self.times)
         return tuple(values for values in found if values)
 
+    @property
+    def replayed(self) -> tuple[tuple[float, ...], ...]:
+        """Seconds of its own pattern of reuse with nothing where it reused, one tuple a process.
+
+        Each is read against the cell's own run beside it: what drifted since the timed calls cancels.
+        """
+        return tuple(_beside(one) for one in self.times if one.metrics.get("replay_latency"))
+
     @cached_property
     def estimates(self) -> dict[str, Estimate]:
         """Every figure by metric name, derived ones included."""
@@ -336,8 +345,8 @@ def _derived(cell: Cell, found: Mapping[str, Estimate]) -> dict[str, Estimate]:
         derived["throughput"] = _inverse(found["latency"], cell.batch_size)
     if "macs" in found:
         derived["flops"] = exactly(2 * found["macs"].value)
-        per_image = found["macs"].value * cell.steps / cell.batch_size
-        derived["macs_per_image"] = exactly(per_image)
+        whole = found.get("trajectory_macs", exactly(found["macs"].value * cell.steps))
+        derived["macs_per_image"] = exactly(whole.value / cell.batch_size)
     return derived | _shares(found)
 
 
@@ -359,3 +368,11 @@ def _inverse(of: Estimate, over: float) -> Estimate:
         over / part if part else float("inf") for part in (of.value, of.high, of.low)
     )
     return Estimate(value, low, high, of.processes, of.samples)
+
+
+def _beside(one: Record) -> tuple[float, ...]:
+    runs, beside = one.metrics["replay_latency"], one.facts.get("replay_beside", ())
+    if not beside:
+        return tuple(runs)
+    usual = median(one.metrics["latency"])
+    return tuple(usual * run / own for run, own in zip(runs, beside, strict=True))

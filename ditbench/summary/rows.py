@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from ditbench.metrics import known
+from ditbench.metrics import ONCE, known
 from ditbench.records import Cell, Status
 
 
@@ -60,6 +60,24 @@ class Shares:
 
 
 @dataclass(frozen=True)
+class Reuse:
+    """What a method with memory did in one whole sampling run.
+
+    reasons: in the order of their letters the words, whether anything was spared, and of how many forwards.
+    sites: the name of each with a letter a step. drift: relative L2 distance of the state from softmax's at
+    the start of each step, and of the final latents; empty where nobody looked. gate_share: what part of the
+    run's seconds went into decisions, None where nobody looked.
+    """
+
+    forwards: int
+    reused: int
+    reasons: tuple[tuple[str, bool, int], ...]
+    sites: tuple[tuple[str, str], ...]
+    drift: tuple[float, ...] = ()
+    gate_share: float | None = None
+
+
+@dataclass(frozen=True)
 class Row:
     """One cell's results. estimates: by metric name, derived metrics (throughput, flops) included.
 
@@ -77,7 +95,8 @@ class Row:
     ok (a slowed or shared GPU), else empty. kernels: what really ran. recorded: whether the run
     holds any record of the cell itself. fit: of a cell whose batch size is `max`, where the search found one.
     lacks: what the run asked of an ok cell and has no record of; empty for nothing. shares: of an attention
-    core by itself, where the run measured what its device gives.
+    core by itself, where the run measured what its device gives. reuse: of a method with memory. profile:
+    seconds of each step, the median of all calls, where steps were timed.
     """
 
     cell: Cell
@@ -103,6 +122,8 @@ class Row:
     unfit: str = ""
     lacks: str = ""
     shares: Shares | None = None
+    reuse: Reuse | None = None
+    profile: tuple[float, ...] = ()
 
 
 _OF_SOMETHING = frozenset({"s", "J", "MAC", "FLOP"})
@@ -153,7 +174,8 @@ class ClaimResult:
         name, found = self.metric.replace("_", " "), known(self.metric)
         if self.against:
             return f"{name} against {self.against}"
-        return f"{name} per {self.per}" if found and found.unit in _OF_SOMETHING else name
+        of_something = found and found.unit in _OF_SOMETHING and found.name not in ONCE
+        return f"{name} per {self.per}" if of_something else name
 
 
 @dataclass(frozen=True)
@@ -212,9 +234,23 @@ def rows_to_json(summary: Summary) -> list[dict[str, Any]]:
             if row.shares
             else None,
             "unfit": row.unfit,
+            "reuse": _reuse_to_json(row.reuse) if row.reuse else None,
+            "profile": [number_to_json(value) for value in row.profile],
         }
         for row in summary.rows
     ]
+
+
+def _reuse_to_json(found: Reuse) -> dict[str, Any]:
+    """As records have it."""
+    return {
+        "forwards": found.forwards,
+        "reused": found.reused,
+        "reasons": [list(one) for one in found.reasons],
+        "map": dict(found.sites),
+        "drift": [number_to_json(value) for value in found.drift],
+        "gate_share": number_to_json(found.gate_share),
+    }
 
 
 def claims_to_json(summary: Summary) -> list[dict[str, Any]]:

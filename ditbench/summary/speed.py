@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ditbench import stats
-from ditbench.records import Cell, Choice
+from ditbench.records import UNACCELERATED, Cell, Choice
 from ditbench.summary.evidence import Evidence
 from ditbench.summary.rows import Estimate
 
@@ -18,12 +18,14 @@ SOFTMAX = "softmax"
 # that may leave out the projections of q, k and v too.
 CORE_BOUND, MODULE_BOUND = "identity", "zero"
 YARDSTICKS = frozenset({CORE_BOUND, MODULE_BOUND})
+# The bound of a method with memory: what its own pattern of reuse would take if what it spared cost nothing.
+REPLAY_BOUND = "its own pattern of reuse, and nothing where it reused"
 _COSTS = frozenset({"macs", "core_macs"})
 
 
 @dataclass(frozen=True)
 class Group:
-    """Cells that differ in method and blocks alone, and may therefore stand in one ratio."""
+    """Cells that differ in method, accelerator and blocks alone, and may therefore stand in one ratio."""
 
     members: tuple[Evidence, ...]
 
@@ -40,7 +42,7 @@ class Group:
     @cached_property
     def softmax(self) -> Evidence | None:
         """Explicit softmax, timed or not."""
-        return next((one for one in self.members if one.cell.attention.name == SOFTMAX), None)
+        return next((one for one in self.members if one.cell.family == SOFTMAX), None)
 
     @cached_property
     def counted(self) -> Evidence | None:
@@ -66,9 +68,9 @@ class Group:
 
     @cached_property
     def _yardsticks(self) -> Mapping[tuple[str, tuple[int, ...]], Evidence]:
-        named = [one for one in self.members if one.cell.attention.name in YARDSTICKS]
+        named = [one for one in self.members if one.cell.family in YARDSTICKS]
         # The first of each stays.
-        return {(one.cell.attention.name, one.cell.blocks): one for one in reversed(named)}
+        return {(one.cell.family, one.cell.blocks): one for one in reversed(named)}
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,10 @@ def yardstick(of: Evidence) -> str:
 
 
 def group_of(cell: Cell) -> str:
-    """Equal for cells that differ in method and blocks alone."""
-    return dataclasses.replace(cell, attention=Choice("any"), blocks=()).key
+    """Equal for cells that differ in method, accelerator and blocks alone."""
+    return dataclasses.replace(
+        cell, attention=Choice("any"), accelerator=UNACCELERATED, blocks=()
+    ).key
 
 
 def groups(cells: Iterable[Evidence]) -> Mapping[str, Group]:
@@ -110,30 +114,41 @@ def speeds(group: Group) -> Mapping[str, Speed]:
     found = {}
     for one in group.members:
         bound, speedup = group.bound(one), _speedup(fastest, one)
-        judged = speedup is not None and not one.cell.op  # of a core alone all can be saved
+        # Of a core alone all can be saved.
+        judged = speedup is not None and not one.cell.op
+        replayed = judged and bool(one.replayed)
+        # An accelerator saves what is no attention too: only its own pattern bounds it.
+        judged = judged and (replayed or not one.cell.is_accelerated)
+        if replayed:
+            bound = one
         core, module = _ceilings(group.counted, one)
         found[one.cell.key] = Speed(
             speedup=speedup,
-            against=fastest.cell.attention.label if fastest and one.times else "",
+            against=fastest.cell.method if fastest and one.times else "",
             versus_softmax=_speedup(softmax, one),
-            bound=_speedup(fastest, bound) if bound and judged else None,
-            softmax_bound=_speedup(softmax, bound) if bound and judged else None,
-            bound_by=yardstick(one) if judged else "",
-            boundless=group.boundless(one) if judged else "",
+            bound=_speedup(fastest, bound, replayed=replayed) if bound and judged else None,
+            softmax_bound=_speedup(softmax, bound, replayed=replayed) if bound and judged else None,
+            bound_by=(REPLAY_BOUND if replayed else yardstick(one)) if judged else "",
+            boundless=group.boundless(one) if judged and not replayed else "",
             ceiling=core,
             module_ceiling=module,
         )
     return found
 
 
-def _speedup(reference: Evidence | None, of: Evidence) -> Estimate | None:
-    """Latency of the reference / latency of the cell: above 1 is faster."""
-    if reference is None:
+def _speedup(
+    reference: Evidence | None, of: Evidence, *, replayed: bool = False
+) -> Estimate | None:
+    """Latency of the reference / that of the cell, or of its pattern of reuse: above 1 is faster.
+
+    None where its times tell nothing.
+    """
+    if reference is None or of.facts.get("simulated"):
         return None
-    above, below = reference.samples("latency"), of.samples("latency")
+    above, below = reference.samples("latency"), of.replayed if replayed else of.samples("latency")
     if not above or not below:
         return None
-    if reference is of:
+    if reference is of and not replayed:
         return Estimate(1.0, 1.0, 1.0, len(below), _size(below))
     found = stats.ratio(above, below)
     processes, samples = min(len(above), len(below)), min(_size(above), _size(below))
@@ -144,9 +159,10 @@ def _ceilings(counted: Evidence | None, of: Evidence) -> tuple[float | None, flo
     """Multiply-adds of softmax / those left where a cell's sites have no core, or no attention at all.
 
     At all: neither core nor projections, that of the output included. The other sites keep all of theirs. A
-    record that does not tell what its sites cost is taken to be of blocks that are all alike.
+    record that does not tell what its sites cost is taken to be of blocks that are all alike. An accelerator
+    has no such ceiling: it skips what is no attention.
     """
-    if counted is None or not counted.cell.blocks:
+    if counted is None or not counted.cell.blocks or of.cell.is_accelerated:
         return None, None
     share = len(of.cell.blocks) / len(counted.cell.blocks)
     macs = {name: one.value for name, one in counted.estimates.items()}

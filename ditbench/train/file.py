@@ -142,7 +142,7 @@ def _unlearnable(spec: Model) -> list[str]:
 
 def _method(at: At, catalog: Catalog) -> Choice | None:
     """One method; a list would be an axis, and an arm has none."""
-    found = plugins.spread(at, catalog)
+    found = plugins.spread(at, plugins.METHODS, catalog)
     if found is None:
         return None
     if found.count != 1:

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from ditbench.attention.base import METHODS
 from ditbench.errors import UsageError, one_line
 from ditbench.models.base import Conditions, Model, sites
-from ditbench.models.seam import Denoiser, Placement, placed, places
+from ditbench.models.seam import Denoiser, Placed, Placement, places
 from ditbench.train.spec import Arm
 
 _ROUNDING = 1e-4  # relative, of a whole network in float32
@@ -44,7 +44,7 @@ def placement(arm: Arm, device: torch.device, rows: int, dtype: str) -> Placemen
     reasons = [*method.unavailable(), *(() if found.taken else found.reasons)]
     if reasons:
         raise UsageError(f"{told(arm)}: {method.name} cannot be trained here: {'; '.join(reasons)}")
-    own = placed(method, METHODS.get("sdpa")(), found.taken)
+    own = Placed(method, METHODS.get("sdpa")(), found.taken)
     return lambda site: own(site) if site.name in found.taken else None
 
 

@@ -131,7 +131,7 @@ class Showing:
                     sampler="ddim",
                     steps=training.sampling.steps,
                     guidance_scale=training.sampling.guidance_scale,
-                    on_step=denoiser.at_step,
+                    on_step=denoiser.at,
                 )
             parts.append(self._pictures(made))
         shown.train(learns)

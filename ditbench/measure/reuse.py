@@ -1,0 +1,253 @@
+"""The audit of a method with memory, or of an accelerator: one whole sampling run, watched at every forward.
+
+Its layers tell what they spared; a counter of multiply-adds inside their sites, the tensors that they hold
+and softmax's own states of the same noise say whether that is so, what it costs in memory, and how far the
+run drifts. Nothing here is ever timed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ditbench.attention.base import CoreLayer, Layer, Site
+from ditbench.attention.memory import Decision
+from ditbench.measure import decisions, opened
+from ditbench.measure.bench import Bench, Inputs, make
+from ditbench.measure.decisions import Decisions, Told
+from ditbench.measure.evidence import Evidence, GateError, fingerprint, relative
+from ditbench.measure.operators import formulas
+from ditbench.metrics import ROUNDING
+from ditbench.models.seam import Denoiser
+from ditbench.records import Choice
+from ditbench.reuse import spent
+
+if TYPE_CHECKING:
+    from ditbench.attention.base import Finish, Moment, Output, Project
+
+# How far the multiply-adds that decisions tell may lie from those that a counter finds.
+_TOLERANCE = 0.01
+
+Metrics = dict[str, tuple[float, ...]]
+# Of each site, by the name of its module: multiply-adds of each projection of all rows, "qkvo".
+Prices = Mapping[str, Mapping[str, float]]
+
+
+def remembers(bench: Bench) -> bool:
+    """Whether anything of the cell keeps something between calls."""
+    stateless = all(bench.method.open(site).stateless for site in bench.sites)
+    return bench.cell.is_accelerated or not stateless
+
+
+def audit(
+    bench: Bench, step_macs: float, evidence: Evidence, say: Callable[[str], None]
+) -> Metrics:
+    """Metrics of a cell with memory. step_macs: of one step that spares nothing.
+
+    What an accelerator spares is what was seen not to run, so its multiply-adds are those that were counted.
+
+    Raises GateError where decisions are not all forwards, the multiply-adds are others than they tell, or a
+    second run after another one ends elsewhere than the first.
+    """
+    size = bench.cell.batch_size
+    batch, other = (bench.inputs(range(n * size, (n + 1) * size)) for n in range(2))
+    say("auditing")
+    exact, ours = _watched(bench, batch, exact=True), _watched(bench, batch)
+    _check_forgets(bench, other, batch, ours.states[-1])
+    evidence.facts["knob_digest"] = fingerprint(ours.states[-1])
+    if not ours.decisions:  # an accelerator that changes what runs, and skips none of it
+        return {}
+    told = Told(ours.decisions, bench.cell.steps)
+    decisions.check(told.decisions, told.steps)
+    spent = ours.total
+    if not bench.cell.is_accelerated:
+        prices = _prices(bench, batch)
+        if not evidence.facts.get("uncounted"):
+            _check_macs(bench, ours, prices)
+        spared = (_spared(bench, site, ours.decisions[site.name], prices) for site in bench.sites)
+        spent = step_macs * told.steps - sum(spared)
+    drift = [relative(mine, theirs) for mine, theirs in zip(ours.states, exact.states, strict=True)]
+    share = _gate_share(bench, batch)
+    evidence.facts["reuse"] = {**told.facts, "drift": drift, "gate_share": share}
+    return {
+        "reuse_ratio": (told.ratio,),
+        "cache_bytes": (float(ours.held),),
+        "trajectory_macs": (spent,),
+    }
+
+
+@dataclass
+class _Run:
+    """states: latents before each step, and the last. macs: found in each site's forwards, in order.
+
+    total: multiply-adds of the whole run. held: most bytes that layers and accelerator kept between steps,
+    beyond what they were opened with.
+    """
+
+    states: list[torch.Tensor] = field(default_factory=list)
+    macs: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    total: float = 0.0
+    held: int = 0
+    decisions: Decisions = field(default_factory=dict)
+
+
+def _watched(bench: Bench, inputs: Inputs, *, exact: bool = False) -> _Run:
+    """A whole run by the cell's method, or by fused softmax in its place."""
+    denoiser, found = bench.denoiser, _Run()
+    denoiser.install(bench.everywhere("sdpa") if exact else bench.layers)
+    layers = [denoiser.layers()[site.name] for site in bench.sites]
+    before = _held(denoiser, layers)
+
+    def predict(latents: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
+        found.states.append(latents[: bench.cell.batch_size].float().cpu())
+        return denoiser(latents, *told)
+
+    def on_step(_step: int) -> None:
+        found.held = max(found.held, _held(denoiser, layers) - before)
+
+    with _Counting(bench, found.macs) as counting:
+        last = bench.sample(inputs, on_step=on_step, predict=predict)
+    found.states.append(last.float().cpu())
+    found.total = counting.total
+    if not exact:
+        found.decisions = decisions.of(denoiser)
+    return found
+
+
+def _held(denoiser: Denoiser, layers: Iterable[Layer]) -> int:
+    return opened.size(layers) + denoiser.accelerated.cache_bytes
+
+
+class _Counting:
+    """Notes the multiply-adds of every forward of the cell's sites."""
+
+    def __init__(self, bench: Bench, macs: dict[str, list[float]]) -> None:
+        self._bench, self._macs = bench, macs
+        self._hooks: list[Any] = []
+        self._mode = FlopCounterMode(
+            display=False, custom_mapping=formulas(bench.method.operator_macs)
+        )
+
+    @property
+    def total(self) -> float:
+        """Multiply-adds of everything so far."""
+        return float(self._mode.get_total_flops()) / 2
+
+    def __enter__(self) -> Self:
+        self._mode.__enter__()  # type: ignore[no-untyped-call]  # torch leaves it so
+        for site in self._bench.sites:
+            module = self._bench.denoiser.network.get_submodule(site.name)
+            enter, leave = self._around(self._macs[site.name])
+            self._hooks += [
+                module.register_forward_pre_hook(enter),
+                module.register_forward_hook(leave),
+            ]
+        return self
+
+    def _around(self, macs: list[float]) -> tuple[Callable[..., None], Callable[..., None]]:
+        begun: list[float] = []
+
+        def enter(*_: object) -> None:
+            begun.append(self.total)
+
+        def leave(*_: object) -> None:
+            macs.append(self.total - begun.pop())
+
+        return enter, leave
+
+    def __exit__(self, *raised: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._mode.__exit__(*raised)  # type: ignore[no-untyped-call]  # likewise
+
+
+def _check_macs(bench: Bench, ours: _Run, prices: Prices) -> None:
+    """Of every site and step: a method that says that it reused did skip the work."""
+    for site in bench.sites:
+        said: dict[int, float] = defaultdict(float)
+        for one in ours.decisions[site.name]:
+            said[one.step] += _told(one, prices[site.name])
+        for step, found in enumerate(ours.macs[site.name]):
+            if abs(found - said[step]) > _TOLERANCE * max(found, said[step]):
+                raise GateError(
+                    f"{site.name} tells of {said[step]:.4g} multiply-adds in step {step}, where a counter "
+                    f"finds {found:.4g}: it did not skip what it says"
+                )
+
+
+def _told(one: Decision, prices: Mapping[str, float]) -> float:
+    """Multiply-adds of a forward as its decision tells them."""
+    return one.core + one.rows * sum(prices[part] for part in one.ran)
+
+
+def _spared(bench: Bench, site: Site, told: Sequence[Decision], prices: Prices) -> float:
+    """Multiply-adds that a site did not spend in the whole run, of those that it spends in every step."""
+    full = bench.method.macs(site.shape(bench.cell.rows)) + sum(prices[site.name].values())
+    return full * bench.cell.steps - sum(_told(one, prices[site.name]) for one in told)
+
+
+def _check_forgets(bench: Bench, other: Inputs, batch: Inputs, first: torch.Tensor) -> None:
+    """What was made of a batch is made of it again after another: bit for bit on the CPU."""
+    for inputs in (other, batch):
+        last = _sampled(bench, inputs).float().cpu()
+    error = relative(last, first)
+    if error > (0 if bench.device.type == "cpu" else ROUNDING[bench.cell.sampling.dtype]):
+        raise GateError(
+            f"a batch sampled again after another one ends {error:.2g} elsewhere: state is kept between runs"
+        )
+
+
+def _sampled(bench: Bench, inputs: Inputs) -> torch.Tensor:
+    bench.denoiser.install(bench.layers)
+    return bench.sample(inputs)
+
+
+def _gate_share(bench: Bench, batch: Inputs) -> float:
+    """The share of a run's seconds that goes into decisions, where a method has them watched."""
+    begin = time.perf_counter()
+    with spent.collect(bench.device) as found:
+        _sampled(bench, batch)
+        found.settle()
+    return found.seconds / (time.perf_counter() - begin)
+
+
+@dataclass
+class _Priced:
+    """A layer that counts each projection by itself, and attends with none of them."""
+
+    stateless: ClassVar[bool] = False
+
+    prices: dict[str, float]
+
+    def __call__(self, x: torch.Tensor, project: Project, finish: Finish, now: Moment) -> Output:  # noqa: ARG002 (any step)
+        found: dict[str, torch.Tensor] = {}
+
+        def one(part: str) -> Callable[[], object]:
+            return lambda: found.update(zip(part, project(x, part), strict=True))
+
+        for part in "qkv":
+            self.prices[part] = _count(one(part))
+        out: list[Output] = []
+        self.prices["o"] = _count(lambda: out.append(finish(found["v"])))
+        return out[0]
+
+
+def _count(work: Callable[[], object]) -> float:
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return float(counter.get_total_flops()) / 2
+
+
+def _prices(bench: Bench, inputs: Inputs) -> Prices:
+    """What each projection of each site costs, found in one step."""
+    prices: dict[str, dict[str, float]] = {site.name: {} for site in bench.sites}
+    rest = CoreLayer(make(Choice("sdpa")))
+    bench.denoiser.install(lambda site: _Priced(prices[site.name]) if site.name in prices else rest)
+    bench.sample(inputs, 1)
+    return prices
