@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from diffusers import DDIMScheduler, DiTPipeline
 
 from ditbench import sampling
 from ditbench.models.dit import DiT
+from ditbench.posterior import spaced
 
 SPEC = DiT(
     hidden=32, depth=2, heads=2, patch=2, size=8, channels=1, out_channels=1, classes=10,
@@ -147,7 +149,42 @@ def test_guidance_of_one_equals_no_guidance_and_a_learned_variance_is_discarded(
 def test_steps_are_announced_in_order_and_once_more_at_the_end(network):
     heard = []
     draw(network, range(1), on_step=heard.append)
-    assert heard == [0, 1, 2, 3, 4]
+    assert [(one.step, one.steps) for one in heard] == [(step, 4) for step in range(5)]
+    assert all(one.guided for one in heard)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpmsolver++"])
+def test_mistake_28_the_signal_grows_as_the_schedulers_own_alphas_do(network, sampler):
+    """The seed's went from 100 down to 0.01 along a run that removes noise."""
+    heard, steps = [], 4
+    noises = sampling.step_noise(SPEC, 0, range(1))
+    draw(network, range(1), sampler=sampler, steps=steps, noises=noises, on_step=heard.append)
+    times = spaced(steps) if sampler == "ddpm" else sampling.trailing(steps)
+    alphas = sampling.scheduler(SPEC, "ddim", 1).alphas_cumprod.double()
+    expected = [math.log(alphas[at] / (1 - alphas[at])) for at in times]
+    *told, end = [one.log_snr for one in heard]
+    assert told == pytest.approx(expected, rel=1e-4)
+    assert told == sorted(told)
+    assert end == math.inf
+
+
+def test_of_a_flow_the_noise_is_as_large_as_its_share_says():
+    """x = (1 - s) data + s noise: at one half as much of either, and at the beginning nothing but noise."""
+    heard = []
+    flow = dataclasses.replace(SPEC, prediction="flow")
+    draw(
+        lambda latents, *_: latents,
+        range(1),
+        flow,
+        sampler="flow-euler",
+        steps=4,
+        on_step=heard.append,
+    )
+    shares = sampling.sigmas(flow.shift, 4)
+    assert heard[0].log_snr == -math.inf
+    assert [one.log_snr for one in heard[1:4]] == pytest.approx(
+        [2 * math.log((1 - s) / s) for s in shares[1:4]]
+    )
 
 
 def test_our_loop_is_the_pipelines_on_the_same_noise():
@@ -188,3 +225,21 @@ def test_our_loop_is_the_pipelines_on_the_same_noise():
         spec, sampling.noise(spec, 0, range(2)), conditions, sampler="ddim", steps=4, guidance_scale=1.5,
     )  # fmt: skip
     assert torch.allclose(ours, decoder.seen, atol=1e-4)
+
+
+def test_leading_steps_are_those_of_diffusers_and_end_at_the_data():
+    from diffusers import DDIMScheduler
+
+    plan = DDIMScheduler()  # its own spacing
+    plan.set_timesteps(50)
+    assert sampling.leading(50) == plan.timesteps.tolist() == list(range(980, -1, -20))
+    state = sampling.noise(DiT(size=4), 0, [0])
+    ours = sampling.sample(
+        lambda latents, *_: latents / 2, DiT(size=4), state, (torch.zeros(1, dtype=torch.long),),
+        sampler="ddim-leading", steps=50, guidance_scale=1.0,
+    )  # fmt: skip
+    plan = DDIMScheduler(clip_sample=False)
+    plan.set_timesteps(50)
+    for time in plan.timesteps:
+        state = plan.step(state / 2, time, state).prev_sample
+    assert torch.allclose(ours, state, rtol=1e-4)

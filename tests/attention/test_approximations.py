@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from ditbench.attention.base import METHODS, CoreLayer, Shape, Site, squarest
+from ditbench.attention.base import METHODS, CoreLayer, Moment, Shape, Site, squarest
 from ditbench.measure.cost import _count_core
 
 B, H, N, D = 2, 2, 24, 8
@@ -126,7 +126,7 @@ class TestMistake25:
         ).open(site)
 
     def out(self, layer):
-        return layer(torch.zeros(B, N, H * D), lambda _: inputs(), 0)
+        return layer(torch.zeros(B, N, H * D), lambda _: inputs(), lambda out: out, Moment())
 
     def test_mistake_25_a_layer_draws_once(self, name):
         layer = self.layer(name)
@@ -219,11 +219,13 @@ def test_sliding_tiles_are_softmax_over_the_tiles_in_sight(tile, window):
 def test_an_opened_sliding_tile_and_agents_know_their_own_grid():
     q, k, v = inputs()
     site, x = Site(0, 1, H, D, (2, 12)), torch.zeros(B, N, H * D)
-    out = method("sliding-tile", tile=2, window=1).open(site)(x, lambda _: (q, k, v), 0)
+    out = method("sliding-tile", tile=2, window=1).open(site)(
+        x, lambda _: (q, k, v), lambda out: out, Moment()
+    )
     assert close(out, softmax(q, k, v, tiles_in_sight(2, 12, 2, 1)))
     parts = [[12 * r + 6 * c + n for n in range(6)] for r in range(2) for c in range(2)]
     agents = torch.stack([q[..., part, :].mean(dim=-2) for part in parts], dim=-2)
-    out = method("agent", side=2).open(site)(x, lambda _: (q, k, v), 0)
+    out = method("agent", side=2).open(site)(x, lambda _: (q, k, v), lambda out: out, Moment())
     assert close(out, softmax(q, agents, softmax(agents, k, v)))
     shape = Shape(B, H, N, D, (2, 12))
     assert method("sliding-tile", tile=2, window=2).unsupported(shape, "float32", "cpu")
@@ -266,7 +268,7 @@ def test_a_window_as_large_as_the_grid_is_softmax():
 def test_an_opened_window_knows_its_own_grid():
     q, k, v = inputs()
     layer = method("window", size=2).open(Site(0, 1, H, D, (2, 12)))
-    out = layer(torch.zeros(B, N, H * D), lambda _: (q, k, v), 0)
+    out = layer(torch.zeros(B, N, H * D), lambda _: (q, k, v), lambda out: out, Moment())
     assert close(out, softmax(q, k, v, in_sight(2, 12, 2)))
     assert method("window", size=3).unsupported(Shape(B, H, N, D, (2, 12)), "float32", "cpu")
 

@@ -117,7 +117,14 @@ def test_json_has_all_of_it(capsys):
     (found,) = json.loads(capsys.readouterr().out)
     assert found["formula"] == MONARCH.formula
     assert found["page"] == MONARCH.page
-    block_size = {"name": "block_size", "kind": "int", "default": 16, "least": 1, "choices": []}
+    block_size = {
+        "name": "block_size",
+        "kind": "int",
+        "default": 16,
+        "least": 1,
+        "choices": [],
+        "file": False,
+    }
     assert found["settings"][0] == block_size
 
 

@@ -179,7 +179,7 @@ def baseline_of(run, places) -> store.Run:
 
     def attempt(_):
         ended = run("run", "suites/toy.yaml", *places)
-        assert ended.returncode == errors.OK, ended.stderr
+        assert ended.returncode in {errors.OK, errors.ENVIRONMENT}, ended.stderr
         found = store.read(newest(places))
         if others := machine.crowded([one for one in found.records if one.stage is Stage.TIME]):
             return found, others

@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pandas as pd
 import pytest
+from fakes_reuse import dqar, remembering
 from fakes_runs import (
     cell,
     fake_run,
@@ -476,3 +477,22 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, ditbench, run, monkeypa
 def test_a_folder_is_no_file(tmp_path, ditbench, run):
     code, _, err = ditbench("export", run.id, "--baseline", "none", "--to", str(tmp_path))
     assert (code, err) == (2, f"ditbench: --to {tmp_path}: is a folder: name a file\n")
+
+
+def test_every_figure_of_a_method_with_memory_is_a_row_of_its_own():
+    of = dqar()
+    run = fake_run(*remembering(of, calibration_time=72.0), claims=())
+    frame = pd.read_csv(io.BytesIO(write("csv", run).data), keep_default_na=False)
+    found = {
+        row.metric: (row.stage, row.unit)
+        for row in frame.itertuples()
+        if row.metric in {"reuse_ratio", "calibration_time", "cache_bytes", "replay_latency"}
+        or row.metric == "trajectory_macs"
+    }
+    assert found == {
+        "trajectory_macs": ("gate", "MAC"),
+        "reuse_ratio": ("gate", "ratio"),
+        "cache_bytes": ("gate", "B"),
+        "calibration_time": ("gate", "s"),
+        "replay_latency": ("time", "s"),
+    }

@@ -284,13 +284,13 @@ class CallingLayer:
 
     method: OwnLayer
 
-    def __call__(self, x, project, _step):
-        return self.method.attend(*project(x))
+    def __call__(self, x, project, finish, _now):
+        return finish(self.method.attend(*project(x)))
 
 
 class ComputingLayer(CallingLayer):
-    def __call__(self, x, project, _step):
-        return Faulty.attend(self.method, *project(x))
+    def __call__(self, x, project, finish, _now):
+        return finish(Faulty.attend(self.method, *project(x)))
 
 
 @dataclass(frozen=True)
@@ -363,3 +363,24 @@ class DrawsAnew(Faulty):
 
     def attend(self, q, k, v):
         return super().attend(q, k, v * self.directions)
+
+
+@dataclass(frozen=True)
+class _StepLayer:
+    stateless: ClassVar[bool] = True
+
+    method: AttentionMethod
+
+    def __call__(self, x, project, finish, now):
+        q, k, v = project(x)
+        return finish(self.method.attend(q * (1 + 1e-3 * now.step), k, v))
+
+
+@dataclass(frozen=True)
+class LooksAtTheStep(Faulty):
+    """Compiled anew at every step, until the compiler gives up; and does not say so."""
+
+    exact: ClassVar[bool] = False
+
+    def open(self, site: Site) -> Layer:  # noqa: ARG002 (every site alike)
+        return _StepLayer(self)

@@ -40,6 +40,12 @@ def test_a_graph_break_is_refused_and_not_passed_over(tmp_path):
     assert found.reason.startswith("does not compile whole")
 
 
+def test_mistake_19_a_method_that_would_fall_back_to_eager_after_some_steps_is_refused(tmp_path):
+    found = run(cell("faulty:LooksAtTheStep", compile=True), Stage.GATE, tmp_path)
+    assert found.status is Status.FAILED_GATE
+    assert found.reason.startswith("is compiled anew at another step: it looks at the step")
+
+
 def test_opening_a_stateless_method_anew_does_not_compile_again(tmp_path):
     found = run(cell("zero", compile=True), Stage.TIME, tmp_path)
     assert found.status is Status.OK

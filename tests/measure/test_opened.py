@@ -68,3 +68,10 @@ def test_the_projections_are_those_of_all_attention_modules():
     tokens, width = 16, int(spec["hidden"])
     assert price.projections == cell().rows * int(spec["depth"]) * 4 * tokens * width**2
     assert cost(cell("zero")).projections == price.projections
+
+
+def test_what_holds_itself_is_counted_once():
+    held = {"kept": torch.zeros(3)}
+    held["again"] = [held, held["kept"]]
+    assert opened.numbers([held]) == 3
+    assert opened.size([held]) == 12

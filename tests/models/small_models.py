@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ditbench.models.dit import DiT
+from ditbench.models.dummy import Dummy
 from ditbench.models.flux import Flux
 from ditbench.models.gqa_dit import GqaDiT
 from ditbench.models.ltx import LTX
@@ -29,6 +30,7 @@ SMALL = {
         hidden=32, depth=2, heads=4, cross_heads=2, size=4, channels=8, norm=True, **_TEXT
     ),
     "gqa-dit": GqaDiT(hidden=32, depth=2, heads=4, kv_heads=2, patch=2, size=8, null_class=True),
+    "dqar-dummy": Dummy(depth=2),
     "unet": UNet(hidden=16, growth=2, heads=2, size=8, null_class=True),
     "ltx": LTX(hidden=32, depth=2, heads=2, frames=2, height=2, width=4, channels=8, **_TEXT),
 }  # fmt: skip

@@ -15,7 +15,7 @@ from ditbench.jobs import Job, Quality, Timing
 from ditbench.measure import catalog, cost, gates
 from ditbench.models import base, weights
 from ditbench.models.gqa_dit import GqaDiT
-from ditbench.models.seam import Denoiser, placed, places
+from ditbench.models.seam import Denoiser, Placed, places
 from ditbench.models.unet import UNet
 from ditbench.records import Cell, Choice, Sampling, Stage
 
@@ -54,7 +54,7 @@ def run(denoiser: Denoiser, time: float = 500.0) -> torch.Tensor:
 
 def everywhere(spec, name: str, **settings):
     method = METHODS.get(name)(**settings)
-    return placed(method, METHODS.get("sdpa")(), places(spec, range(spec.depth)).taken)
+    return Placed(method, METHODS.get("sdpa")(), places(spec, range(spec.depth)).taken)
 
 
 # The seed's own network, by heads of keys and values: millions of parameters, and of multiply-adds a picture.

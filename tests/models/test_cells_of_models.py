@@ -125,11 +125,11 @@ def test_a_model_that_hides_attention_is_refused(tmp_path, monkeypatch):
     hides = Hides(**dataclasses.asdict(SMALL["pixart"]))
     monkeypatch.setattr(base, "architecture", lambda _name: Hides)
     cost.spec_of.cache_clear()
-    cost._on_meta.cache_clear()
+    cost.on_meta.cache_clear()
     assert base.sites(hides)
     found = gated(cell("pixart", "identity"), tmp_path)
     cost.spec_of.cache_clear()
-    cost._on_meta.cache_clear()
+    cost.on_meta.cache_clear()
     assert found.status is Status.FAILED_GATE
     assert "where its other sites make 0: it has attention that it does not name" in found.reason
 

@@ -16,7 +16,7 @@ from ditbench.measure.evidence import relative
 from ditbench.measure.probe import Probe
 from ditbench.models import base, weights
 from ditbench.models.labelled import Labelled
-from ditbench.models.seam import Denoiser, placed, places
+from ditbench.models.seam import Denoiser, Placed, places
 from ditbench.records import Cell, Choice, Sampling
 
 NAMES = pytest.mark.parametrize("name", SMALL)
@@ -40,7 +40,7 @@ def method(name: str, **settings):
 
 
 def everywhere(spec, name: str, **settings):
-    return placed(method(name, **settings), method("sdpa"), places(spec, range(spec.depth)).taken)
+    return Placed(method(name, **settings), method("sdpa"), places(spec, range(spec.depth)).taken)
 
 
 def run(denoiser: Denoiser, rows: int = 2) -> torch.Tensor:
@@ -95,10 +95,10 @@ def test_q_k_and_v_arrive_at_the_sizes_that_a_site_says(name, denoisers):
         def __init__(self, site):
             self.site = site
 
-        def __call__(self, x, project, _step):
+        def __call__(self, x, project, finish, _now):
             q, k, v = project(x)
             seen[self.site.name] = {tuple(one.shape) for one in (q, k, v)}
-            return v
+            return finish(v)
 
     denoiser.install(lambda site: None if site.refusal else Looks(site))
     run(denoiser, rows=2)
@@ -151,7 +151,7 @@ def test_the_multiply_adds_of_the_whole_are_those_of_its_parts(name):
         sampling=Sampling(guidance_scale=1.0),
     )  # fmt: skip
     told = cost.cost(cell)
-    whole = cost._on_meta(cell.model)
+    whole = cost.on_meta(cell.model)
     latents = torch.empty(1, *spec.latent, device="meta")
     times, conditions = torch.zeros(1, device="meta"), spec.conditions(0, [0])
     whole.install(everywhere(spec, "softmax"))
@@ -210,7 +210,7 @@ def test_a_sampler_that_cannot_follow_a_model_is_refused_with_the_one_that_can()
         told == "sampler ddim cannot follow a model that predicts flow: write sampler: flow-euler"
     )
     (told,) = sampling.unsuited(SMALL["dit"], "flow-euler")
-    assert told.endswith("write sampler: ddim or ddpm or dpmsolver++")
+    assert told.endswith("write sampler: ddim or ddpm or dpmsolver++ or ddim-leading")
 
 
 @pytest.mark.parametrize("name", [name for name, spec in SMALL.items() if spec.name != "dit"])
@@ -244,6 +244,7 @@ IMPOSSIBLE = {
     "ltx": ({"hidden": 33, "heads": 3}, "hidden 33 is odd"),
     "dit": ({"size": 9}, "size 9 is not a multiple of patch 2"),
     "gqa-dit": ({"kv_heads": 3}, "heads 4 is not a multiple of kv_heads 3"),
+    "dqar-dummy": ({"tokens": 7}, "tokens 7 is odd: they lie in two rows"),
     "unet": ({"size": 9}, "size 9 cannot be halved 1 times for 2 levels"),
 }
 

@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[2] / "suites"
 SUITES = sorted(path for path in ROOT.rglob("*.yaml") if path.parent.name != "train")
 # What its publisher must have counted otherwise; everything else is reproduced.
 CONTRADICTED: dict[str, set[str]] = {}
+# Claims on methods that look at what they compute: known when they have run.
+UNFORESEEN = {"seeds/dqar-dummy.yaml": 3}
 
 
 def name(path):
@@ -66,7 +68,8 @@ def test_what_shapes_tell_is_reproduced_and_nothing_else_passes_unmeasured(path,
     suite = read(path, monkeypatch)
     found = answers(suite)
     exact = [one for one in found if one.measured is not None]
-    assert len(exact) == sum(claim.cell is not None for claim in suite.claims)
+    unforeseen = UNFORESEEN.get(name(path), 0)
+    assert len(exact) + unforeseen == sum(claim.cell is not None for claim in suite.claims)
     wrong = {one.source for one in exact if str(one.verdict) != "reproduced"}
     assert wrong == CONTRADICTED.get(name(path), set())
     assert len(found) >= len(suite.claims)
@@ -113,3 +116,21 @@ def test_the_seed_of_two_arms_claims_sizes_that_are_counted_and_nothing_that_is_
     assert fids == [58.57, 62.69, 67.07, 57.19, 121.06, 80.03, 119.22, 116.84]
     mib = [round(one.value / 2**20, 2) for one in claims if one.metric == "peak_allocated"]
     assert mib == [2006.99, 8037.32]
+
+
+@pytest.mark.slow
+def test_dqar_s_exact_numbers_are_all_claimed_and_those_without_code_say_so(monkeypatch):
+    claims = read(ROOT / "seeds" / "dqar.yaml", monkeypatch).claims
+    shares = {round(100 * one.value, 2) for one in claims if one.metric == "reuse_ratio"}
+    assert shares == {
+        11.57, 18.71, 24.50, 28.71, 38.71, 12.93, 10.14, 8.79, 7.36, 6.00, 8.64, 7.43, 6.86, 6.21,
+        5.50, 5.14,
+    }  # fmt: skip
+    caches = [one.value / 2**20 for one in claims if one.metric == "cache_bytes"]
+    assert caches == [63.0, 31.5]
+    speeds = {one.value: one.needs for one in claims if one.metric == "speedup"}
+    assert {1.04, 1.08, 1.11, 1.12, 1.18} < speeds.keys()
+    assert all("fair clock" in speeds[one] for one in (2.08, 1.56, 1.45, 1.15))
+    assert "no code" in speeds[1.302]
+    dummy = read(ROOT / "seeds" / "dqar-dummy.yaml", monkeypatch).claims
+    assert [round(72 * one.value) for one in dummy] == [62, 0, 0, 0, 44, 52, 56, 44, 52, 56]

@@ -13,8 +13,9 @@ from ditbench.environment import Environment
 from ditbench.records import Cell, Choice, Record, Sampling, Stage, Status
 from ditbench.stats import Interval
 from ditbench.store import Run, pictures, shelf
-from ditbench.summary import Answered, ClaimResult, Estimate, Row, Summary
+from ditbench.summary import Answered, ClaimResult, Estimate, Reuse, Row, Summary
 from ditbench.summary.history import History, Point
+from ditbench.summary.speed import REPLAY_BOUND
 
 FD = "fd_fashion_cnn_1000"
 MODEL = Choice(
@@ -95,6 +96,34 @@ def row(method=METHODS[0], **axes) -> Row:
         kernels=("math",) if name == "softmax" else ("flash",),
         pictures=f"images/{of.quality_key}",
         doubts=("speed-up within noise of the measured bound",) if name == "linear" else (),
+    )
+
+
+def remembering(one: Row, share: float = 0.5) -> Row:
+    """The same of a method with memory: the first blocks spare every step but the first."""
+    of, steps = one.cell, one.cell.steps
+    spared = round(share * len(of.blocks))
+    rows = tuple(
+        (f"blocks.{block}", "a" + ("c" if block < spared else "b") * (steps - 1))
+        for block in of.blocks
+    )
+    reused, first = spared * (steps - 1), len(of.blocks)
+    forwards = first * steps
+    counted = (
+        ("nothing kept", False, first),
+        ("too different", False, forwards - first - reused),
+        ("close enough", True, reused),
+    )
+    latency = one.estimates["latency"].value
+    cost = {"reuse_ratio": exactly(reused / forwards), "cache_bytes": exactly(share * 2**23)}
+    return replace(
+        one,
+        estimates=one.estimates | cost,
+        reuse=Reuse(
+            forwards, reused, counted, rows, (0.0, *(0.01 * n for n in range(1, steps + 1)))
+        ),
+        profile=(latency / steps,) * steps,
+        bound_by=REPLAY_BOUND,
     )
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import browser
 import fakes_quality
 import fakes_report as fakes
+import fakes_traces
 import pytest
 import test_history_page as runs
 import test_report_training as trainings
 
 from ditbench.compare import Verdict
 from ditbench.compare.verdicts import Lint
-from ditbench.report import training
+from ditbench.report import traced, training
 from ditbench.report.history import story
 from ditbench.report.render import render, render_history
 from ditbench.store import read_head
@@ -25,7 +27,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not browser.CHROMIUM, reason=browser.WHY_NOT),
 ]
-PAGES = ("morning", "quality", "training", "history")
+PAGES = ("morning", "quality", "training", "history", "traced")
 HISTORY = fakes.nights((*(0.27,) * 6, *(0.3, 0.301, 0.299) * 4), unclean=(3,))
 BAD = ("serious", "critical")
 VIOLATED = "(told) => told.violations.map((one) => [one.impact, one.id, one.nodes[0].html])"
@@ -50,13 +52,25 @@ def pages(tmp_path_factory):
     )
     run = fakes.run(folder / "morning" / "run")
     fakes.paint(run, fakes.summary())
-    made["morning"] = render(run, fakes.summary(), comparison, folder / "morning")
+    made["morning"] = render(run, with_memory(fakes.summary()), comparison, folder / "morning")
     made["history"] = _history(folder / "history")
     judged = fakes_quality.run(folder / "quality")
     made["quality"] = render(judged, summarise(judged), fakes.NOTHING, folder / "quality")
     arms = (trainings.arm(name) for name in ("dit", "unet"))
     made["training"] = training.write(trainings.write(folder / "arms", *arms), folder / "training")
+    made["traced"] = traced.render("tiny", fakes_traces.planted(samples=2), folder / "traced.html")
     return made
+
+
+def with_memory(summary):
+    """The same with two settings of a method that keeps what it computed."""
+    rows = (
+        fakes.remembering(one, dict(one.cell.attention.settings)["size"] / 12)
+        if one.cell.attention.name == "window"
+        else one
+        for one in summary.rows
+    )
+    return replace(summary, rows=tuple(rows))
 
 
 def _history(folder):
@@ -195,6 +209,19 @@ def test_the_keyboard_alone_reaches_a_heading_and_sorts_by_it(chromium, pages):
         metrics = values(chromium, "#levels ~ .scroll table", "row.cells[2].textContent")
         assert metrics == sorted(("first call", "latency"), reverse=order == "descending")
         assert chromium.run("document.activeElement.closest('th').ariaSort") == order
+
+
+def test_a_reuse_map_can_be_reached_by_the_keyboard_and_scrolled(chromium, pages):
+    chromium.open(pages["morning"], 390)
+    maps = "[...document.querySelectorAll('.map')]"
+    assert chromium.run(f"{maps}.length") == 4
+    assert chromium.run(
+        f"{maps}.every((one) => one.tabIndex === 0 && one.scrollWidth > one.clientWidth)"
+    )
+    chromium.run(f"{maps}[0].focus()")
+    assert chromium.run("document.activeElement.ariaLabel").startswith("Reuse map: window {size: ")
+    told = chromium.run(f"{maps}[0].querySelector('svg').getAttribute('aria-label')")
+    assert told.startswith("Reuse map of window {size: ")
 
 
 def test_the_filter_leaves_what_contains_every_word_and_says_how_much(chromium, pages):

@@ -138,3 +138,18 @@ def test_a_percentile_is_one_of_the_values():
     assert stats.percentile(range(1, 101), 0.05) == 5
     assert stats.percentile(range(1, 101), 1.0) == 100
     assert stats.percentile([3.0], 0.0) == 3
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "found"),
+    [
+        ((1, 2, 3), (10, 20, 400), 1.0),
+        ((1, 2, 3), (3, 2, 1), -1.0),
+        ((1, 2, 2, 4), (1, 3, 2, 4), 0.9486832980505138),
+        ((1, 1, 1), (1, 2, 3), None),
+        ((1,), (2,), None),
+    ],
+    ids=["rising", "falling", "ties", "constant", "one"],
+)
+def test_a_rank_correlation_is_that_of_the_ranks(one, other, found):
+    assert stats.rank_correlation(one, other) == (found and pytest.approx(found))

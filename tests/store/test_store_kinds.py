@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from fakes_baselines import flat
+from fakes_reuse import dqar, remembering
 from fakes_runs import cell, fake_run, gate, quality, timed
 
 from ditbench import compare, shape, summary
@@ -19,6 +20,7 @@ from ditbench.store.reading import head_to_json, parse
 from ditbench.store.seal import sealed, unsealed
 from ditbench.store.writing import to_plain
 
+SPARED = remembering(dqar())[0]
 GATE, TIME, PICTURES = gate(cell()), timed(cell(), (0.1, 0.1))[0], quality(cell(), 0.1)
 
 
@@ -57,6 +59,20 @@ def told(tmp_path, line):
         (GATE, ("facts", "kernels"), 5, "facts.kernels must be a list of text"),
         (GATE, ("facts", "parameters"), [1], "facts.parameters must be a whole number"),
         (GATE, ("facts", "numeric_tolerance"), 0, "must be a number above 0, not 0"),
+        (SPARED, ("facts", "reuse"), {}, "facts.reuse must be forwards, how many spared something"),
+        (
+            SPARED,
+            ("facts", "reuse", "map", "blocks.0"),
+            "abd",
+            "and a letter of a reason for each step",
+        ),
+        (
+            SPARED,
+            ("facts", "reuse", "reasons"),
+            [["too old", 1, 2]],
+            "facts.reuse must be forwards",
+        ),
+        (SPARED, ("facts", "reuse", "drift"), "0.1", "facts.reuse must be forwards"),
         (PICTURES, ("facts", "paired"), {"x": 1}, "an object of changes with their errors"),
         (PICTURES, ("facts", "errors"), {"x": "much"}, "an object of standard errors"),
         (PICTURES, ("facts", "extractors"), {"x": {"sha256": "ab"}}, "networks with sha256, dim"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ditbench.catalog import Catalog, Extractor, Method, Model, Setting
+from ditbench.catalog import Accelerator, Catalog, Extractor, Method, Model, Setting
 
 
 def _method(name, *settings, exact=False):
@@ -19,7 +19,7 @@ _DIT = (
 def _model(name, depth, *, settings=(), embedded=False, hub=""):
     sizes = {"hidden": 384, "depth": depth, "heads": 6, "patch": 2, "size": 32, "channels": 4}
     architecture = (*sizes.items(), ("prediction", "epsilon"))
-    return Model(name, settings, architecture, embedded, hub, "")
+    return Model(name, settings, architecture, embedded, hub, "", told="classes")
 
 
 CATALOG = Catalog(
@@ -53,6 +53,17 @@ CATALOG = Catalog(
             _model("large", 28, hub="owner/large"),
             _model("dit", 12, settings=_DIT),
             Model("their.model:Broken", broken="ValueError: as it was imported"),
+        )
+    },
+    accelerators={
+        one.name: one
+        for one in (
+            Accelerator("none"),
+            Accelerator(
+                "pab",
+                (Setting("every", "int", 2, least=1), Setting("below", "int", 800, least=0)),
+            ),
+            Accelerator("their.package:Cache"),
         )
     },
     extractors={

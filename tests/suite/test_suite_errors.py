@@ -201,8 +201,17 @@ def problems(text, overrides=None):
             ],
         ),
         (
-            HEAD + "attention: softmax\naccelerator: none\nname2: x",
-            ["4:1: unknown key 'accelerator'", "5:1: unknown key 'name2' (did you mean 'name'?)"],
+            HEAD
+            + "attention: softmax\nmetrics: [cache_bytes, replay_latency, calibration_time]\n"
+            + "gate: {cache_bytes: 1%, replay_latency: 1%, calibration_time: 50%}",
+            [
+                "5:8: gate: cache_bytes takes no threshold: any change of it is told",
+                "5:25: gate: replay_latency takes no threshold: it is shown and never judged",
+            ],
+        ),
+        (
+            HEAD + "attention: softmax\nturbo: none\nname2: x",
+            ["4:1: unknown key 'turbo'", "5:1: unknown key 'name2' (did you mean 'name'?)"],
         ),
         (
             "name: |\n  two\n  lines\nmodel: large\nattention: softmax",

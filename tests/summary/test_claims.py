@@ -183,3 +183,24 @@ def test_a_suite_of_counts_has_rows_from_counts_and_others_never():
     assert (row.status, row.estimates["core_macs"].value) == (Status.OK, 600.0)
     (row, *_) = summarise(fake_run(*counts, claims=())).rows
     assert (row.status, row.recorded) == (Status.NOT_RUN, False)
+
+
+def test_a_share_of_reuse_that_no_shape_tells_is_that_of_the_run():
+    """Where a method looks at what it computes, what its own cell did stands in for the count."""
+    ran = cell("monarch")
+    asked = claim(metric="reuse_ratio", cell=ran.key, value=0.25)
+    records = [
+        replace(one, metrics={**one.metrics, "reuse_ratio": (0.25,)})
+        if one.stage is Stage.GATE and one.key == ran.key
+        else one
+        for one in good_records()
+    ]
+    (found,) = answered(asked, count(ran, 5.0), records=records)
+    assert (found.said, found.measured) == ("reproduced", 0.25)
+    (counted,) = answered(
+        asked, record(ran, Stage.COUNT, metrics={"reuse_ratio": (0.5,)}), records=records
+    )
+    assert (str(counted.verdict), counted.measured) == ("contradicted", 0.5)
+    assert MONARCH.key != ran.key
+    (neither,) = answered(claim(metric="reuse_ratio"), count(MONARCH, 5.0))
+    assert neither.why == "reuse ratio does not follow from these shapes"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from fakes_runs import cell, fake_run, gate, measured, quality, record, timed
 
@@ -56,6 +58,41 @@ def test_mistake_20_a_method_that_may_skip_projections_is_bounded_by_zero():
     assert found.boundless == (
         "no bound: it may skip projections, and this run has no zero (add `- zero` under `attention`)"
     )
+
+
+def remembering(of, seconds, bound):
+    """Like `good`, with a bound of its own pattern of reuse."""
+    told, *times = good(of, seconds, core_only=False)
+    bounds = (bound * 0.995, bound, bound * 1.005)
+    return told, *(
+        replace(one, metrics={**one.metrics, "replay_latency": (at,) * 5})
+        for one, at in zip(times, bounds, strict=True)
+    )
+
+
+def test_mistake_20_a_method_with_memory_is_bounded_by_its_own_pattern_of_reuse():
+    """`zero`, which skips attention at every step, would let it be twice as fast as it can be."""
+    of, zero = cell("monarch"), good(cell("zero"), 0.2)
+    (told,) = doubts(of, *BASE, *zero, *remembering(of, 0.4, 0.6))
+    assert told.startswith("implausible: speed-up 2.00 (at least 1.98) above the bound 1.33")
+    assert "measured with its own pattern of reuse, and nothing where it reused, by " in told
+    found = row(of, *BASE, *zero, *remembering(of, 0.7, 0.6))
+    assert (found.doubts, found.boundless) == ((), "")
+    assert found.bound.value == pytest.approx(0.8 / 0.6, rel=0.01)
+
+
+def test_a_bound_that_was_measured_while_the_machine_was_slow_is_read_beside_the_methods_own_runs():
+    """Twice as slow when the bound was measured, the method too: its bound is what it would have been."""
+    of = cell("monarch")
+    slow = [
+        replace(one, facts={**one.facts, "replay_beside": [1.4] * 5})
+        if one.stage is Stage.TIME
+        else one
+        for one in remembering(of, 0.7, 1.2)
+    ]
+    found = row(of, *BASE, *slow)
+    assert found.doubts == ()
+    assert found.bound.value == pytest.approx(0.8 / 0.6, rel=0.01)
 
 
 def test_mistake_20_in_a_single_process_more_than_noise_is_wanted():
@@ -242,6 +279,15 @@ def test_mistake_38_each_arm_of_a_ratio_is_looked_at_and_what_is_known_not_repea
             "differs from identity also in: threads 2 against 1"
         ),
     )
+
+
+def test_what_only_simulates_integers_has_no_speedup_and_says_why():
+    of = replace(cell("sdpa"), accelerator=Choice("ptq4dit"))
+    found = row(of, *BASE, *good(of, 0.2, simulated="its times tell nothing"))
+    assert (found.speedup, found.versus_softmax, found.bound) == (None, None, None)
+    assert "its times tell nothing" in found.doubts
+    assert found.estimates["latency"].value == 0.2
+    assert row(of, *BASE, *good(of, 0.2)).speedup is not None
 
 
 def test_an_exact_method_whose_pictures_drift_is_doubted_by_dtype():

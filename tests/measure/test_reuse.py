@@ -1,0 +1,156 @@
+"""The audit: what a method with memory says of itself is held against what ran."""
+
+from __future__ import annotations
+
+import forgetful
+import pytest
+import torch
+from cells import TINY, cell
+
+from ditbench.jobs import Findings, Job, Quality, Timing
+from ditbench.measure import decisions, gates, opened, reuse
+from ditbench.measure.bench import set_up
+from ditbench.records import Sampling, Stage, Status
+
+STEPS = 6
+# Rows x tokens x width x bytes, of every block.
+OUTPUTS = 2 * 2 * 16 * 32 * 4 * TINY.depth
+
+
+def run(name: str, tmp_path, **fields) -> Findings:
+    what = cell(
+        f"forgetful:{name}",
+        settings=(("core", "sdpa"),),
+        **({"steps": STEPS, "batch_size": 2} | fields),
+    )
+    job = Job(what, Stage.GATE, 0, Timing(), Quality(), ("latency",), "cpu", tmp_path)
+    return gates.run(job, lambda _phase: None)
+
+
+def test_a_right_method_with_memory_passes_and_tells_everything(tmp_path):
+    found = run("EveryOther", tmp_path)
+    assert (found.status, found.reason) == (Status.OK, "")
+    told = found.facts["reuse"]
+    assert (told["forwards"], told["reused"]) == (STEPS * 2, STEPS)
+    assert told["reasons"] == [["even", False, 6], ["odd", True, 6]]
+    assert set(told["map"].values()) == {"ababab"}
+    assert found.metrics["reuse_ratio"] == (0.5,)
+    assert found.metrics["cache_bytes"] == (OUTPUTS,)
+    attention = found.metrics["attention_macs"][0]
+    whole = STEPS * found.metrics["macs"][0]
+    assert found.metrics["trajectory_macs"] == (whole - STEPS / 2 * attention,)
+
+
+def test_drift_by_step_begins_at_nothing_and_ends_with_the_final_latents(tmp_path):
+    drift = run("EveryOther", tmp_path).facts["reuse"]["drift"]
+    assert len(drift) == STEPS + 1
+    assert drift[:2] == [0.0, 0.0]  # step 1 is the first that reuses
+    assert drift[-1] > drift[2] > 0
+
+
+def test_parts_of_the_rows_may_be_decided_apart(tmp_path):
+    apart, whole = (run(name, tmp_path) for name in ("DecidesApart", "EveryOther"))
+    assert apart.status is Status.OK
+    assert apart.metrics["reuse_ratio"] == whole.metrics["reuse_ratio"]
+    assert apart.metrics["trajectory_macs"] == whole.metrics["trajectory_macs"]
+
+
+def test_a_method_that_says_it_reused_and_computed_is_refused(tmp_path):
+    found = run("ClaimsToSkip", tmp_path)
+    assert found.status is Status.FAILED_GATE
+    assert "tells of 0 multiply-adds in step 1, where a counter finds" in found.reason
+    assert found.reason.endswith("it did not skip what it says")
+
+
+def test_decisions_that_are_not_all_forwards_are_refused(tmp_path):
+    found = run("TellsReusesAlone", tmp_path)
+    assert found.status is Status.FAILED_GATE
+    assert "computed and reused are not all forwards" in found.reason
+
+
+def test_a_layer_with_memory_that_tells_nothing_is_refused(tmp_path):
+    found = run("TellsNothing", tmp_path)
+    assert found.status is Status.FAILED_GATE
+    assert "keeps state between calls and tells no decisions" in found.reason
+
+
+def test_mistake_16_state_that_shows_only_after_another_batch_is_refused(tmp_path):
+    forgetful._Leaks.first.clear()
+    forgetful._Leaks.calls.clear()
+    found = run("Leaks", tmp_path)
+    assert found.status is Status.FAILED_GATE
+    assert "a batch sampled again after another one ends" in found.reason
+
+
+def test_mistake_41_a_cache_counts_with_all_the_memory_that_it_keeps_alive(tmp_path):
+    """A view of a large block keeps the block."""
+    row = 2 * 2 * 16 * 32 * 4
+    assert run("Hoards", tmp_path).metrics["cache_bytes"] == (OUTPUTS + 2 * 100 * row,)
+
+
+@pytest.mark.parametrize("method", ["softmax", "sdpa", "identity"])
+def test_mistake_41_the_baseline_allocates_no_cache(method):
+    bench = set_up(cell(method), "cpu")
+    bench.denoiser.install(bench.layers)
+    bench.sample(bench.inputs(range(2)))
+    assert opened.size(bench.denoiser.layers().values()) == 0
+    assert not reuse.remembers(bench)
+
+
+def test_a_method_without_memory_is_not_audited(tmp_path):
+    job = Job(cell(), Stage.GATE, 0, Timing(), Quality(), ("latency",), "cpu", tmp_path)
+    found = gates.run(job, lambda _phase: None)
+    assert "reuse" not in found.facts
+    assert not {"reuse_ratio", "cache_bytes", "trajectory_macs"} & found.metrics.keys()
+
+
+def test_without_guidance_and_in_half_of_the_blocks_only_those_are_told(tmp_path):
+    found = run("EveryOther", tmp_path, blocks=(1,), sampling=Sampling(guidance_scale=1.0))
+    assert found.status is Status.OK
+    assert list(found.facts["reuse"]["map"]) == ["transformer_blocks.1.attn1"]
+    assert found.metrics["cache_bytes"] == (OUTPUTS / 2 / TINY.depth,)
+
+
+def test_with_reuse_off_every_step_is_bit_identical_to_the_core(tmp_path):
+    plain = cell("sdpa", settings=(("backend", "auto"),), steps=STEPS)
+    off = cell("static-reuse", settings=(("share", 0.0),), steps=STEPS)
+    ends = []
+    for what in (plain, off):
+        bench = set_up(what, "cpu")
+        bench.denoiser.install(bench.layers)
+        ends.append(bench.sample(bench.inputs(range(2))))
+    assert torch.equal(*ends)
+
+
+def test_an_interrupted_run_leaves_nothing_behind():
+    bench = set_up(
+        cell("static-reuse", settings=(("share", 1.0), ("warmup", 0.0)), steps=STEPS), "cpu"
+    )
+    inputs = bench.inputs(range(2))
+
+    def whole():
+        bench.denoiser.install(bench.layers)
+        return bench.sample(inputs)
+
+    def interrupted(step):
+        if step == 3:
+            raise KeyboardInterrupt
+
+    first = whole()
+    bench.denoiser.install(bench.layers)
+    with pytest.raises(KeyboardInterrupt):
+        bench.sample(bench.inputs(range(2, 4)), on_step=interrupted)
+    assert torch.equal(whole(), first)
+
+
+def test_the_map_names_every_reason_with_a_letter():
+    told = decisions.Told(
+        {"a": [forgetful.Decision(step, bool(step), f"because {step}") for step in range(3)]}, 3
+    )
+    assert told.facts == {
+        "forwards": 3,
+        "reused": 2,
+        "reasons": [["because 0", False, 1], ["because 1", True, 1], ["because 2", True, 1]],
+        "map": {"a": "abc"},
+    }
+    assert told.ratio == pytest.approx(2 / 3)

@@ -1,0 +1,32 @@
+"""Files that a suite names are told by what they say."""
+
+from __future__ import annotations
+
+import pytest
+
+from ditbench import digests
+from ditbench.errors import UsageError
+
+
+def test_a_name_is_sealed_with_what_the_file_says(tmp_path):
+    path = tmp_path / "plan.json"
+    path.write_bytes(b"{}")
+    sealed = digests.sealed(str(path))
+    assert sealed == f"{path}#44136fa355b3"  # of sha256("{}")
+    assert digests.content(sealed) == b"{}"
+    assert digests.sealed(sealed) == sealed
+
+
+def test_a_file_that_changed_since_is_refused(tmp_path):
+    path = tmp_path / "plan.json"
+    path.write_bytes(b"{}")
+    sealed = digests.sealed(str(path))
+    path.write_bytes(b"[]")
+    with pytest.raises(UsageError, match=r"plan\.json: is not the file that the suite named"):
+        digests.content(sealed)
+    assert digests.sealed(sealed) != sealed
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(UsageError, match=r"no\.json: cannot be read: No such file or directory$"):
+        digests.sealed(str(tmp_path / "no.json"))
