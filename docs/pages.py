@@ -153,8 +153,15 @@ def _enum(shape: Mapping[str, Any]) -> str:
     return " or ".join(words) if len(words) <= _MOST else "a word"
 
 
+_OF_PLUGINS = {
+    "model": "a model",
+    "method": "a method",
+    "methods": "a method",
+    "accelerator": "an accelerator",
+    "accelerators": "an accelerator",
+}
 _SAY: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    "$ref": lambda shape: "a model" if shape["$ref"].endswith("/model") else "a method",
+    "$ref": lambda shape: _OF_PLUGINS[shape["$ref"].rpartition("/")[2].removeprefix("axis_of_")],
     "anyOf": lambda shape: ", or ".join(dict.fromkeys(shown(one) for one in shape["anyOf"])),
     "const": lambda shape: f"`{shape['const']}`",
     "enum": _enum,
