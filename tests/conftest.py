@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
+
 _TEMPORARY = tempfile.mkdtemp(prefix="ditbench-tests-")
 # Before anything asks where temporary files go; what tests start inherits it.
 os.environ["TMPDIR"] = os.environ["DITBENCH_LOCKS"] = tempfile.tempdir = _TEMPORARY
@@ -21,3 +23,15 @@ if not Path("/dev/nvidiactl").exists():
 def _clean(made_by: int = os.getpid()) -> None:
     if os.getpid() == made_by:  # and not in a fork of ours
         shutil.rmtree(_TEMPORARY, ignore_errors=True)
+
+
+_FIRST: dict[str, dict] = {}  # by module, the state of its generator of random numbers
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_in_any_order(request: pytest.FixtureRequest) -> None:
+    """A module's `RNG` is for each test as it was for the module's first: none hangs on which ran before."""
+    generator = getattr(getattr(request, "module", None), "RNG", None)
+    if generator is not None:
+        bits = generator.bit_generator
+        bits.state = _FIRST.setdefault(request.module.__name__, bits.state)

@@ -74,12 +74,14 @@ def test_shares_are_those_without_each_group_by_brute_force(monkeypatch):
 
 
 def test_the_error_of_a_recall_is_that_of_other_fakes():
-    """Over the reals alone it would be 0.008: they say nothing of how the balls change."""
+    """A quarter wider, as leaving groups out tells it (seeds 0 to 5: 1.12 to 1.35), and not narrower.
+
+    Over the reals alone it would be 0.008: they say nothing of how the balls change.
+    """
     real = RNG.normal(size=(2000, 8))
-    found = [coverage.shares(real, RNG.normal(0.1, 0.9, (100, 8))) for _ in range(20)]
+    found = [coverage.shares(real, RNG.normal(0.1, 0.9, (100, 8))) for _ in range(80)]
     told = np.mean([coverage.spread(one) for one in found])
-    assert told == pytest.approx(np.std([one[0] for one in found]), rel=0.5)
-    assert told > 0.015
+    assert 0.9 < told / np.std([one[0] for one in found], ddof=1) < 1.6
 
 
 def test_too_few_centres_to_leave_any_out_have_no_error():
