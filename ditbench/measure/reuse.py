@@ -73,8 +73,7 @@ def audit(
         spared = (_spared(bench, site, ours.decisions[site.name], prices) for site in bench.sites)
         spent = step_macs * told.steps - sum(spared)
     drift = [relative(mine, theirs) for mine, theirs in zip(ours.states, exact.states, strict=True)]
-    share = _gate_share(bench, batch)
-    evidence.facts["reuse"] = {**told.facts, "drift": drift, "gate_share": share}
+    evidence.facts["reuse"] = {**told.facts, "drift": drift, **_gate_share(bench, batch)}
     return {
         "reuse_ratio": (told.ratio,),
         "cache_bytes": (float(ours.held),),
@@ -208,13 +207,14 @@ def _sampled(bench: Bench, inputs: Inputs) -> torch.Tensor:
     return bench.sample(inputs)
 
 
-def _gate_share(bench: Bench, batch: Inputs) -> float:
-    """The share of a run's seconds that goes into decisions, where a method has them watched."""
+def _gate_share(bench: Bench, batch: Inputs) -> dict[str, float]:
+    """gate_share: of a run's seconds those that went into decisions; nothing where no method has them watched."""
     begin = time.perf_counter()
     with spent.collect(bench.device) as found:
         _sampled(bench, batch)
         found.settle()
-    return found.seconds / (time.perf_counter() - begin)
+    seconds = time.perf_counter() - begin
+    return {"gate_share": found.seconds / seconds} if found.times else {}
 
 
 @dataclass

@@ -249,7 +249,7 @@ def _time(job: Job, say: Callable[[str], None]) -> Findings:
 class Replays:
     """Seconds of runs of the method's own pattern with nothing where it reused, and of its own runs beside.
 
-    What drifts between the timed calls and these cancels in the ratio of a pair.
+    Pair by pair of the same batch; what drifts between the timed calls and these cancels in their ratio.
     """
 
     runs: tuple[float, ...] = ()
@@ -267,19 +267,26 @@ class Replays:
 
 
 def _replays(runs: Samplings, times: int, say: Callable[[str], None]) -> Replays:
-    """The pattern of the last run against the method itself, in turns A B B A.
+    """The pattern of a run against that run itself, on the same batch, in turns A B B A.
 
-    None where it reused nothing: then there is nothing that its pattern would bound.
+    What is reused may hang on the noise, so each batch has a pattern of its own. None where the last run
+    reused nothing: then there is nothing that its pattern would bound.
     """
-    bench = runs.bench
-    told = decisions.of(bench.denoiser)
+    told = decisions.of(runs.bench.denoiser)
     if not any(one.reused for every in told.values() for one in every):
         return Replays()
-    arms = (runs, Samplings(bench, runs.watch, layers=replay.placement(bench, told)))
     say("the bound")
-    arms[1].once()
-    taken: tuple[list[float], list[float]] = ([], [])
-    for number in range(min(times, _MOST_REPLAYS)):
-        for arm in (0, 1) if number % 2 else (1, 0):
-            taken[arm].append(sum(arms[arm].once()))
-    return Replays(tuple(taken[1]), tuple(taken[0]))
+    _replay(runs, told).on(runs.made - 1)  # the first of its kind is no time
+    own: list[float] = []
+    bound: list[float] = []
+    for _ in range((min(times, _MOST_REPLAYS) + 1) // 2):
+        own.append(sum(runs.once()))
+        number = runs.made - 1
+        replayed = _replay(runs, decisions.of(runs.bench.denoiser))
+        bound += [sum(replayed.on(number)), sum(replayed.on(number))]
+        own.append(sum(runs.on(number)))
+    return Replays(tuple(bound), tuple(own))
+
+
+def _replay(runs: Samplings, told: decisions.Decisions) -> Samplings:
+    return Samplings(runs.bench, runs.watch, layers=replay.placement(runs.bench, told))

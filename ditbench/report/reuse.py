@@ -53,7 +53,7 @@ class Section:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A row with the fastest exact method that it may be held against."""
+    """A row with the exact method that it is without its memory."""
 
     row: Row
     exact: Row | None
@@ -77,9 +77,7 @@ def section(summary: Summary, names: words.Names, rows: int, room: int) -> Secti
 def _entries(groups: Sequence[Group]) -> list[_Entry]:
     """By speed-up; what has none comes last."""
     entries = [
-        _Entry(
-            row, next((one for one in group.rows if one.exact and not one.reuse), None), group.title
-        )
+        _Entry(row, _without(row, group), group.title)
         for group in groups
         for row in group.rows
         if row.reuse
@@ -87,6 +85,14 @@ def _entries(groups: Sequence[Group]) -> list[_Entry]:
     return sorted(
         entries, key=lambda one: -one.row.speedup.value if one.row.speedup else float("inf")
     )
+
+
+def _without(row: Row, group: Group) -> Row | None:
+    """The exact method that runs where nothing is spared; without its figures, the fastest exact one."""
+    attention = row.cell.attention
+    core = attention.name if row.cell.is_accelerated else dict(attention.settings).get("core")
+    exact = [one for one in group.rows if one.exact and not one.reuse]
+    return next((one for one in exact if one.cell.family == core), next(iter(exact), None))
 
 
 def _lines(found: Sequence[_Entry], names: words.Names) -> Iterator[str]:
@@ -218,7 +224,7 @@ def _cache(one: _Entry) -> Value:
 
 
 def _peak(name: str, one: _Entry) -> Value:
-    """With the method, and how far from the exact method's, which keeps nothing."""
+    """With the memory, and how far from the same without."""
     found = one.row.estimates.get(name)
     if found is None:
         return MISSING

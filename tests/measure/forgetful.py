@@ -32,6 +32,23 @@ class EveryOther(Sparing):
         )
 
 
+@dataclass
+class _Fickle(OutputKeeper):
+    """What it reuses hangs on the noise. No mistake."""
+
+    every: int = 2
+
+    def __call__(self, x, project, finish, now):
+        if now.step == 0:
+            self.every = 2 + int(1e4 * float(x.abs().sum())) % 4
+            self.rule = lambda now, _at: (now.step % self.every > 0, "as the noise falls")
+        return super().__call__(x, project, finish, now)
+
+
+class Fickle(EveryOther):
+    keeper = _Fickle
+
+
 class _ComputesAll(OutputKeeper):
     """Says that it reused, and computed nevertheless."""
 

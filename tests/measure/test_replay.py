@@ -98,6 +98,35 @@ def test_the_bound_is_measured_beside_the_method_and_never_a_part_of_its_latency
     assert len(found.metrics["step_latency"]) == 2 * STEPS
 
 
+def test_each_batch_is_bound_by_its_own_pattern(tmp_path, monkeypatch):
+    """What hangs on the noise is reused elsewhere in the next batch: the bound is of the same run."""
+    ran, replayed = [], []
+    usual, placed = timing.Samplings.on, replaying.placement
+
+    def on(runs, number):
+        seconds = usual(runs, number)
+        if runs.layers is None:
+            ran.append((number, decisions.of(runs.bench.denoiser)))
+        else:
+            replayed.append((number, pattern[id(runs.layers)]))
+        return seconds
+
+    pattern, kept = {}, []
+
+    def placement(bench, told):
+        kept.append(placed(bench, told))
+        pattern[id(kept[-1])] = told
+        return kept[-1]
+
+    monkeypatch.setattr(timing.Samplings, "on", on)
+    monkeypatch.setattr(timing.replay, "placement", placement)
+    timing.run(job("forgetful:Fickle", tmp_path, (("core", "sdpa"),)), lambda _: None)
+    own = dict(ran)
+    assert len({str(told) for told in own.values()}) > 1
+    assert len(replayed) == 3  # one to warm up, a pair that is timed
+    assert all(told == own[number] for number, told in replayed)
+
+
 @pytest.mark.parametrize("told", [("sdpa", ()), ("static-reuse", (("share", 0.0),))])
 def test_what_reuses_nothing_has_no_bound_of_its_own(told, tmp_path):
     found = timing.run(job(told[0], tmp_path, told[1]), lambda _: None)
@@ -132,6 +161,7 @@ def test_an_accelerator_is_audited_as_a_method_with_memory_is(tmp_path):
     assert (gated.status, gated.reason) == (Status.OK, "")
     told = gated.facts["reuse"]
     assert told["forwards"] == STEPS * len(told["map"])
+    assert "gate_share" not in told  # nobody watches what it decides: not measured, and not nothing
     assert 0 < gated.metrics["reuse_ratio"][0] < 1
     assert gated.metrics["cache_bytes"][0] > 0
     assert gated.metrics["trajectory_macs"][0] < STEPS * gated.metrics["macs"][0]

@@ -99,6 +99,11 @@ def test_mistake_41_a_cache_stands_beside_the_peak_of_a_method_that_keeps_nothin
     )
 
 
+def test_a_peak_stands_beside_that_of_its_own_core_and_not_of_the_fastest():
+    row = the_row(*steady(cell("softmax"), 0.01), *SDPA, *remembering(dqar()))
+    assert row["peak resident"].detail == "+0 B beside sdpa's 191 MiB"
+
+
 def test_what_nobody_measured_says_so():
     passed, *others = remembering(dqar())
     bare = {"forwards": 120, "reused": 57, "reasons": [["kept", True, 1]], "map": {}}
