@@ -220,7 +220,7 @@ def _reuse(value: object) -> bool:
         reasons=_every(_reason),
         map=_all(_line),
     )
-    told = _optional(drift=_every(_number), gate_share=_finite)
+    told = _optional(drift=_every(_number), gate_share=_finite, sqnr=_all(_finite))
     if not (isinstance(value, Mapping) and counted(value) and told(value)):
         return False
     return set("".join(value["map"].values())) <= set(ascii_letters[: len(value["reasons"])])

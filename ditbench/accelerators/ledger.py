@@ -17,7 +17,7 @@ from torch import nn
 
 from ditbench.accelerators.base import Host
 from ditbench.attention.base import Moment
-from ditbench.attention.memory import ALL, NOTHING_KEPT, Decision
+from ditbench.attention.memory import ALL, NOTHING_KEPT, Decision, alive
 
 _WATCH = "ditbench_watch"
 # What hooks leave on a module: the forward that they wrap, and diffusers' list of them.
@@ -98,9 +98,8 @@ class Ledger:
 
     @property
     def cache_bytes(self) -> int:
-        """Of every tensor that a hook's state holds, each once."""
-        found = {id(one): one for one in _held(self.held())}
-        return sum(one.nbytes for one in found.values())
+        """Of every block of memory that a hook's state keeps alive, each once."""
+        return alive(_held(self.held()))
 
     def held(self) -> object:
         """Where what is kept lies: in the states of hooks."""

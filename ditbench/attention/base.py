@@ -197,6 +197,7 @@ class AttentionMethod(ABC):
     paper, formula, cost: one line each for people, in plain letters; the cost in multiply-adds a head.
     compiles: whether a network with it can be compiled whole; not where what runs depends on the step.
     calibrated: whether it must be calibrated on the cell's model first.
+    audited: whether counters may watch it at work; torch's have no way through some of its operators.
     needs: the package, with the command that installs it, and the hardware; empty where torch will do.
     operator_macs: for operators that torch's counter does not know, each by its name ("aten._int_mm"): the
     multiply-adds of one call from its arguments, a shape in the place of each tensor.
@@ -210,12 +211,18 @@ class AttentionMethod(ABC):
     exact: ClassVar[bool] = False
     compiles: ClassVar[bool] = True
     calibrated: ClassVar[bool] = False
+    audited: ClassVar[bool] = True
     operator_macs: ClassVar[Mapping[str, Callable[..., int]]] = {}
 
     @property
     def kernels(self) -> frozenset[str]:
         """The kernels of which one must be seen running; empty where any will do."""
         return frozenset()
+
+    @property
+    def counted(self) -> Mapping[str, Callable[..., int]]:
+        """`operator_macs` of whatever these settings run."""
+        return self.operator_macs
 
     @property
     def is_exact(self) -> bool:

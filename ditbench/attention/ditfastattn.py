@@ -168,7 +168,8 @@ class PlannedLayer:
             given = finish(attended)
             if task.way.one_branch:
                 given = torch.cat([cast("torch.Tensor", given)] * 2)
-            spared, share = task.way is not Way.FULL, len(rows) / len(x)
+            share = len(rows) / len(x)
+            spared = share < 1 or core < self.macs(len(x))  # a window of everything spares nothing
             self.decisions.append(Decision(now.step, spared, reason, rows=share, core=core))
         if not task.tried:
             self.residual = residual if task.residual else None

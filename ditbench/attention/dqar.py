@@ -269,7 +269,7 @@ class DqarLayer:
         held = self.way.store(fresh.parts)
         spread = None if fresh.spread is None else fresh.spread.mean()
         self.entries[name] = Entry(Kept(step, self.runs[name], entropy=spread), held)
-        return loss(held, fresh.parts) if spent.collecting() else {}
+        return spent.told(lambda: loss(held, fresh.parts))
 
     def _tell(self, plan: Plan, step: int, ran: str, core: int, told: Mapping[str, float]) -> None:
         seen, of = {**plan.answer.seen, **told}, plan.half.of

@@ -76,6 +76,7 @@ class Flex(AttentionMethod):
     cost: ClassVar[str] = (
         "2 P d, P pairs of tokens in the 128 x 128 blocks that hold a pair in sight"
     )
+    audited: ClassVar[bool] = False
     operator_macs: ClassVar[Mapping[str, Callable[..., int]]] = {"ditbench.flex_attention": _macs}
 
     window: int = setting(0, least=0)

@@ -8,7 +8,7 @@ decisions are as many as the forwards, and a counter finds the multiply-adds tha
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -43,6 +43,13 @@ class Decision:
     seen: Mapping[str, float] = field(default_factory=dict)
 
 
+def alive(tensors: Iterable[torch.Tensor]) -> int:
+    """Bytes of memory that these keep, each block once: all of it where a view is held."""
+    blocks = (one.untyped_storage() for one in tensors)
+    # Not their addresses: of memory without data these are all zero.
+    return sum({block._cdata: block.nbytes() for block in blocks}.values())  # noqa: SLF001 (torch's own way to tell them apart)
+
+
 class Sparing(AttentionMethod):
     """A method that spares some of the forwards of another, its `core`."""
 
@@ -55,6 +62,11 @@ class Sparing(AttentionMethod):
         """The method that computes, with its own default settings."""
         return METHODS.get(self.core)()
 
+    @property
+    def counted(self) -> Mapping[str, Callable[..., int]]:
+        """Those of the core."""
+        return {**self.spared.counted, **self.operator_macs}
+
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """What is computed where nothing is spared."""
         return self.spared.attend(q, k, v)
@@ -64,10 +76,16 @@ class Sparing(AttentionMethod):
         return self.spared.macs(shape)
 
     def unsupported(self, shape: Shape, dtype: str, device: str) -> list[str]:
-        """Whatever the core has against it, and a core with a memory of its own."""
-        twice = [f"core {self.core} spares forwards itself: name a method that computes every one"]
-        own = self.spared.unsupported(shape, dtype, device)
-        return own + (twice if isinstance(self.spared, Sparing) else [])
+        """Whatever the core has against it, a memory of its own, and that nobody can watch it."""
+        core = self.spared
+        reasons = {
+            "spares forwards itself: name a method that computes every one": isinstance(
+                core, Sparing
+            ),
+            "cannot be counted at work, and nobody could say what was spared": not core.audited,
+        }
+        own = [f"core {self.core} {reason}" for reason, holds in reasons.items() if holds]
+        return core.unsupported(shape, dtype, device) + own
 
     @abstractmethod
     def open(self, site: Site) -> Layer:

@@ -216,6 +216,10 @@ def _unaccelerated(cell: Cell, method: AttentionMethod) -> list[str]:
         told.append(
             f"skips forwards that {method.name}, which has a memory of its own, would count on"
         )
+    if not method.audited:
+        told.append(
+            f"{method.name} cannot be counted at work, and nobody could say what was skipped"
+        )
     return [f"accelerator {cell.accelerator.name}: {reason}" for reason in told]
 
 

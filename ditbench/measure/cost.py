@@ -238,7 +238,7 @@ class _Work:
         free = type(plugin.__name__, (plugin,), {"attend": attend})(**dict(cell.attention.settings))
         layers = Placed(free, make(Choice("sdpa")), self.taken)
         counted = _count_around(
-            cell.model, cell.rows, layers, lambda work: count(work, self.method.operator_macs)
+            cell.model, cell.rows, layers, lambda work: count(work, self.method.counted)
         )
         own = sum(self.method.macs(site.shape(cell.rows)) for site in self.mine)
         return counted - (0 if calls else own)
@@ -323,7 +323,7 @@ def _count_core(
         torch.empty(shape.batch, shape.heads, shape.tokens, shape.head_dim, device="meta")
         for _ in range(3)
     )
-    own = method.operator_macs
+    own = method.counted
     try:
         # First only watched: a package may make its operators when it is first used.
         core = core_at(method, shape, "meta", "float32")

@@ -59,6 +59,11 @@ class Told:
     steps: int
 
     @property
+    def reused(self) -> int:
+        """How many decisions spared something."""
+        return sum(one.reused for told in self.decisions.values() for one in told)
+
+    @property
     def ratio(self) -> float:
         """The share of forwards that spared something, each by its rows."""
         every = [one for told in self.decisions.values() for one in told]

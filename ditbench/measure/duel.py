@@ -22,7 +22,7 @@ import torch
 
 from ditbench.jobs import Findings, Job
 from ditbench.measure import caches, calibration
-from ditbench.measure.bench import Bench, make, set_up
+from ditbench.measure.bench import Bench, accelerator_of, make, set_up
 from ditbench.measure.op_timing import Calls
 from ditbench.measure.timing import Samplings, Series, stopping_of, stopwatch, until, warmup_of
 from ditbench.records import Cell, Status
@@ -167,7 +167,10 @@ def _arms(job: Job, first: int, say: Callable[[str], None]) -> list[_Runs]:
 def _bench(cell: Cell, device: str, other: Bench | None) -> Bench:
     """A cell set up, on the other arm's network where it needs the same."""
     if other and _network(cell) == _network(other.cell):
-        return dataclasses.replace(other, cell=cell, method=make(cell.attention))
+        around = accelerator_of(cell)
+        return dataclasses.replace(
+            other, cell=cell, method=make(cell.attention), accelerator=around
+        )
     bench = set_up(cell, device)
     if cell.compile:
         bench.denoiser.compile()

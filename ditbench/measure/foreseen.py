@@ -27,10 +27,13 @@ def reuse(cell: Cell, taken: Collection[str]) -> Metrics:
     """The share of forwards that spare something, and the bytes that are kept at most, of one batch.
 
     taken: names of the sites where the method goes. Empty for a method without memory, for one that looks at
-    what it computes, and where an accelerator skips forwards or text joins the picture.
+    what it computes, where an accelerator skips forwards or text joins the picture, and for prompts.
     """
     mine = [site for site in sites(spec_of(cell.model)) if site.name in taken] if taken else []
-    if cell.is_accelerated or any(site.kind != "self" for site in mine):
+    told = (
+        cell.shown is not None and cell.shown.kind == "prompts"
+    )  # their words are counted when read
+    if cell.is_accelerated or told or any(site.kind != "self" for site in mine):
         return {}
     method, dtype = _without_core(cell.attention), cell.sampling.dtype
     if method.calibrated:  # what it does follows from what it finds out

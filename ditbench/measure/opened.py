@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ditbench.attention.base import CoreLayer, Layer
+from ditbench.attention.memory import alive
 from ditbench.measure.bench import Bench
 
 _PLAIN = {bool, int, float, str, type(None)}
@@ -39,9 +40,7 @@ def size(layers: Iterable[Layer]) -> int:
     found: dict[int, torch.Tensor] = {}
     for layer in layers:
         _gather(layer, found)
-    blocks = (tensor.untyped_storage() for tensor in found.values())
-    # Not their addresses: of memory without data these are all zero.
-    return sum({block._cdata: block.nbytes() for block in blocks}.values())  # noqa: SLF001 (torch's own way to tell them apart)
+    return alive(found.values())
 
 
 def _gather(held: object, found: dict[int, torch.Tensor]) -> None:

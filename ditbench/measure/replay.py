@@ -1,7 +1,8 @@
 """The bound of a method with memory: its own pattern of reuse, with nothing at all where it spared work.
 
-Where the method computed, fused softmax computes; where it spared projections, the core or the output, zeros
-that cost nothing stand for what they would give. Whoever is faster than this did not only skip what it says.
+Where the method computed, the core that it spares computes; where it spared projections, the core or the
+output, zeros that cost nothing stand for what they would give. Whoever is faster than this did not only skip
+what it says.
 Not to be confused with the bound of `zero`, which spares every step.
 """
 
@@ -18,7 +19,7 @@ import torch
 from ditbench.accelerators.base import Accelerator, Handle, Host
 from ditbench.accelerators.none import Idle
 from ditbench.attention.base import AttentionMethod, Layer, Site
-from ditbench.attention.memory import ALL, Decision
+from ditbench.attention.memory import ALL, Decision, Sparing
 from ditbench.measure.bench import Bench, make
 from ditbench.measure.decisions import Decisions
 from ditbench.models.seam import Placement
@@ -52,10 +53,10 @@ class Work:
 
 def placement(bench: Bench, decisions: Decisions) -> Placement:
     """What replays these decisions at the cell's sites, or around its modules; elsewhere it is the cell's."""
-    core = make(Choice("sdpa"))
+    rest, method = bench.layers, bench.method
     if bench.cell.is_accelerated:
-        return dataclasses.replace(bench.layers, method=core, accelerator=_Skipped(decisions))
-    rest = bench.layers
+        return dataclasses.replace(rest, accelerator=_Skipped(decisions))
+    core = method.spared if isinstance(method, Sparing) else make(Choice("sdpa"))
     own = {site.name: _works(bench, site, decisions) for site in bench.sites}
 
     def layer(site: Site) -> Layer | None:

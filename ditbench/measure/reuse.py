@@ -11,28 +11,31 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ditbench.attention.base import CoreLayer, Layer, Site
-from ditbench.attention.memory import Decision
+from ditbench.attention.base import Layer, Site
+from ditbench.attention.memory import ALL, Decision
 from ditbench.measure import decisions, opened
-from ditbench.measure.bench import Bench, Inputs, make
+from ditbench.measure.bench import Bench, Inputs
+from ditbench.measure.core import CORE_TOLERANCE
 from ditbench.measure.decisions import Decisions, Told
 from ditbench.measure.evidence import Evidence, GateError, fingerprint, relative
 from ditbench.measure.operators import formulas
-from ditbench.metrics import ROUNDING
 from ditbench.models.seam import Denoiser
-from ditbench.records import Choice
 from ditbench.reuse import spent
+from ditbench.stats import middle
 
 if TYPE_CHECKING:
     from ditbench.attention.base import Finish, Moment, Output, Project
 
 # How far the multiply-adds that decisions tell may lie from those that a counter finds.
 _TOLERANCE = 0.01
+_SQNR = "sqnr_"  # how a decision tells what storing lost
+_ROUNDING = 1e-9  # of sums of multiply-adds
 
 Metrics = dict[str, tuple[float, ...]]
 # Of each site, by the name of its module: multiply-adds of each projection of all rows, "qkvo".
@@ -52,32 +55,34 @@ def audit(
 
     What an accelerator spares is what was seen not to run, so its multiply-adds are those that were counted.
 
-    Raises GateError where decisions are not all forwards, the multiply-adds are others than they tell, or a
-    second run after another one ends elsewhere than the first.
+    Raises GateError where decisions are not all forwards or not what they say, the multiply-adds are others
+    than they tell, or a second run after another one ends elsewhere than the first.
     """
     size = bench.cell.batch_size
     batch, other = (bench.inputs(range(n * size, (n + 1) * size)) for n in range(2))
     say("auditing")
     exact, ours = _watched(bench, batch, exact=True), _watched(bench, batch)
-    _check_forgets(bench, other, batch, ours.states[-1])
+    _check_forgets(bench, other, batch, ours.states[-1], evidence)
     evidence.facts["knob_digest"] = fingerprint(ours.states[-1])
+    told = Told(ours.decisions, bench.cell.steps)
+    countable = not evidence.facts.get("uncounted")
+    if bench.cell.is_accelerated and countable:
+        _check_skipped(told, ours.total, step_macs * told.steps)
     if not ours.decisions:  # an accelerator that changes what runs, and skips none of it
         return {}
-    told = Told(ours.decisions, bench.cell.steps)
     decisions.check(told.decisions, told.steps)
-    spent = ours.total
+    macs = ours.total
     if not bench.cell.is_accelerated:
         prices = _prices(bench, batch)
-        if not evidence.facts.get("uncounted"):
-            _check_macs(bench, ours, prices)
+        _check_macs(bench, ours, prices, countable=countable)
         spared = (_spared(bench, site, ours.decisions[site.name], prices) for site in bench.sites)
-        spent = step_macs * told.steps - sum(spared)
+        macs = step_macs * told.steps - sum(spared)
     drift = [relative(mine, theirs) for mine, theirs in zip(ours.states, exact.states, strict=True)]
-    evidence.facts["reuse"] = {**told.facts, "drift": drift, **_gate_share(bench, batch)}
+    evidence.facts["reuse"] = {**told.facts, "drift": drift, **_listened(bench, batch)}
     return {
         "reuse_ratio": (told.ratio,),
         "cache_bytes": (float(ours.held),),
-        "trajectory_macs": (spent,),
+        "trajectory_macs": (macs,),
     }
 
 
@@ -129,9 +134,7 @@ class _Counting:
     def __init__(self, bench: Bench, macs: dict[str, list[float]]) -> None:
         self._bench, self._macs = bench, macs
         self._hooks: list[Any] = []
-        self._mode = FlopCounterMode(
-            display=False, custom_mapping=formulas(bench.method.operator_macs)
-        )
+        self._mode = FlopCounterMode(display=False, custom_mapping=formulas(bench.method.counted))
 
     @property
     def total(self) -> float:
@@ -166,18 +169,52 @@ class _Counting:
         self._mode.__exit__(*raised)  # type: ignore[no-untyped-call]  # likewise
 
 
-def _check_macs(bench: Bench, ours: _Run, prices: Prices) -> None:
-    """Of every site and step: a method that says that it reused did skip the work."""
+def _check_skipped(told: Told, found: float, whole: float) -> None:
+    """An accelerator that says that it skipped did so, and one that does not say so did not.
+
+    found: multiply-adds of the run. whole: of one in which every step spares nothing.
+    """
+    if told.reused and found >= whole * (1 - _ROUNDING):
+        raise GateError(
+            f"tells of {told.reused} spared forwards, where a counter finds all {whole:.4g} multiply-adds"
+        )
+    if not told.reused and found < whole * (1 - _TOLERANCE):
+        raise GateError(
+            f"tells of no spared forward, where a counter finds {found:.4g} of {whole:.4g} multiply-adds"
+        )
+
+
+def _check_macs(bench: Bench, ours: _Run, prices: Prices, *, countable: bool) -> None:
+    """Of every site and step: a method that says that it reused did skip the work.
+
+    countable: whether a counter knows all operators of the core. Where it does not, it may find them or not:
+    what it finds lies between the projections alone and all that is told.
+    """
     for site in bench.sites:
-        said: dict[int, float] = defaultdict(float)
+        full, said = bench.method.macs(site.shape(bench.cell.rows)), defaultdict[int, float](float)
+        hidden = defaultdict[int, float](float)
         for one in ours.decisions[site.name]:
+            _check_reused(site, one, full)
             said[one.step] += _told(one, prices[site.name])
+            hidden[one.step] += 0 if countable else one.core
         for step, found in enumerate(ours.macs[site.name]):
-            if abs(found - said[step]) > _TOLERANCE * max(found, said[step]):
+            room = _TOLERANCE * max(found, said[step])
+            if not said[step] - hidden[step] - room <= found <= said[step] + room:
                 raise GateError(
                     f"{site.name} tells of {said[step]:.4g} multiply-adds in step {step}, where a counter "
                     f"finds {found:.4g}: it did not skip what it says"
                 )
+
+
+def _check_reused(site: Site, one: Decision, full: float) -> None:
+    """Reused is what spared something, and nothing else. full: multiply-adds of the core of all rows."""
+    spares = {*one.ran} != {*ALL} or one.rows < one.of or one.core < full * one.of * (1 - _ROUNDING)
+    if spares != one.reused:
+        said = "reused" if one.reused else "computed"
+        what = "something" if spares else "nothing"
+        raise GateError(
+            f"{site.name} says that step {one.step} {said}, and by its own decision {what} was spared"
+        )
 
 
 def _told(one: Decision, prices: Mapping[str, float]) -> float:
@@ -191,12 +228,15 @@ def _spared(bench: Bench, site: Site, told: Sequence[Decision], prices: Prices) 
     return full * bench.cell.steps - sum(_told(one, prices[site.name]) for one in told)
 
 
-def _check_forgets(bench: Bench, other: Inputs, batch: Inputs, first: torch.Tensor) -> None:
-    """What was made of a batch is made of it again after another: bit for bit on the CPU."""
+def _check_forgets(
+    bench: Bench, other: Inputs, batch: Inputs, first: torch.Tensor, evidence: Evidence
+) -> None:
+    """What was made of a batch is made of it again after another: bit for bit, on a GPU up to rounding."""
     for inputs in (other, batch):
         last = _sampled(bench, inputs).float().cpu()
     error = relative(last, first)
-    if error > (0 if bench.device.type == "cpu" else ROUNDING[bench.cell.sampling.dtype]):
+    rounds = max(evidence.facts["rounding"], CORE_TOLERANCE["float32"])
+    if error > (0 if bench.device.type == "cpu" else rounds):
         raise GateError(
             f"a batch sampled again after another one ends {error:.2g} elsewhere: state is kept between runs"
         )
@@ -207,14 +247,24 @@ def _sampled(bench: Bench, inputs: Inputs) -> torch.Tensor:
     return bench.sample(inputs)
 
 
-def _gate_share(bench: Bench, batch: Inputs) -> dict[str, float]:
-    """gate_share: of a run's seconds those that went into decisions; nothing where no method has them watched."""
+def _listened(bench: Bench, batch: Inputs) -> dict[str, Any]:
+    """What is found out in a run that is listened to, and only as far as a method has it found out.
+
+    gate_share: of its seconds those that went into decisions. sqnr: in dB, by what was stored rounded, the
+    middle of all that were stored.
+    """
     begin = time.perf_counter()
     with spent.collect(bench.device) as found:
         _sampled(bench, batch)
         found.settle()
-    seconds = time.perf_counter() - begin
-    return {"gate_share": found.seconds / seconds} if found.times else {}
+    seconds = time.perf_counter() - begin - found.aside
+    lost: dict[str, list[float]] = defaultdict(list)
+    for told in decisions.of(bench.denoiser).values():
+        for name, value in (pair for one in told for pair in one.seen.items()):
+            if name.startswith(_SQNR) and isfinite(value):
+                lost[name.removeprefix(_SQNR)].append(value)
+    share = {"gate_share": found.seconds / seconds} if found.times else {}
+    return share | ({"sqnr": {name: middle(all_) for name, all_ in lost.items()}} if lost else {})
 
 
 @dataclass
@@ -247,7 +297,9 @@ def _count(work: Callable[[], object]) -> float:
 def _prices(bench: Bench, inputs: Inputs) -> Prices:
     """What each projection of each site costs, found in one step."""
     prices: dict[str, dict[str, float]] = {site.name: {} for site in bench.sites}
-    rest = CoreLayer(make(Choice("sdpa")))
-    bench.denoiser.install(lambda site: _Priced(prices[site.name]) if site.name in prices else rest)
+    rest = bench.layers  # which leaves sites alone that no method may go to
+    bench.denoiser.install(
+        lambda site: _Priced(prices[site.name]) if site.name in prices else rest(site)
+    )
     bench.sample(inputs, 1)
     return prices

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ditbench import units
@@ -220,7 +220,10 @@ def _trajectory(one: _Entry) -> Value:
 
 
 def _cache(one: _Entry) -> Value:
-    return words.estimate("cache_bytes", one.row.estimates.get("cache_bytes"))
+    """With what rounding lost, where something is kept rounded."""
+    shown = words.estimate("cache_bytes", one.row.estimates.get("cache_bytes"))
+    lost = ", ".join(f"{name} {value:.1f} dB" for name, value in _told(one.row).sqnr)
+    return replace(shown, detail=f"SQNR {lost}") if lost and not shown.absent else shown
 
 
 def _peak(name: str, one: _Entry) -> Value:

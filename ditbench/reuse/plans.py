@@ -173,7 +173,7 @@ def read(content: bytes, place: str) -> Plan:
     """The plan in a file, or in what a calibration kept. Raises UsageError, one line, where there is none."""
     try:
         plain = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{place}: is no JSON ({error})") from error
     if isinstance(plain, dict) and isinstance(plain.get("found"), dict):
         plain = plain["found"]
@@ -191,13 +191,13 @@ def of_json(plain: Any) -> Plan:  # noqa: ANN401 (whatever a file holds)
         model=told.of("model", str, "a name"),
         guidance_scale=told.number("guidance_scale"),
         window=told.number("window"),
-        blocks=tuple(told.list_of("blocks", int, "block numbers")),
+        blocks=told.blocks(),
         lines=tuple(told.list_of("plan", str, "a line for each step")),
         threshold=None if threshold is None else told.number("threshold"),
-        forwards=plain.get("forwards", 0),
-        samples=plain.get("samples", 0),
+        forwards=told.count("forwards"),
+        samples=told.count("samples"),
     )
-    if told.of("steps", int, "a whole number") != plan.steps:
+    if told.whole("steps") != plan.steps:
         raise ValueError(f"it says {plain['steps']} steps and has a line for {plan.steps}")
     for step, line in enumerate(plan.lines):
         _check(line, step, plan)
@@ -229,6 +229,30 @@ class _Told:
         if not value >= 0:
             raise ValueError(f"{name} is {value}, not at least 0")
         return float(value)
+
+    def count(self, name: str) -> int:
+        """A whole number of at least 0; a key that may be missing."""
+        return self.whole(name) if name in self.plain else 0
+
+    def whole(self, name: str) -> int:
+        """A whole number of at least 0."""
+        value: int = self.of(name, int, "a whole number")
+        if value < 0:
+            raise ValueError(f"{name} is {value}, not at least 0")
+        return value
+
+    def blocks(self) -> tuple[int, ...]:
+        """Numbers of blocks, each once and ascending."""
+        found = self.list_of("blocks", int, "block numbers")
+        if (
+            any(isinstance(one, bool) for one in found)
+            or [*sorted({*found})] != found
+            or found[0] < 0
+        ):
+            raise ValueError(
+                f"blocks is {_said(found)}, not block numbers, each once and ascending"
+            )
+        return tuple(found)
 
     def list_of(self, name: str, kind: type, words: str) -> list[Any]:
         """Of one kind, not empty."""

@@ -101,8 +101,11 @@ class Policy:
     def read(cls, data: bytes, place: str = "policy") -> Policy:
         """From a file's bytes. place: of the file, for messages. Raises UsageError."""
         try:
-            tensors, about = load(data), _metadata(data)
-        except (SafetensorError, ValueError) as error:
+            about = _metadata(data)
+            tensors = load(data)
+        except KeyError as error:  # numpy has no bfloat16
+            raise _none(place, f"it has numbers of type {error}, not float32") from error
+        except (SafetensorError, ValueError, AttributeError) as error:
             raise _none(place, f"no safetensors file ({one_line(str(error))})") from error
         if about.pop("format", "") != FORMAT or about.pop("inputs", "") != _NAMED:
             raise _none(place, f"its metadata does not say {FORMAT}, and {_NAMED} as its inputs")

@@ -23,6 +23,7 @@ def reuse(of: Evidence) -> Reuse | None:
         sites=tuple((str(name), str(letters)) for name, letters in found["map"].items()),
         drift=tuple(map(float, found.get("drift", ()))),
         gate_share=None if share is None else float(share),
+        sqnr=tuple((str(name), float(value)) for name, value in found.get("sqnr", {}).items()),
     )
 
 

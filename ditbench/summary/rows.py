@@ -66,7 +66,8 @@ class Reuse:
     reasons: in the order of their letters the words, whether anything was spared, and of how many forwards.
     sites: the name of each with a letter a step. drift: relative L2 distance of the state from softmax's at
     the start of each step, and of the final latents; empty where nobody looked. gate_share: what part of the
-    run's seconds went into decisions, None where nobody looked.
+    run's seconds went into decisions, None where nobody looked. sqnr: in dB, by the name of what was stored
+    rounded.
     """
 
     forwards: int
@@ -75,6 +76,7 @@ class Reuse:
     sites: tuple[tuple[str, str], ...]
     drift: tuple[float, ...] = ()
     gate_share: float | None = None
+    sqnr: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,7 @@ def _reuse_to_json(found: Reuse) -> dict[str, Any]:
         "map": dict(found.sites),
         "drift": [number_to_json(value) for value in found.drift],
         "gate_share": number_to_json(found.gate_share),
+        **({"sqnr": dict(found.sqnr)} if found.sqnr else {}),
     }
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _RATE = 0.01
 _FIRST, _SECOND = 0.9, 0.999  # of Adam's running means, of gradients and of their squares
 _TINY = 1e-8
+_STILL = 1e-6  # a range below this, of 1 and the mean, is rounding
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def fit(known: Examples, course: Course) -> Policy:
     check_classes(known, "to learn from", course.tolerance)
     labels = known.labels(course.tolerance)
     middle, spread = known.inputs.mean(axis=0), known.inputs.std(axis=0)
-    varies = spread > 0
+    varies = np.ptp(known.inputs, axis=0) > _STILL * (1 + np.abs(middle))
     over = np.where(varies, 1 / np.where(varies, spread, 1), 0)  # of what never varied, nothing
     drawn = tuple(
         (w.astype(float), b.astype(float)) for w, b in Policy.untrained(course.seed).layers
@@ -58,7 +59,9 @@ def fit(known: Examples, course: Course) -> Policy:
     about = {
         "trained": "yes",
         **known.about,
-        **{name: f"{getattr(course, name):g}" for name in ("tolerance", "epochs", "seed")},
+        "tolerance": f"{course.tolerance:g}",
+        "epochs": str(course.epochs),
+        "seed": str(course.seed),
         "examples": str(len(known)),
         "loss": f"{cross_entropy(policy.probabilities(known.inputs), labels):.6f}",
         "ignored": ", ".join(name for name, one in zip(INPUTS, varies, strict=True) if not one),

@@ -10,6 +10,7 @@ import torch
 from generations import GENERATIONS
 from measure.cells import TINY, cell, model, registered
 
+from ditbench.accelerators import ledger
 from ditbench.accelerators.base import ACCELERATORS, Host
 from ditbench.attention.base import Moment
 from ditbench.measure import calibration, gates
@@ -120,6 +121,26 @@ def test_it_skips_drifts_repeats_itself_and_comes_out_without_a_trace(request, o
     bench.denoiser.uninstall()
     assert {m: set(vars(m)) for m in plain.denoiser.network.modules()} == attributes
     assert torch.equal(sampled(plain), exact)
+
+
+@NAMES
+def test_mistake_41_its_bytes_are_all_the_memory_that_it_keeps_alive(plain, ratios, name):
+    """Of a view the whole block: what is left when nothing but the hooks holds it."""
+    bench = with_(plain, name, ratios, **ALL[name])
+    seen = []
+
+    def look(_step: int) -> None:
+        handle = bench.denoiser.accelerated
+        blocks = {
+            one.untyped_storage()._cdata: one.untyped_storage().nbytes()
+            for one in ledger._held(handle.held())
+        }
+        seen.append((handle.cache_bytes, sum(blocks.values())))
+
+    bench.denoiser.install(bench.layers)
+    bench.sample(bench.inputs(range(1)), on_step=look)
+    assert any(told for told, _ in seen)
+    assert all(told == alive for told, alive in seen)
 
 
 @NAMES

@@ -62,6 +62,34 @@ class ClaimsToSkip(EveryOther):
     keeper = _ComputesAll
 
 
+@dataclass
+class _Boasts(OutputKeeper):
+    """Computes always, and calls every other step reused."""
+
+    def __call__(self, x, project, finish, now):
+        self.kept = None
+        out = super().__call__(x, project, finish, now)
+        self.decisions[-1] = dataclasses.replace(self.decisions[-1], reused=now.step % 2 > 0)
+        return out
+
+
+class Boasts(EveryOther):
+    keeper = _Boasts
+
+
+class _Modest(OutputKeeper):
+    """Gives the old output, and calls it computed."""
+
+    def __call__(self, x, project, finish, now):
+        out = super().__call__(x, project, finish, now)
+        self.decisions[-1] = dataclasses.replace(self.decisions[-1], reused=False)
+        return out
+
+
+class Modest(EveryOther):
+    keeper = _Modest
+
+
 class _TellsHalf(OutputKeeper):
     def __call__(self, x, project, finish, now):
         out = super().__call__(x, project, finish, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,7 @@ from fakes_ops import core
 from ditbench.jobs import Job, Quality, Timing
 from ditbench.measure import duel, measure, op_timing, timing
 from ditbench.measure.timing import stopping_of
-from ditbench.records import Sampling, Stage, Status
+from ditbench.records import Choice, Sampling, Stage, Status
 
 QUICK = Timing(warmup=2, repeats=4, processes=1, warmup_cap_s=0)
 
@@ -166,6 +167,26 @@ def test_each_arm_runs_its_own_method_on_the_network_that_both_share(tmp_path, m
     runs = [called[n : n + 8] for n in range(0, len(called), 8)]  # 4 steps of 2 blocks
     assert all(len(set(run)) == 1 for run in runs)
     assert [run[0] for run in runs[2:6]] == ["softmax", "sdpa", "sdpa", "softmax"]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_arms_that_share_a_network_have_each_its_own_accelerator(tmp_path, monkeypatch, first):
+    """And the arm without one has none."""
+    told = {}
+    sample = timing.Bench.sample
+
+    def watched(bench, *rest, **more):
+        out = sample(bench, *rest, **more)
+        every = bench.denoiser.accelerated.decisions().values()
+        told[bench.cell.is_accelerated] = sum(one.reused for row in every for one in row)
+        return out
+
+    monkeypatch.setattr(timing.Bench, "sample", watched)
+    pab = Choice("pab", (("every", 8), ("below", 1000), ("above", 0)))
+    arms = [cell("sdpa"), replace(cell("sdpa"), accelerator=pab)]
+    fought(tmp_path, arms[first], arms[1 - first])
+    assert told[False] == 0
+    assert told[True] > 0
 
 
 def test_mistake_27_an_arm_that_is_not_finite_has_no_speed(tmp_path, monkeypatch):

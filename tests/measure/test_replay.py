@@ -50,6 +50,17 @@ def test_where_nothing_was_spared_a_replay_is_fused_softmax_bit_for_bit():
     assert torch.equal(sampled(bench, replaying.placement(bench, {})), exact)
 
 
+@pytest.mark.parametrize("accelerated_too", [False, True])
+def test_the_core_that_computes_is_the_methods_own(accelerated_too):
+    """By sdpa a cheaper core would be faster than its bound, and an honest cell called implausible."""
+    if accelerated_too:
+        bench = set_up(replace(accelerated("pab"), attention=cell("linear").attention), "cpu")
+    else:
+        bench = benched(settings=(("core", "linear"),))
+    exact = sampled(bench, bench.everywhere("linear"))
+    assert torch.equal(sampled(bench, replaying.placement(bench, {})), exact)
+
+
 def test_where_something_was_spared_a_replay_gives_nothing():
     bench = benched()
     exact = sampled(bench, bench.everywhere("sdpa"))

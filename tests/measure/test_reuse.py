@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import math
+import time
+from dataclasses import replace
+from math import prod
+
+import foreign
 import forgetful
 import pytest
 import torch
 from cells import TINY, cell
 
+from ditbench.attention import dqar
 from ditbench.jobs import Findings, Job, Quality, Timing
 from ditbench.measure import decisions, gates, opened, reuse
 from ditbench.measure.bench import set_up
-from ditbench.records import Sampling, Stage, Status
+from ditbench.records import Choice, Sampling, Stage, Status
 
 STEPS = 6
 # Rows x tokens x width x bytes, of every block.
 OUTPUTS = 2 * 2 * 16 * 32 * 4 * TINY.depth
 
 
-def run(name: str, tmp_path, **fields) -> Findings:
+def run(name: str, tmp_path, core="sdpa", **fields) -> Findings:
     what = cell(
         f"forgetful:{name}",
-        settings=(("core", "sdpa"),),
+        settings=(("core", core),),
         **({"steps": STEPS, "batch_size": 2} | fields),
     )
     job = Job(what, Stage.GATE, 0, Timing(), Quality(), ("latency",), "cpu", tmp_path)
@@ -60,6 +67,78 @@ def test_a_method_that_says_it_reused_and_computed_is_refused(tmp_path):
     assert found.status is Status.FAILED_GATE
     assert "tells of 0 multiply-adds in step 1, where a counter finds" in found.reason
     assert found.reason.endswith("it did not skip what it says")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Boasts", "step 1 reused, and by its own decision nothing was spared"),
+        ("Modest", "step 1 computed, and by its own decision something was spared"),
+    ],
+)
+def test_what_is_called_reused_is_what_spared_something(tmp_path, name, said):
+    found = run(name, tmp_path)
+    assert found.status is Status.FAILED_GATE
+    assert found.reason.endswith(said)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["counted", "uncounted"])
+def test_work_is_held_against_what_is_told_also_with_operators_of_its_own(
+    tmp_path, monkeypatch, known
+):
+    """Of a core that no counter knows the projections are left, and one that lies computes those too."""
+    own = {"testing.core": lambda q, *_: 2 * prod(q) * q[2]} if known else {}
+    monkeypatch.setattr(foreign.Foreign, "operator_macs", own)
+    right, lying = (
+        run(n, tmp_path, core="foreign:Foreign") for n in ("EveryOther", "ClaimsToSkip")
+    )
+    assert (right.status, right.reason) == (Status.OK, "")
+    assert bool(right.facts.get("uncounted")) is not known
+    assert lying.status is Status.FAILED_GATE
+    assert lying.reason.endswith("it did not skip what it says")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Loud", "spared forwards, where a counter finds all"),
+        ("Quiet", "tells of no spared forward, where a counter finds"),
+    ],
+)
+def test_an_accelerator_that_lies_about_what_it_skipped_is_refused(tmp_path, name, said):
+    what = replace(cell("sdpa", steps=STEPS), accelerator=Choice(f"liars:{name}"))
+    job = Job(what, Stage.GATE, 0, Timing(), Quality(), ("latency",), "cpu", tmp_path)
+    found = gates.run(job, lambda _phase: None)
+    assert found.status is Status.FAILED_GATE
+    assert said in found.reason
+
+
+def test_what_storing_lost_stands_in_the_record_and_not_in_the_share_of_decisions(
+    tmp_path, monkeypatch
+):
+    """By a clock that nothing moves but deciding, sampling and telling."""
+    clock = [0.0]
+
+    def moved(name, seconds, gives=None):
+        real = getattr(dqar, name)
+
+        def work(*told, **more):
+            clock[0] += seconds
+            return gives or real(*told, **more)
+
+        monkeypatch.setattr(dqar, name, work)
+
+    moved("halves", 1.0)
+    moved("restored", 1.0)
+    moved("loss", 100.0, gives={"sqnr_k": 40.0, "sqnr_v": math.inf})
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    settings = {"threshold": 100.0, "warmup": 0, "snr_low": 0.0, "snr_high": 1e9, "core": "sdpa"}
+    what = cell("dqar", settings=tuple((settings | {"precision": "int8"}).items()), steps=STEPS)
+    job = Job(what, Stage.GATE, 0, Timing(), Quality(), ("latency",), "cpu", tmp_path)
+    told = gates.run(job, lambda _phase: None).facts["reuse"]
+    assert told["sqnr"] == {"k": 40.0}  # what is infinite was lost nowhere
+    reused = told["reused"]
+    assert told["gate_share"] == pytest.approx(12 / (12 + reused))
 
 
 def test_decisions_that_are_not_all_forwards_are_refused(tmp_path):

@@ -84,6 +84,23 @@ def test_an_approximate_method_in_one_block_leaves_the_others_as_they_were(name,
     assert found.facts["calls"] == 2 * (1 if name == "sana" else SMALL[name].depth)
 
 
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize(
+    "method", ["static-reuse", "dqar", "dqar[mode=output]", "ditfastattn"], ids=str
+)
+def test_methods_with_memory_pass_the_audit_wherever_they_can_go(name, method, tmp_path):
+    """Beside sites that keep the model's own attention, masked as it may be."""
+    known, _, mode = method.partition("[mode=")
+    settings = {"mode": mode.rstrip("]")} if mode else {}
+    what = cell(name, known, **settings)
+    (planned,) = catalog.inspect([what], "cpu")
+    if planned.reasons:
+        pytest.skip(planned.reasons[0])
+    found = gated(what, tmp_path)
+    assert (found.status, found.reason) == (Status.OK, "")
+    assert found.facts["reuse"]["forwards"] == found.facts["expected_calls"] > 0
+
+
 def test_a_window_takes_the_sites_that_lie_in_a_plane_and_is_refused_where_there_are_none(tmp_path):
     (alone,) = catalog.inspect([cell("sd3", "window", size=3)], "cpu")
     (dual,) = catalog.inspect([cell("sd3.5", "window", size=3)], "cpu")

@@ -31,7 +31,7 @@ def test_unheard_no_clock_is_read(clock):
     with spent.watched():
         pass
     assert next(clock) == 0
-    assert not spent.collecting()
+    assert spent.told(lambda: {"never": 1.0}) == {}
 
 
 def test_one_inside_another_is_the_outer_ones(clock):
@@ -44,7 +44,7 @@ def test_what_fails_is_told_too_and_listening_ends(clock):
     with pytest.raises(ValueError, match="odd"), spent.collect("cpu") as found, spent.watched():
         raise ValueError("odd")
     assert found.seconds == 1.0
-    assert not spent.collecting()
+    assert spent.told(lambda: {"never": 1.0}) == {}
 
 
 def test_a_gpu_is_waited_for_on_both_sides(monkeypatch):
@@ -53,3 +53,9 @@ def test_a_gpu_is_waited_for_on_both_sides(monkeypatch):
     with spent.collect("cuda:1"), spent.watched():
         heard.append("work")
     assert heard == [torch.device("cuda:1"), "work", torch.device("cuda:1")]
+
+
+def test_what_is_only_told_is_found_out_for_who_listens_and_stands_aside(clock):
+    with spent.collect("cpu") as found:
+        assert spent.told(lambda: {"second": float(next(clock))})
+    assert (found.seconds, found.aside) == (0.0, 2.0)
