@@ -40,10 +40,11 @@ from ditbench.attention.base import (
     off_plane,
     register,
 )
-from ditbench.attention.memory import NOTHING_KEPT, Decision, Sparing
+from ditbench.attention.memory import Decision, Sparing
 from ditbench.errors import UsageError
 from ditbench.registry import setting
 from ditbench.reuse import band, plans
+from ditbench.reuse.gating import NOTHING_KEPT
 from ditbench.reuse.plans import GUIDED, UNGUIDED, WORDS, Plan, Task, Way
 from ditbench.reuse.search import Terms, decided
 
