@@ -43,7 +43,15 @@ from ditbench.reuse import entropy, spent
 from ditbench.reuse.gating import Answer, Chance, Gates, Kept, Standing
 from ditbench.reuse.halves import WITH, WITHOUT, Half, halves
 from ditbench.reuse.keeping import Entry, Witness, keep, loss, restored
-from ditbench.reuse.quantise import GRANULARITIES, PRECISIONS, PairStorage, Plain, Quantiser, Stored
+from ditbench.reuse.quantise import (
+    GRANULARITIES,
+    PRECISIONS,
+    Plain,
+    Quantiser,
+    Storage,
+    Stored,
+    storages,
+)
 from ditbench.reuse.salience import balance
 
 if TYPE_CHECKING:
@@ -103,7 +111,7 @@ class KeysValues:
     ran: ClassVar[str] = "qo"
 
     core: Layer
-    storage: PairStorage
+    storages: tuple[Storage, Storage]
     balance: bool = False
 
     def parts(self, witness: Witness, out: Output) -> tuple[torch.Tensor, ...]:  # noqa: ARG002 (q is fresh)
@@ -116,8 +124,7 @@ class KeysValues:
 
     def store(self, parts: Sequence[torch.Tensor]) -> tuple[Stored, ...]:
         """As the settings say; factors as they are."""
-        ways = (self.storage.keys, self.storage.values, Plain())
-        return keep(ways[: len(parts)], parts)
+        return keep((*self.storages, Plain())[: len(parts)], parts)
 
     def again(self, call: Forward, parts: Sequence[torch.Tensor]) -> Output:
         """The core projects q, and finds k and v projected."""
@@ -367,10 +374,10 @@ class Dqar(Sparing):
     def open(self, site: Site) -> Layer:
         """A layer that remembers nothing yet."""
         core = self.spared.open(site)
-        storage = PairStorage.of(self.precision, Quantiser(self.granularity, self.bits))
+        kept = storages(self.precision, Quantiser(self.granularity, self.bits))
         return DqarLayer(
             core,
-            KeysValues(core, storage, self.balance) if self.mode == KV else Outputs(),
+            KeysValues(core, kept, self.balance) if self.mode == KV else Outputs(),
             self.gates,
             site,
             lambda rows: self.macs(site.shape(rows)),
