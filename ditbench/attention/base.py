@@ -155,7 +155,7 @@ Around = Callable[[Callable[[], "torch.Tensor"], Moment], "torch.Tensor"]
 class Trial(Protocol):
     """A cell's model, for a method to try things on before anything is gated or timed.
 
-    steps, guided: of the cell's own sampling runs. network: the module itself.
+    steps: of the cell's own sampling runs. network: the module itself.
     """
 
     @property
@@ -166,11 +166,6 @@ class Trial(Protocol):
     @property
     def steps(self) -> int:
         """Of a sampling run."""
-        ...
-
-    @property
-    def guided(self) -> bool:
-        """Whether a forward's rows are two halves of the same samples."""
         ...
 
     @property

@@ -19,11 +19,6 @@ from ditbench import stats
 _AGAINST_ZERO = 1e-8
 
 
-def of_activations(x: torch.Tensor) -> torch.Tensor:
-    """s(X): (channels,) of (..., channels)."""
-    return x.abs().flatten(0, -2).amax(dim=0)
-
-
 def of_weights(weight: torch.Tensor) -> torch.Tensor:
     """s(W): (inputs,) of a linear layer's weight (outputs, inputs)."""
     return weight.abs().amax(dim=0)
