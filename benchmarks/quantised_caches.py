@@ -24,7 +24,7 @@ from ditbench.models.base import presets
 from ditbench.models.seam import Denoiser
 from ditbench.records import Choice
 from ditbench.reuse.keeping import keep
-from ditbench.reuse.quantise import GRANULARITIES, Quantiser, distortion, storages
+from ditbench.reuse.quantise import GRANULARITIES, Quantiser, sqnr, storages
 from ditbench.reuse.salience import balance
 
 MIB = 2**20
@@ -92,10 +92,10 @@ def _lost(
     """SQNR of keys, values, scores, and scores of balanced keys."""
     scores, b = q @ k.mT, balance(q, k)
     kept = quantiser.store(k).restored()
-    yield distortion(k, kept).sqnr
-    yield distortion(v, quantiser.store(v).restored()).sqnr
-    yield distortion(scores, q @ kept.mT).sqnr
-    yield distortion(scores, (q * b) @ quantiser.store(k / b).restored().mT).sqnr
+    yield sqnr(k, kept)
+    yield sqnr(v, quantiser.store(v).restored())
+    yield sqnr(scores, q @ kept.mT)
+    yield sqnr(scores, (q * b) @ quantiser.store(k / b).restored().mT)
 
 
 def weighed() -> Iterator[str]:

@@ -122,28 +122,13 @@ def storages(precision: str, quantiser: Quantiser) -> tuple[Storage, Storage]:
     return ways[keys], ways[values]
 
 
-@dataclass(frozen=True)
-class Distortion:
-    """How far a restored tensor lies from the true one, over all numbers, in float64.
+def sqnr(true: torch.Tensor, restored: torch.Tensor) -> float:
+    """In dB, of the true numbers' mean square over the error's, in float64; waits for the device.
 
-    mse, mae, largest: mean square, mean absolute and largest error. sqnr: dB, 10 log10 of the true numbers'
-    mean square over the error's; inf where there is no error. All NaN where a number is.
+    inf where there is no error, NaN where a number is.
     """
-
-    mse: float
-    mae: float
-    largest: float
-    sqnr: float
-
-
-def distortion(true: torch.Tensor, restored: torch.Tensor) -> Distortion:
-    """Of two tensors of one shape; waits for the device."""
     signal, error = true.double(), restored.double() - true.double()
-    mse = error.square().mean().item()
-    power = signal.square().mean().item()
-    return Distortion(
-        mse, error.abs().mean().item(), error.abs().max().item(), decibels(power, mse)
-    )
+    return decibels(signal.square().mean().item(), error.square().mean().item())
 
 
 def decibels(signal: float, noise: float) -> float:

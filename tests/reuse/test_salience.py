@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 
 from ditbench.reuse import salience
-from ditbench.reuse.quantise import GRANULARITIES, Quantiser, distortion
+from ditbench.reuse.quantise import GRANULARITIES, Quantiser, sqnr
 
 
 def normal(*shape, seed=0, dtype=torch.float32):
@@ -119,7 +119,7 @@ def scores(q, k, quantiser, *, by_b):
     """SQNR of q k^T where keys are codes."""
     true = q.double() @ k.double().mT
     b = salience.balance(q, k) if by_b else torch.ones(1)
-    return distortion(true, (q * b) @ quantiser.store(k / b).restored().mT).sqnr
+    return sqnr(true, (q * b) @ quantiser.store(k / b).restored().mT)
 
 
 def with_outliers():
