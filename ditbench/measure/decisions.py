@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ditbench.attention.base import Layer
 from ditbench.attention.memory import Decision
 from ditbench.measure.evidence import GateError
 from ditbench.models.seam import Denoiser
@@ -18,12 +19,15 @@ Decisions = Mapping[str, Sequence[Decision]]
 
 
 def of(denoiser: Denoiser) -> Decisions:
-    """Of the accelerator, and of the layers that are open now.
-
-    Raises GateError for a layer that keeps state and tells nothing of it.
-    """
+    """Of the accelerator, and of the layers that are open now; raises GateError as `of_layers`."""
     found = {name: tuple(told) for name, told in denoiser.accelerated.decisions().items()}
-    for name, layer in denoiser.layers().items():
+    return found | of_layers(denoiser.layers())
+
+
+def of_layers(layers: Mapping[str, Layer]) -> dict[str, tuple[Decision, ...]]:
+    """By the names of their sites. Raises GateError for one that keeps state and tells nothing of it."""
+    found = {}
+    for name, layer in layers.items():
         told = getattr(layer, "decisions", None)
         if told is not None:
             found[name] = tuple(told)
