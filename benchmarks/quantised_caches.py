@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -23,7 +23,8 @@ from ditbench.models import weights
 from ditbench.models.base import presets
 from ditbench.models.seam import Denoiser
 from ditbench.records import Choice
-from ditbench.reuse.quantise import GRANULARITIES, PairStorage, Quantiser, distortion
+from ditbench.reuse.keeping import keep
+from ditbench.reuse.quantise import GRANULARITIES, Quantiser, sqnr, storages
 from ditbench.reuse.salience import balance
 
 MIB = 2**20
@@ -91,10 +92,10 @@ def _lost(
     """SQNR of keys, values, scores, and scores of balanced keys."""
     scores, b = q @ k.mT, balance(q, k)
     kept = quantiser.store(k).restored()
-    yield distortion(k, kept).sqnr
-    yield distortion(v, quantiser.store(v).restored()).sqnr
-    yield distortion(scores, q @ kept.mT).sqnr
-    yield distortion(scores, (q * b) @ quantiser.store(k / b).restored().mT).sqnr
+    yield sqnr(k, kept)
+    yield sqnr(v, quantiser.store(v).restored())
+    yield sqnr(scores, q @ kept.mT)
+    yield sqnr(scores, (q * b) @ quantiser.store(k / b).restored().mT)
 
 
 def weighed() -> Iterator[str]:
@@ -104,10 +105,16 @@ def weighed() -> Iterator[str]:
     k, v = torch.empty(2, *_SHAPE, dtype=torch.float16, device="meta")
     ways = [("half", "head"), ("mixed", "head"), *(("int8", name) for name in GRANULARITIES)]
     for precision, granularity in ways:
-        pair = PairStorage.of(precision, Quantiser(granularity)).store(k, v)
-        words = f", a scale a {granularity}" if pair.scale_bytes else ""
-        codes, scales = (_BLOCKS * n / MIB for n in (pair.code_bytes, pair.scale_bytes))
-        yield f"| {precision}{words} | {codes:.2f} | {scales:.3f} |"
+        held = keep(storages(precision, Quantiser(granularity)), (k, v))
+        scales = [one.scales for one in held if one.scales is not None]
+        words = f", a scale a {granularity}" if scales else ""
+        figures = f"{_mib(one.codes for one in held):.2f} | {_mib(scales):.3f}"
+        yield f"| {precision}{words} | {figures} |"
+
+
+def _mib(tensors: Iterable[torch.Tensor]) -> float:
+    """Held by such tensors of every block."""
+    return _BLOCKS * sum(one.nbytes for one in tensors) / MIB
 
 
 if __name__ == "__main__":

@@ -223,7 +223,6 @@ class Cell:
             "steps": self.steps,
             "sampling": self.sampling.identity,
             **({"accelerator": self.accelerator.identity} if self.is_accelerated else {}),
-            # What came later is left out at its default, so that older keys stay.
             **({"shown": [self.shown.kind, self.shown.digest]} if self.shown else {}),
         }
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice, repeat
 from string import ascii_letters
 from typing import Any
 
@@ -223,7 +224,13 @@ def _reuse(value: object) -> bool:
     told = _optional(drift=_every(_number), gate_share=_finite, sqnr=_all(_finite))
     if not (isinstance(value, Mapping) and counted(value) and told(value)):
         return False
-    return set("".join(value["map"].values())) <= set(ascii_letters[: len(value["reasons"])])
+    known = islice(lettered(), len(value["reasons"]))
+    return set("".join(value["map"].values())) <= set(known)
+
+
+def lettered() -> Iterator[str]:
+    """A letter for each reason of decisions in order, and one sign for all after the fifty-second."""
+    return chain(ascii_letters, repeat("?"))
 
 
 # Facts that somebody computes with; whatever else a record tells is only shown.

@@ -105,17 +105,16 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float | No
 
     None where either has no two different values.
     """
-    first, second = (np.asarray(_ranked(values)) for values in (one, other))
+    first, second = (mean_ranks(values) for values in (one, other))
     first, second = first - first.mean(), second - second.mean()
     length = math.sqrt(float(first @ first) * float(second @ second))
     return float(first @ second) / length if length > 0 else None
 
 
-def _ranked(values: Sequence[float]) -> list[float]:
-    return [
-        sum(other < value for other in values) + (sum(other == value for other in values) + 1) / 2
-        for value in values
-    ]
+def mean_ranks(values: Sequence[float] | NDArray[np.floating]) -> Array:
+    """Of each value its rank, from 1; equal values share the mean of theirs."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[place])
 
 
 def _frozen(groups: Groups) -> tuple[tuple[float, ...], ...]:

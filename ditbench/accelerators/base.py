@@ -17,14 +17,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from ditbench.attention.base import Calibrates
 from ditbench.registry import Registry, unlike
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ditbench.attention.base import Moment, Site, Trial
+    from ditbench.attention.base import Moment, Site
     from ditbench.attention.memory import Decision
 
 
@@ -68,14 +69,14 @@ class Handle(Protocol):
         ...
 
 
-class Accelerator(ABC):
+class Accelerator(Calibrates, ABC):
     """One way to skip parts of a network.
 
     name: as suites say it. paper, skips: one line each for people. needs: the package, with the command that
     installs it; empty where diffusers will do. compiles: whether a network with it can be compiled whole.
     composes: whether attention methods with a memory of their own stay right when it skips their forwards.
-    calibrated: whether it must be calibrated on the cell's model first. simulated: a clause on why its times
-    are none of what it stands for, so that no speed-up is told; empty where they are.
+    simulated: a clause on why its times are none of what it stands for, so that no speed-up is told; empty
+    where they are.
     """
 
     name: ClassVar[str]
@@ -84,7 +85,6 @@ class Accelerator(ABC):
     needs: ClassVar[str] = ""
     compiles: ClassVar[bool] = False
     composes: ClassVar[bool] = False
-    calibrated: ClassVar[bool] = False
     simulated: ClassVar[str] = ""
 
     @abstractmethod
@@ -97,14 +97,6 @@ class Accelerator(ABC):
         host: with a network on `meta`, of shapes alone. first: the moment of the run's first step.
         """
         return []
-
-    def calibrate(self, trial: Trial) -> Mapping[str, Any]:
-        """What it finds out about the cell's model, as JSON would hold it; only asked where `calibrated`."""
-        raise NotImplementedError  # whoever says `calibrated` defines it: see `problems`
-
-    def with_calibration(self, found: Mapping[str, Any]) -> Self:  # noqa: ARG002 (most find nothing out)
-        """The accelerator that knows what it found."""
-        return self
 
     @classmethod
     def unavailable(cls) -> list[str]:

@@ -17,7 +17,8 @@ from torch import nn
 
 from ditbench.accelerators.base import Host
 from ditbench.attention.base import Moment
-from ditbench.attention.memory import ALL, NOTHING_KEPT, Decision, alive
+from ditbench.attention.memory import ALL, Decision, alive
+from ditbench.reuse.gating import NOTHING_KEPT
 
 _WATCH = "ditbench_watch"
 # What hooks leave on a module: the forward that they wrap, and diffusers' list of them.

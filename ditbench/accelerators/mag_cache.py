@@ -14,10 +14,9 @@ confused with first-block-cache, which looks at the picture.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from diffusers.hooks import MagCacheConfig, apply_mag_cache
@@ -45,7 +44,6 @@ class MagCache(Hooked):
         "the residual stays alike", "error, steps in a row, or the start"
     )
     calibrated: ClassVar[bool] = True
-    found: ClassVar[Mapping[str, Any]] = {}
 
     threshold: float = setting(0.06, least=0)
     most: int = setting(3, least=0)
@@ -86,12 +84,6 @@ class MagCache(Hooked):
         finally:
             for ledger in ledgers:
                 ledger.uninstall()
-
-    def with_calibration(self, found: Mapping[str, Any]) -> Self:
-        """The one that knows its ratios."""
-        calibrated = copy.copy(self)
-        object.__setattr__(calibrated, "found", found)
-        return calibrated
 
     def apply(self, host: Host) -> Begin | None:
         """With the ratios of as many steps as the run will have. Raises KeyError if not calibrated."""

@@ -15,11 +15,10 @@ block). Its pictures are therefore others. This tells quality and nothing of spe
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
 
@@ -96,7 +95,6 @@ class Ptq4Dit(Accelerator):
     )
     composes: ClassVar[bool] = True
     calibrated: ClassVar[bool] = True
-    found: ClassVar[Mapping[str, Any]] = {}
 
     bits: str = setting("w8a8", choices=tuple(_WIDTHS))
     balance: bool = setting(True)
@@ -120,12 +118,6 @@ class Ptq4Dit(Accelerator):
         with fake_quant.watched(trial.network, groups) as seen:
             trial.sample(METHODS.get("sdpa")().open, self.samples)
         return fake_quant.found(trial.network, groups, seen, balance=self.balance)
-
-    def with_calibration(self, found: Mapping[str, Any]) -> Self:
-        """The one that knows b and bounds."""
-        calibrated = copy.copy(self)
-        object.__setattr__(calibrated, "found", found)
-        return calibrated
 
     def install(self, host: Host) -> Handle:
         """Round the weights, and put layers that round their inputs in the place of the network's."""

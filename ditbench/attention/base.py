@@ -10,11 +10,13 @@ whose fields are its settings.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, cast
 
 from ditbench.registry import Registry, unlike
 
@@ -153,7 +155,7 @@ Around = Callable[[Callable[[], "torch.Tensor"], Moment], "torch.Tensor"]
 class Trial(Protocol):
     """A cell's model, for a method to try things on before anything is gated or timed.
 
-    steps, guided: of the cell's own sampling runs. network: the module itself.
+    steps: of the cell's own sampling runs. network: the module itself.
     """
 
     @property
@@ -164,11 +166,6 @@ class Trial(Protocol):
     @property
     def steps(self) -> int:
         """Of a sampling run."""
-        ...
-
-    @property
-    def guided(self) -> bool:
-        """Whether a forward's rows are two halves of the same samples."""
         ...
 
     @property
@@ -188,7 +185,27 @@ class Trial(Protocol):
         ...
 
 
-class AttentionMethod(ABC):
+class Calibrates:
+    """A plug-in that may find something out about the cell's model before it is measured.
+
+    calibrated: whether it must. found: what it found out, empty before; not a setting.
+    """
+
+    calibrated: ClassVar[bool] = False
+    found: Mapping[str, Any] = MappingProxyType({})
+
+    def calibrate(self, trial: Trial) -> Mapping[str, Any]:
+        """What it finds out, as JSON would hold it; only asked where `calibrated`."""
+        raise NotImplementedError  # whoever says `calibrated` defines it: see `problems`
+
+    def with_calibration(self, found: Mapping[str, Any]) -> Self:
+        """One of the same settings that knows what it found."""
+        calibrated: Self = dataclasses.replace(cast("Any", self))
+        object.__setattr__(calibrated, "found", found)  # of a frozen dataclass
+        return calibrated
+
+
+class AttentionMethod(Calibrates, ABC):
     """One way to compute attention.
 
     name: as suites say it. exact: equals softmax up to rounding. kernels: for an exact method, the kinds of
@@ -196,7 +213,6 @@ class AttentionMethod(ABC):
     means any.
     paper, formula, cost: one line each for people, in plain letters; the cost in multiply-adds a head.
     compiles: whether a network with it can be compiled whole; not where what runs depends on the step.
-    calibrated: whether it must be calibrated on the cell's model first.
     audited: whether counters may watch it at work; torch's have no way through some of its operators.
     needs: the package, with the command that installs it, and the hardware; empty where torch will do.
     operator_macs: for operators that torch's counter does not know, each by its name ("aten._int_mm"): the
@@ -210,7 +226,6 @@ class AttentionMethod(ABC):
     needs: ClassVar[str] = ""
     exact: ClassVar[bool] = False
     compiles: ClassVar[bool] = True
-    calibrated: ClassVar[bool] = False
     audited: ClassVar[bool] = True
     operator_macs: ClassVar[Mapping[str, Callable[..., int]]] = {}
 
@@ -248,14 +263,6 @@ class AttentionMethod(ABC):
     def unavailable(cls) -> list[str]:
         """What is missing on this machine whatever the shape, each with the command that installs it."""
         return []
-
-    def calibrate(self, trial: Trial) -> Mapping[str, Any]:
-        """What it finds out about the cell's model, as JSON would hold it; only asked where `calibrated`."""
-        raise NotImplementedError  # whoever says `calibrated` defines it: see `problems`
-
-    def with_calibration(self, found: Mapping[str, Any]) -> Self:  # noqa: ARG002 (most find nothing out)
-        """The method that knows what it found."""
-        return self
 
     def misfits(self, cell: Cell) -> list[str]:  # noqa: ARG002 (most settings fit any cell)
         """What its settings were made for, where this cell is another: a file of a search, say."""

@@ -21,11 +21,10 @@ with `static-reuse`, whose schedule looks at nothing, nor with `band`, which add
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 
@@ -40,10 +39,11 @@ from ditbench.attention.base import (
     off_plane,
     register,
 )
-from ditbench.attention.memory import NOTHING_KEPT, Decision, Sparing
+from ditbench.attention.memory import Decision, Sparing
 from ditbench.errors import UsageError
 from ditbench.registry import setting
 from ditbench.reuse import band, plans
+from ditbench.reuse.gating import NOTHING_KEPT
 from ditbench.reuse.plans import GUIDED, UNGUIDED, WORDS, Plan, Task, Way
 from ditbench.reuse.search import Terms, decided
 
@@ -67,7 +67,6 @@ class DiTFastAttn(Sparing):
         "2 N^2 d in full; 2 P d in a window, P = (2 r + 1) N - r (r + 1), r = reach"
     )
     calibrated: ClassVar[bool] = True
-    found: ClassVar[Plan | None] = None
 
     core: str = setting("sdpa")
     threshold: float = setting(0.05, least=0)
@@ -107,20 +106,21 @@ class DiTFastAttn(Sparing):
         """The plan that is named, or what is found under the threshold."""
         return (plan_at(self.plan) if self.plan else Search(self, trial).plan()).as_json()
 
-    def with_calibration(self, found: Mapping[str, Any]) -> Self:
-        """The method that goes by a plan."""
-        planned = copy.copy(self)
-        object.__setattr__(planned, "found", plans.of_json(found))
-        return planned
-
     def open(self, site: Site) -> Layer:
         """A layer that goes by its block's letters, and remembers nothing yet."""
-        plan = self.found or (plan_at(self.plan) if self.plan else None)
+        plan = self._played
 
         def score(now: Moment) -> Task:
             return plan.task(site.block, now.step, now.steps) if plan else Task(Way.FULL)
 
         return self.scored(site, score)
+
+    @functools.cached_property
+    def _played(self) -> Plan | None:
+        """The plan that was found, or that is named."""
+        if self.found:
+            return plans.of_json(self.found)
+        return plan_at(self.plan) if self.plan else None
 
     def scored(self, site: Site, score: Score) -> PlannedLayer:
         """A layer that does what it is told at each step."""

@@ -43,7 +43,15 @@ from ditbench.reuse import entropy, spent
 from ditbench.reuse.gating import Answer, Chance, Gates, Kept, Standing
 from ditbench.reuse.halves import WITH, WITHOUT, Half, halves
 from ditbench.reuse.keeping import Entry, Witness, keep, loss, restored
-from ditbench.reuse.quantise import GRANULARITIES, PRECISIONS, PairStorage, Plain, Quantiser, Stored
+from ditbench.reuse.quantise import (
+    GRANULARITIES,
+    PRECISIONS,
+    Plain,
+    Quantiser,
+    Storage,
+    Stored,
+    storages,
+)
 from ditbench.reuse.salience import balance
 
 if TYPE_CHECKING:
@@ -74,7 +82,7 @@ class Forward:
         return float(self.x.float().flatten(1).norm(dim=1).log().mean())
 
 
-class Way(Protocol):
+class _Mode(Protocol):
     """What is kept, and how it is given again. ran: the projections that this leaves to do."""
 
     ran: ClassVar[str]
@@ -103,7 +111,7 @@ class KeysValues:
     ran: ClassVar[str] = "qo"
 
     core: Layer
-    storage: PairStorage
+    storages: tuple[Storage, Storage]
     balance: bool = False
 
     def parts(self, witness: Witness, out: Output) -> tuple[torch.Tensor, ...]:  # noqa: ARG002 (q is fresh)
@@ -116,8 +124,7 @@ class KeysValues:
 
     def store(self, parts: Sequence[torch.Tensor]) -> tuple[Stored, ...]:
         """As the settings say; factors as they are."""
-        ways = (self.storage.keys, self.storage.values, Plain())
-        return keep(ways[: len(parts)], parts)
+        return keep((*self.storages, Plain())[: len(parts)], parts)
 
     def again(self, call: Forward, parts: Sequence[torch.Tensor]) -> Output:
         """The core projects q, and finds k and v projected."""
@@ -169,7 +176,7 @@ class Fresh:
 
 
 @dataclass(frozen=True)
-class Plan:
+class _Ruling:
     """What is to be done with some rows. entry: given again; None where they are computed."""
 
     half: Half
@@ -187,7 +194,7 @@ class DqarLayer:
     stateless: ClassVar[bool] = False
 
     core: Layer
-    way: Way
+    mode: _Mode
     gates: Gates
     site: Site
     macs: Callable[[int], int]
@@ -202,60 +209,60 @@ class DqarLayer:
         call = Forward(x, project, finish, now)
         with spent.watched():
             each = halves(len(x), apart=self.apart and now.guided)
-            plans = [self._plan(half, call) for half in each]
-        if len({plan.answer.reused for plan in plans}) == 1:
-            return self._do(plans, call)
-        return _one_below_the_other([self._do([plan], call) for plan in plans])
+            rulings = [self._ruled(half, call) for half in each]
+        if len({ruling.answer.reused for ruling in rulings}) == 1:
+            return self._do(rulings, call)
+        return _one_below_the_other([self._do([ruling], call) for ruling in rulings])
 
-    def _plan(self, half: Half, call: Forward) -> Plan:
+    def _ruled(self, half: Half, call: Forward) -> _Ruling:
         """By the half's own entry, or by the other's where that may be."""
-        plan = self._asked(half, half.name, call)
-        if plan.entry is None and self.across and half.name == WITHOUT:
+        ruling = self._asked(half, half.name, call)
+        if ruling.entry is None and self.across and half.name == WITHOUT:
             other = self._asked(half, WITH, call)
             if other.entry is not None:
-                plan = replace(other, answer=replace(other.answer, reason=ACROSS))
-        if plan.entry is not None:
-            plan.entry.known.reuses += 1
-        self.runs[half.name] = 0 if plan.entry is not None else self.runs.get(half.name, 0) + 1
-        return plan
+                ruling = replace(other, answer=replace(other.answer, reason=ACROSS))
+        if ruling.entry is not None:
+            ruling.entry.known.reuses += 1
+        self.runs[half.name] = 0 if ruling.entry is not None else self.runs.get(half.name, 0) + 1
+        return ruling
 
-    def _asked(self, half: Half, whose: str, call: Forward) -> Plan:
+    def _asked(self, half: Half, whose: str, call: Forward) -> _Ruling:
         """What the gates say to an entry."""
         entry = self.entries.get(whose)
         known = None if entry is None else entry.known
         answer = self.gates.answer(self._standing(call.now), known, call.of(half.among(0)).log_norm)
-        return Plan(half, answer, entry if answer.reused else None)
+        return _Ruling(half, answer, entry if answer.reused else None)
 
     def _standing(self, now: Moment) -> Standing:
         return Standing(now.step, now.steps, self.site.block, now.log_snr, now.prompt)
 
-    def _do(self, plans: Sequence[Plan], call: Forward) -> Output:
+    def _do(self, rulings: Sequence[_Ruling], call: Forward) -> Output:
         """What these rows, which lie one after the other, are given."""
-        call = call.of(slice(plans[0].half.start, plans[-1].half.stop))
-        entries = [plan.entry for plan in plans if plan.entry is not None]
+        call = call.of(slice(rulings[0].half.start, rulings[-1].half.stop))
+        entries = [ruling.entry for ruling in rulings if ruling.entry is not None]
         if not entries:
-            return self._compute(plans, call)
-        for plan in plans:
-            core = self.macs(plan.half.number) if self.way.ran else 0
-            self._tell(plan, call.now.step, self.way.ran, core, {})
-        return self.way.again(call, restored(entries))
+            return self._compute(rulings, call)
+        for ruling in rulings:
+            core = self.macs(ruling.half.number) if self.mode.ran else 0
+            self._tell(ruling, call.now.step, self.mode.ran, core, {})
+        return self.mode.again(call, restored(entries))
 
-    def _compute(self, plans: Sequence[Plan], call: Forward) -> Output:
+    def _compute(self, rulings: Sequence[_Ruling], call: Forward) -> Output:
         """Anew, and keep what may be given again."""
         witness, step = Witness(call.project), call.now.step
         out = self.core(call.x, witness, call.finish, call.now)
         fresh = self._fresh(witness, out, call.now)
-        for plan in plans:
-            mine = fresh.of(plan.half.among(plans[0].half.start))
-            told = self._keep(plan.half.name, mine, step)
-            self._tell(plan, step, ALL, self.macs(plan.half.number) + mine.looked, told)
+        for ruling in rulings:
+            mine = fresh.of(ruling.half.among(rulings[0].half.start))
+            told = self._keep(ruling.half.name, mine, step)
+            self._tell(ruling, step, ALL, self.macs(ruling.half.number) + mine.looked, told)
         return out
 
     def _fresh(self, witness: Witness, out: Output, now: Moment) -> Fresh:
         """What the gates will look at is found out here, where q and k are at hand."""
         if not (witness.whole and self.gates.keeps(self._standing(now))):
             return Fresh()
-        parts, (q, k) = self.way.parts(witness, out), (witness.made["q"], witness.made["k"])
+        parts, (q, k) = self.mode.parts(witness, out), (witness.made["q"], witness.made["k"])
         if not self.gates.looks_at_entropy(now.prompt, k.shape[-2]):
             return Fresh(parts)
         with spent.watched():
@@ -266,15 +273,18 @@ class DqarLayer:
         self.entries.pop(name, None)
         if not fresh.parts:
             return {}
-        held = self.way.store(fresh.parts)
+        held = self.mode.store(fresh.parts)
         spread = None if fresh.spread is None else fresh.spread.mean()
         self.entries[name] = Entry(Kept(step, self.runs[name], entropy=spread), held)
         return spent.told(lambda: loss(held, fresh.parts))
 
-    def _tell(self, plan: Plan, step: int, ran: str, core: int, told: Mapping[str, float]) -> None:
-        seen, of = {**plan.answer.seen, **told}, plan.half.of
+    def _tell(
+        self, ruling: _Ruling, step: int, ran: str, core: int, told: Mapping[str, float]
+    ) -> None:
+        answer, of = ruling.answer, ruling.half.of
+        seen = {**answer.seen, **told}
         self.decisions.append(
-            Decision(step, plan.answer.reused, plan.answer.reason, ran, of, core, of=of, seen=seen)
+            Decision(step, answer.reused, answer.reason, ran, of, core, of=of, seen=seen)
         )
 
 
@@ -367,10 +377,10 @@ class Dqar(Sparing):
     def open(self, site: Site) -> Layer:
         """A layer that remembers nothing yet."""
         core = self.spared.open(site)
-        storage = PairStorage.of(self.precision, Quantiser(self.granularity, self.bits))
+        kept = storages(self.precision, Quantiser(self.granularity, self.bits))
         return DqarLayer(
             core,
-            KeysValues(core, storage, self.balance) if self.mode == KV else Outputs(),
+            KeysValues(core, kept, self.balance) if self.mode == KV else Outputs(),
             self.gates,
             site,
             lambda rows: self.macs(site.shape(rows)),

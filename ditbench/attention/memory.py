@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from ditbench.attention.base import METHODS, AttentionMethod, Layer, Moment, Shape, Site
+from ditbench.reuse.gating import NOTHING_KEPT
 
 if TYPE_CHECKING:
     import torch
 
     from ditbench.attention.base import Finish, Output, Project
 
-NOTHING_KEPT = "nothing kept"
 ALL = "qkvo"
 
 

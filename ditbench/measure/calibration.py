@@ -106,10 +106,6 @@ class _Trial:
         return self.bench.cell.steps
 
     @property
-    def guided(self) -> bool:
-        return self.bench.cell.sampling.guidance_scale > 1
-
-    @property
     def network(self) -> torch.nn.Module:
         network: torch.nn.Module = self.bench.denoiser.network
         return network

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import string
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ditbench.attention.base import Layer
 from ditbench.attention.memory import Decision
 from ditbench.measure.evidence import GateError
 from ditbench.models.seam import Denoiser
+from ditbench.shape import lettered
 
 # Of every site of a method with memory, or every module that an accelerator may skip, by the module's name
 # and in the order of forwards.
 Decisions = Mapping[str, Sequence[Decision]]
-_LETTERS = string.ascii_letters
 
 
 def of(denoiser: Denoiser) -> Decisions:
-    """Of the accelerator, and of the layers that are open now.
-
-    Raises GateError for a layer that keeps state and tells nothing of it.
-    """
+    """Of the accelerator, and of the layers that are open now; raises GateError as `of_layers`."""
     found = {name: tuple(told) for name, told in denoiser.accelerated.decisions().items()}
-    for name, layer in denoiser.layers().items():
+    return found | of_layers(denoiser.layers())
+
+
+def of_layers(layers: Mapping[str, Layer]) -> dict[str, tuple[Decision, ...]]:
+    """By the names of their sites. Raises GateError for one that keeps state and tells nothing of it."""
+    found = {}
+    for name, layer in layers.items():
         told = getattr(layer, "decisions", None)
         if told is not None:
             found[name] = tuple(told)
@@ -75,11 +78,7 @@ class Told:
         cells = {name: self._by_step(told) for name, told in self.decisions.items()}
         counted = Counter(cell for row in cells.values() for cell in row)
         reasons = sorted(counted, key=lambda one: (one[1], -counted[one], one[0]))
-        if len(reasons) > len(_LETTERS):
-            raise GateError(
-                f"{len(reasons)} different reasons for decisions: {len(_LETTERS)} at most"
-            )
-        letter = dict(zip(reasons, _LETTERS, strict=False))
+        letter = dict(zip(reasons, lettered(), strict=False))
         return {
             "forwards": sum(counted.values()),
             "reused": sum(count for (_, reused), count in counted.items() if reused),

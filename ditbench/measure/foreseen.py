@@ -17,6 +17,7 @@ from ditbench.attention.memory import Sparing
 from ditbench.measure import decisions, opened
 from ditbench.measure.bench import make
 from ditbench.measure.cost import spec_of
+from ditbench.measure.evidence import GateError
 from ditbench.models.base import sites
 from ditbench.records import Cell, Choice
 
@@ -43,7 +44,10 @@ def reuse(cell: Cell, taken: Collection[str]) -> Metrics:
         if all(layer.stateless for layer in layers.values()):
             return {}
         return _run(cell, layers)
-    except Exception:  # noqa: BLE001 (a method may raise anything without data; its gate will tell)
+    except (
+        RuntimeError,
+        GateError,
+    ):  # a number that is not there; decisions that the cell's gate refuses
         return {}
 
 
@@ -51,7 +55,8 @@ def _without_core(choice: Choice) -> AttentionMethod:
     """With a core that costs nothing, where the method spares one: what is spared is the same."""
     if not issubclass(METHODS.get(choice.name), Sparing):
         return make(choice)
-    return make(Choice(choice.name, (*dict([*choice.settings, ("core", "identity")]).items(),)))
+    settings = dict(choice.settings) | {"core": "identity"}
+    return make(Choice(choice.name, tuple(settings.items())))
 
 
 def _run(cell: Cell, layers: Mapping[Site, Layer]) -> Metrics:
@@ -69,10 +74,8 @@ def _run(cell: Cell, layers: Mapping[Site, Layer]) -> Metrics:
                 parts = _Parts(site, cell)
                 layer(parts.whole(), parts.project, parts.finish, now)
             held = max(held, opened.size(layers.values()) - before)
-    told = decisions.Told(
-        {site.name: layer.decisions for site, layer in layers.items()},  # type: ignore[attr-defined]  # what keeps state tells it
-        cell.steps,
-    )
+    named = {site.name: layer for site, layer in layers.items()}
+    told = decisions.Told(decisions.of_layers(named), cell.steps)
     decisions.check(told.decisions, told.steps)
     return {"reuse_ratio": (told.ratio,), "cache_bytes": (float(held),)}
 

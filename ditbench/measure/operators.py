@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -22,33 +22,48 @@ def count(work: Callable[[], object], own: Mapping[str, Callable[..., int]] | No
     mapping = _as_the_counter_wants(own or {})
     with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         work()
-    return float(counter.get_total_flops()) / 2
+    return macs_of(counter)
 
 
 def count_inside(
     modules: Iterable[torch.nn.Module], work: Callable[[], object]
 ) -> tuple[float, float]:
     """Multiply-adds of what `work` runs, and inside these modules, none of which holds another."""
-    inside = 0.0
-
-    def enter(*_: object) -> None:
-        nonlocal inside
-        inside -= counter.get_total_flops()
-
-    def leave(*_: object) -> None:
-        nonlocal inside
-        inside += counter.get_total_flops()
-
+    inside: list[float] = []
     with (
         torch.inference_mode(),
         FlopCounterMode(display=False) as counter,
         contextlib.ExitStack() as hooks,
     ):
         for module in modules:
-            hooks.callback(module.register_forward_pre_hook(enter).remove)
-            hooks.callback(module.register_forward_hook(leave).remove)
+            hooks.enter_context(each_forward(module, counter, inside.append))
         work()
-    return counter.get_total_flops() / 2, inside / 2
+    return macs_of(counter), sum(inside)
+
+
+@contextlib.contextmanager
+def each_forward(
+    module: torch.nn.Module, counter: FlopCounterMode, note: Callable[[float], None]
+) -> Iterator[None]:
+    """Tell the multiply-adds of every forward of a module that does not hold itself."""
+    begun = 0.0
+
+    def enter(*_: object) -> None:
+        nonlocal begun
+        begun = macs_of(counter)
+
+    def leave(*_: object) -> None:
+        note(macs_of(counter) - begun)
+
+    with contextlib.ExitStack() as hooks:
+        hooks.callback(module.register_forward_pre_hook(enter).remove)
+        hooks.callback(module.register_forward_hook(leave).remove)
+        yield
+
+
+def macs_of(counter: FlopCounterMode) -> float:
+    """Multiply-adds of everything that a counter saw so far."""
+    return float(counter.get_total_flops()) / 2
 
 
 def formulas(own: Mapping[str, Callable[..., int]]) -> dict[Any, Callable[..., int]]:

@@ -7,12 +7,13 @@ run drifts. Nothing here is ever timed.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -24,7 +25,7 @@ from ditbench.measure.bench import Bench, Inputs
 from ditbench.measure.core import CORE_TOLERANCE
 from ditbench.measure.decisions import Decisions, Told
 from ditbench.measure.evidence import Evidence, GateError, fingerprint, relative
-from ditbench.measure.operators import formulas
+from ditbench.measure.operators import count, each_forward, formulas, macs_of
 from ditbench.models.seam import Denoiser
 from ditbench.reuse import spent
 from ditbench.stats import middle
@@ -115,10 +116,10 @@ def _watched(bench: Bench, inputs: Inputs, *, exact: bool = False) -> _Run:
     def on_step(_step: int) -> None:
         found.held = max(found.held, _held(denoiser, layers) - before)
 
-    with _Counting(bench, found.macs) as counting:
+    with _counting(bench, found.macs) as counter:
         last = bench.sample(inputs, on_step=on_step, predict=predict)
     found.states.append(last.float().cpu())
-    found.total = counting.total
+    found.total = macs_of(counter)
     if not exact:
         found.decisions = decisions.of(denoiser)
     return found
@@ -128,45 +129,18 @@ def _held(denoiser: Denoiser, layers: Iterable[Layer]) -> int:
     return opened.size(layers) + denoiser.accelerated.cache_bytes
 
 
-class _Counting:
-    """Notes the multiply-adds of every forward of the cell's sites."""
-
-    def __init__(self, bench: Bench, macs: dict[str, list[float]]) -> None:
-        self._bench, self._macs = bench, macs
-        self._hooks: list[Any] = []
-        self._mode = FlopCounterMode(display=False, custom_mapping=formulas(bench.method.counted))
-
-    @property
-    def total(self) -> float:
-        """Multiply-adds of everything so far."""
-        return float(self._mode.get_total_flops()) / 2
-
-    def __enter__(self) -> Self:
-        self._mode.__enter__()  # type: ignore[no-untyped-call]  # torch leaves it so
-        for site in self._bench.sites:
-            module = self._bench.denoiser.network.get_submodule(site.name)
-            enter, leave = self._around(self._macs[site.name])
-            self._hooks += [
-                module.register_forward_pre_hook(enter),
-                module.register_forward_hook(leave),
-            ]
-        return self
-
-    def _around(self, macs: list[float]) -> tuple[Callable[..., None], Callable[..., None]]:
-        begun: list[float] = []
-
-        def enter(*_: object) -> None:
-            begun.append(self.total)
-
-        def leave(*_: object) -> None:
-            macs.append(self.total - begun.pop())
-
-        return enter, leave
-
-    def __exit__(self, *raised: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._mode.__exit__(*raised)  # type: ignore[no-untyped-call]  # likewise
+@contextlib.contextmanager
+def _counting(bench: Bench, macs: dict[str, list[float]]) -> Iterator[FlopCounterMode]:
+    """A counter of everything, which notes the multiply-adds of every forward of the cell's sites."""
+    own = formulas(bench.method.counted)
+    with (
+        FlopCounterMode(display=False, custom_mapping=own) as counter,
+        contextlib.ExitStack() as hooks,
+    ):
+        for site in bench.sites:
+            module = bench.denoiser.network.get_submodule(site.name)
+            hooks.enter_context(each_forward(module, counter, macs[site.name].append))
+        yield counter
 
 
 def _check_skipped(told: Told, found: float, whole: float) -> None:
@@ -282,16 +256,10 @@ class _Priced:
             return lambda: found.update(zip(part, project(x, part), strict=True))
 
         for part in "qkv":
-            self.prices[part] = _count(one(part))
+            self.prices[part] = count(one(part))
         out: list[Output] = []
-        self.prices["o"] = _count(lambda: out.append(finish(found["v"])))
+        self.prices["o"] = count(lambda: out.append(finish(found["v"])))
         return out[0]
-
-
-def _count(work: Callable[[], object]) -> float:
-    with FlopCounterMode(display=False) as counter:
-        work()
-    return float(counter.get_total_flops()) / 2
 
 
 def _prices(bench: Bench, inputs: Inputs) -> Prices:

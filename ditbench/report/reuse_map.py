@@ -8,9 +8,8 @@ of each step below.
 from __future__ import annotations
 
 import itertools
-import string
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from markupsafe import Markup
 from ditbench import units
 from ditbench.report.drawing import Drawing
 from ditbench.report.tables import Column, Table, Value
+from ditbench.shape import lettered
 
 # A place of the map in pixels; of many steps each is narrower, until no letter fits in it.
 _TALL, _WIDE, _NARROW, _LETTER = 15, 15, 3, 9
@@ -29,7 +29,6 @@ _LONG, _HIGH = 60, 26  # of a bar that is full, at the right and below
 _TICKS = 10  # at most so many numbers of steps
 _TONES = ("#3b82c4", "#d1662a", "#2a9d78", "#b8639b", "#9a7d1a", "#7a6fd0", "#c0504d", "#6b8a99")
 _BLANK = " "  # where a site was not asked
-_MORE = "?"  # of every reason after the fifty-second
 
 
 @dataclass(frozen=True)
@@ -84,11 +83,6 @@ class ReuseMap:
         wide = max(map(len, names), default=0)
         lines = zip(names, self.rows, strict=True)
         return "\n".join(f"{name.rjust(wide)}  {letters}" for name, (_, letters) in lines)
-
-
-def lettered() -> Iterator[str]:
-    """A letter for each reason in order, and one sign for all that are too many."""
-    return itertools.chain(string.ascii_letters, itertools.repeat(_MORE))
 
 
 def of_facts(found: Mapping[str, Any]) -> ReuseMap:

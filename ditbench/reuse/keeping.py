@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from ditbench.reuse.gating import Kept
-from ditbench.reuse.quantise import Storage, Stored, distortion
+from ditbench.reuse.quantise import Storage, Stored, sqnr
 
 
 @dataclass
@@ -64,7 +64,7 @@ def restored(entries: Sequence[Entry]) -> list[torch.Tensor]:
 def loss(held: Sequence[Stored], parts: Sequence[torch.Tensor]) -> dict[str, float]:
     """SQNR in dB of keys and of values, where they were rounded; waits for the device."""
     return {
-        name: distortion(part, one.restored()).sqnr
+        name: sqnr(part, one.restored())
         for name, one, part in zip(("sqnr_k", "sqnr_v"), held, parts, strict=False)
         if one.codes.dtype != part.dtype
     }

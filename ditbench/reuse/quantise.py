@@ -34,25 +34,16 @@ _BITS = range(2, 9)
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor as it is kept. codes: int8, or the numbers themselves where `scales` is None.
+    """A tensor as it is kept.
 
-    scales: float32 (float64 of float64), which no maximum of a narrower dtype overflows or underflows.
-    dtype: of what was stored.
+    codes: int8, a byte for each, also where they need fewer than eight bits; or the numbers themselves, where
+    `scales` is None. scales: float32 (float64 of float64), which no maximum of a narrower dtype overflows or
+    underflows. dtype: of what was stored.
     """
 
     codes: torch.Tensor
     scales: torch.Tensor | None
     dtype: torch.dtype
-
-    @property
-    def code_bytes(self) -> int:
-        """Held by the codes: a byte for each, also where they need fewer than eight bits."""
-        return self.codes.nbytes
-
-    @property
-    def scale_bytes(self) -> int:
-        """Held by the scales."""
-        return 0 if self.scales is None else self.scales.nbytes
 
     def restored(self) -> torch.Tensor:
         """In the shape and dtype of what was stored."""
@@ -119,75 +110,25 @@ class Plain:
         return Stored(tensor.to(torch.float16) if narrow else tensor, None, tensor.dtype)
 
 
-@dataclass(frozen=True)
-class StoredPair:
-    """Keys and values as they are kept."""
+def storages(precision: str, quantiser: Quantiser) -> tuple[Storage, Storage]:
+    """How keys and how values are kept, which need not be one way: keys bear less, for softmax amplifies.
 
-    keys: Stored
-    values: Stored
-
-    @property
-    def code_bytes(self) -> int:
-        """Held by the codes of both."""
-        return self.keys.code_bytes + self.values.code_bytes
-
-    @property
-    def scale_bytes(self) -> int:
-        """Held by the scales of both."""
-        return self.keys.scale_bytes + self.values.scale_bytes
-
-    def restored(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values."""
-        return self.keys.restored(), self.values.restored()
-
-
-@dataclass(frozen=True)
-class PairStorage:
-    """How keys and values are kept, which need not be one way: keys bear less, for softmax amplifies."""
-
-    keys: Storage
-    values: Storage
-
-    @classmethod
-    def of(cls, precision: str, quantiser: Quantiser) -> PairStorage:
-        """As the settings of a method say it. Raises UsageError for what is none of PRECISIONS."""
-        if precision not in PRECISIONS:
-            raise UsageError(f"precision {precision!r}: write one of {', '.join(PRECISIONS)}")
-        ways: dict[str, Storage] = {
-            "own": Plain(),
-            "half": Plain(half=True),
-            "int8": quantiser,
-        }
-        keys, values = PRECISIONS[precision]
-        return cls(ways[keys], ways[values])
-
-    def store(self, k: torch.Tensor, v: torch.Tensor) -> StoredPair:
-        """Both, each (rows, heads, tokens, head_dim)."""
-        return StoredPair(self.keys.store(k), self.values.store(v))
-
-
-@dataclass(frozen=True)
-class Distortion:
-    """How far a restored tensor lies from the true one, over all numbers, in float64.
-
-    mse, mae, largest: mean square, mean absolute and largest error. sqnr: dB, 10 log10 of the true numbers'
-    mean square over the error's; inf where there is no error. All NaN where a number is.
+    Raises UsageError for what is none of PRECISIONS.
     """
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision {precision!r}: write one of {', '.join(PRECISIONS)}")
+    ways: dict[str, Storage] = {"own": Plain(), "half": Plain(half=True), "int8": quantiser}
+    keys, values = PRECISIONS[precision]
+    return ways[keys], ways[values]
 
-    mse: float
-    mae: float
-    largest: float
-    sqnr: float
 
+def sqnr(true: torch.Tensor, restored: torch.Tensor) -> float:
+    """In dB, of the true numbers' mean square over the error's, in float64; waits for the device.
 
-def distortion(true: torch.Tensor, restored: torch.Tensor) -> Distortion:
-    """Of two tensors of one shape; waits for the device."""
+    inf where there is no error, NaN where a number is.
+    """
     signal, error = true.double(), restored.double() - true.double()
-    mse = error.square().mean().item()
-    power = signal.square().mean().item()
-    return Distortion(
-        mse, error.abs().mean().item(), error.abs().max().item(), decibels(power, mse)
-    )
+    return decibels(signal.square().mean().item(), error.square().mean().item())
 
 
 def decibels(signal: float, noise: float) -> float:

@@ -14,12 +14,9 @@ from __future__ import annotations
 
 import torch
 
+from ditbench import stats
+
 _AGAINST_ZERO = 1e-8
-
-
-def of_activations(x: torch.Tensor) -> torch.Tensor:
-    """s(X): (channels,) of (..., channels)."""
-    return x.abs().flatten(0, -2).amax(dim=0)
 
 
 def of_weights(weight: torch.Tensor) -> torch.Tensor:
@@ -52,16 +49,7 @@ def balance(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
 
 def spearman(a: torch.Tensor, b: torch.Tensor) -> float:
     """Rank correlation of two vectors, -1 to 1, ties at their mean rank; 0 where either has no order."""
-    one, other = _centred_ranks(a), _centred_ranks(b)
-    scale = (one.square().sum() * other.square().sum()).sqrt()
-    return float((one * other).sum() / scale) if scale else 0.0
-
-
-def _centred_ranks(x: torch.Tensor) -> torch.Tensor:
-    """Of n numbers, float64 with a mean of zero; equal numbers share the mean of their ranks."""
-    _, group, counts = torch.unique(x, return_inverse=True, return_counts=True)
-    mean: torch.Tensor = counts.cumsum(0) - (counts.double() - 1) / 2
-    return mean.index_select(0, group) - (len(x) + 1) / 2
+    return stats.rank_correlation(a.tolist(), b.tolist()) or 0.0
 
 
 def weights_over_time(of_x: torch.Tensor, of_w: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ditbench import stats
 from ditbench.errors import UsageError
 from ditbench.reuse.policy import Policy
 from ditbench.train.examples import Examples, Trajectory, check_classes
@@ -111,9 +112,7 @@ def _score(arm: str, p: Numbers, on: Examples, labels: Numbers, *, sure: bool = 
 
 def auc(p: Numbers, labels: Numbers) -> float:
     """Of the Mann-Whitney statistic; equal probabilities count a half."""
-    _, place, counts = np.unique(p, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    worth = labels > 0
+    ranks, worth = stats.mean_ranks(p), labels > 0
     first, second = int(worth.sum()), int((~worth).sum())
     return float((ranks[worth].sum() - first * (first + 1) / 2) / (first * second))
 

@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 import torch
+from forgetful import EveryOther
 
 from ditbench import sampling
-from ditbench.attention.base import METHODS
-from ditbench.attention.memory import Decision, OutputKeeper, Sparing
+from ditbench.attention.memory import OutputKeeper
 from ditbench.measure import bench, counting, decisions, foreseen, opened
 from ditbench.models.dit import DiT
 from ditbench.models.gqa_dit import GqaDiT
@@ -68,30 +68,25 @@ def test_a_method_that_looks_at_its_attention_is_not_foreseen():
     assert "reuse_ratio" not in found.metrics
 
 
+NAMES = [site.name for site in TINY.sites()]
+
+
+def test_decisions_that_are_not_all_forwards_foresee_nothing():
+    assert foreseen.reuse(cell("forgetful:EveryOther"), NAMES)["reuse_ratio"] == (0.5,)
+    assert foreseen.reuse(cell("forgetful:TellsReusesAlone"), NAMES) == {}
+
+
 @dataclasses.dataclass(frozen=True)
-class Undecided(Sparing):
-    """Says less than it does."""
-
-    name = "undecided"
-
-    core: str = "sdpa"
+class Mistaken(EveryOther):
+    """Has a bug in its rule, which is no number that it lacks."""
 
     def open(self, site):
-        layer = OutputKeeper(self.spared.open(site), lambda _rows: 0, lambda *_: (True, "ever"))
-        return dataclasses.replace(layer, decisions=_Forgets())
+        return OutputKeeper(self.spared.open(site), lambda _rows: 0, lambda now, _at: now.nosuch)
 
 
-class _Forgets(list):
-    def append(self, one: Decision) -> None:
-        if one.step:
-            super().append(one)
-
-
-def test_decisions_that_are_not_all_forwards_foresee_nothing(monkeypatch):
-    monkeypatch.setitem(METHODS.discover(), "undecided", Undecided)
-    monkeypatch.setattr(METHODS, "get", lambda _name: Undecided)
-    names = [site.name for site in TINY.sites()]
-    assert foreseen.reuse(cell("undecided"), names) == {}
+def test_a_bug_is_not_taken_for_a_number_that_is_not_there():
+    with pytest.raises(AttributeError, match="nosuch"):
+        foreseen.reuse(cell("test_foreseen:Mistaken"), NAMES)
 
 
 @pytest.mark.parametrize("attention", ["softmax", "window", "zero"])

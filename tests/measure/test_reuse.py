@@ -18,6 +18,7 @@ from ditbench.jobs import Findings, Job, Quality, Timing
 from ditbench.measure import decisions, gates, opened, reuse
 from ditbench.measure.bench import set_up
 from ditbench.records import Choice, Sampling, Stage, Status
+from ditbench.shape import FACTS
 
 STEPS = 6
 # Rows x tokens x width x bytes, of every block.
@@ -233,3 +234,10 @@ def test_the_map_names_every_reason_with_a_letter():
         "map": {"a": "abc"},
     }
     assert told.ratio == pytest.approx(2 / 3)
+
+
+def test_more_reasons_than_letters_share_one_sign_that_a_record_may_hold():
+    many = [forgetful.Decision(step, bool(step), f"because {step:02}") for step in range(60)]
+    facts = decisions.Told({"a": many}, len(many)).facts
+    assert facts["map"]["a"].endswith("YZ????????")
+    assert FACTS["reuse"].fits(facts)

@@ -1,4 +1,4 @@
-"""The section of methods with memory: a row a cell in exact words, nearest bounds first, and every map."""
+"""The section of methods with memory: a row a cell in exact words, by speed-up, and every map."""
 
 from __future__ import annotations
 

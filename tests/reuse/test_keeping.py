@@ -10,7 +10,7 @@ import torch
 from ditbench.reuse.gating import Kept
 from ditbench.reuse.halves import ALL_ROWS, WITH, WITHOUT, halves
 from ditbench.reuse.keeping import Entry, Witness, keep, loss, restored
-from ditbench.reuse.quantise import PairStorage, Plain, Quantiser
+from ditbench.reuse.quantise import Plain, Quantiser, storages
 
 SHAPE = (2, 3, 5, 4)
 
@@ -20,16 +20,11 @@ def parts(seed=0, dtype=torch.float32):
     return [torch.randn(SHAPE, generator=generator).to(dtype) for _ in range(2)]
 
 
-def storages(precision):
-    pair = PairStorage.of(precision, Quantiser())
-    return pair.keys, pair.values
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize("precision", ["own", "half", "int8", "mixed"])
 def test_what_is_kept_is_in_nobody_elses_memory(precision, dtype):
     k, v = parts(dtype=dtype)
-    held = keep(storages(precision), (k, v))
+    held = keep(storages(precision, Quantiser()), (k, v))
     before = [one.restored().clone() for one in held]
     k.zero_()
     v.fill_(math.nan)
@@ -44,7 +39,7 @@ def test_a_slice_of_a_large_block_does_not_keep_the_block():
 
 def test_rows_of_several_entries_come_back_one_after_the_other():
     first, second = parts(0), parts(1)
-    entries = [Entry(Kept(0), keep(storages("own"), pair)) for pair in (first, second)]
+    entries = [Entry(Kept(0), keep(storages("own", Quantiser()), pair)) for pair in (first, second)]
     for number, made in enumerate(restored(entries)):
         assert torch.equal(made, torch.cat([first[number], second[number]]))
     assert torch.equal(restored(entries[:1])[1], first[1])
@@ -56,14 +51,14 @@ def test_rows_of_several_entries_come_back_one_after_the_other():
 )
 def test_loss_is_told_of_what_was_rounded(precision, rounded):
     k, v = parts()
-    found = loss(keep(storages(precision), (k, v)), (k, v))
+    found = loss(keep(storages(precision, Quantiser()), (k, v)), (k, v))
     assert list(found) == rounded
     assert all(value > 30 for value in found.values())
 
 
 def test_the_loss_is_the_ratio_of_powers():
     k, v = parts()
-    held = keep(storages("int8"), (k, v))
+    held = keep(storages("int8", Quantiser()), (k, v))
     error = (held[0].restored() - k).double().square().sum()
     told = 10 * math.log10(float(k.double().square().sum() / error))
     assert loss(held, (k, v))["sqnr_k"] == pytest.approx(told)

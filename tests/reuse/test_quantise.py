@@ -13,14 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ditbench.errors import UsageError
+from ditbench.reuse.keeping import keep
 from ditbench.reuse.quantise import (
     GRANULARITIES,
     PRECISIONS,
-    PairStorage,
     Plain,
     Quantiser,
     decibels,
-    distortion,
+    sqnr,
+    storages,
 )
 
 MIB = 2**20
@@ -34,6 +35,14 @@ def row(*numbers, dtype=torch.float32):
 
 def normal(*shape, dtype=torch.float32, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def weighed(held):
+    """Bytes of codes, and of scales."""
+    return tuple(
+        sum(one.nbytes for one in tensors if one is not None)
+        for tensors in zip(*((one.codes, one.scales) for one in held), strict=True)
+    )
 
 
 def test_the_formula_by_hand_and_a_tie_goes_to_the_even_code():
@@ -64,7 +73,7 @@ def test_what_is_no_granularity_and_what_is_no_precision_are_refused():
     with pytest.raises(UsageError, match="'row': write one of tensor, head, channel, token"):
         Quantiser("row")
     with pytest.raises(UsageError, match="'fp8': write one of own, half, int8, mixed"):
-        PairStorage.of("fp8", Quantiser())
+        storages("fp8", Quantiser())
 
 
 @pytest.mark.parametrize(
@@ -80,7 +89,7 @@ def test_every_granularity_has_its_scales_and_bytes_and_is_another_one(granulari
     x = normal(3, 2, 5, 8)
     stored = Quantiser(granularity).store(x)
     assert stored.scales.shape == scales
-    assert (stored.code_bytes, stored.scale_bytes) == (3 * 2 * 5 * 8, 4 * math.prod(scales))
+    assert weighed([stored]) == (3 * 2 * 5 * 8, 4 * math.prod(scales))
     others = {name: Quantiser(name).store(x).restored() for name in GRANULARITIES}
     assert sum(torch.equal(stored.restored(), other) for other in others.values()) == 1
 
@@ -163,14 +172,14 @@ def test_numbers_that_two_bytes_cannot_hold_are_told_as_infinite():
 def test_what_has_two_bytes_already_is_kept_to_the_bit(dtype):
     k, v = normal(2, 2, 2, 4, 3, dtype=dtype)
     for precision in ("own", "half"):
-        pair = PairStorage.of(precision, Quantiser()).store(k, v)
-        assert all(map(torch.equal, pair.restored(), (k, v)))
-        assert (pair.code_bytes, pair.scale_bytes) == (2 * 2 * k.numel(), 0)
+        held = keep(storages(precision, Quantiser()), (k, v))
+        assert all(map(torch.equal, [one.restored() for one in held], (k, v)))
+        assert weighed(held) == (2 * 2 * k.numel(), 0)
 
 
 def test_mixed_keeps_keys_and_quantises_values():
     k, v = normal(2, 2, 2, 4, 3, dtype=torch.bfloat16)
-    keys, values = PairStorage.of("mixed", Quantiser()).store(k, v).restored()
+    keys, values = (one.restored() for one in keep(storages("mixed", Quantiser()), (k, v)))
     assert torch.equal(keys, k)
     assert torch.equal(values, Quantiser().store(v).restored())
     assert not torch.equal(values, v)
@@ -182,10 +191,10 @@ def test_mixed_keeps_keys_and_quantises_values():
 def test_the_published_cache_of_dit_xl_2_256_for_two_rows(precision, mib):
     """28 blocks of 16 heads of 72, 256 tokens; scales counted apart: one a head and row, of four bytes."""
     k, v = torch.empty(2, 2, 16, 256, 72, dtype=torch.float16, device="meta")
-    pair = PairStorage.of(precision, Quantiser("head")).store(k, v)
-    assert 28 * pair.code_bytes / MIB == mib
+    codes, scales = weighed(keep(storages(precision, Quantiser("head")), (k, v)))
+    assert 28 * codes / MIB == mib
     quantised = sum(kept == "int8" for kept in PRECISIONS[precision])
-    assert 28 * pair.scale_bytes == quantised * 28 * 2 * 16 * 4
+    assert scales == quantised * 2 * 16 * 4
 
 
 @pytest.mark.parametrize(
@@ -194,22 +203,21 @@ def test_the_published_cache_of_dit_xl_2_256_for_two_rows(precision, mib):
 )
 def test_the_scales_of_that_cache_by_granularity(granularity, scales):
     k, v = torch.empty(2, 2, 16, 256, 72, dtype=torch.float16, device="meta")
-    pair = PairStorage.of("int8", Quantiser(granularity)).store(k, v)
-    assert 28 * pair.code_bytes / MIB == 31.5
-    assert pair.scale_bytes == 2 * scales * 4
+    codes, of_scales = weighed(keep(storages("int8", Quantiser(granularity)), (k, v)))
+    assert 28 * codes / MIB == 31.5
+    assert of_scales == 2 * scales * 4
 
 
-def test_the_distortion_by_hand():
-    found = distortion(row(3.0, -4.0, 0.0, 0.0), row(3.0, -4.5, 0.5, 0.0))
-    assert (found.mse, found.mae, found.largest) == (0.125, 0.25, 0.5)
-    assert found.sqnr == pytest.approx(10 * math.log10(50), abs=1e-12)  # 25 over 0.5
+def test_the_sqnr_by_hand():
+    found = sqnr(row(3.0, -4.0, 0.0, 0.0), row(3.0, -4.5, 0.5, 0.0))
+    assert found == pytest.approx(10 * math.log10(50), abs=1e-12)  # 25 over 0.5
 
 
-def test_the_distortion_at_its_ends():
+def test_the_sqnr_at_its_ends():
     zeros, one = row(0.0, 0.0), row(0.0, 1.0)
-    assert distortion(one, one).sqnr == distortion(zeros, zeros).sqnr == math.inf
-    assert distortion(zeros, one).sqnr == decibels(0.0, 1.0) == -math.inf
-    assert all(map(math.isnan, vars(distortion(one, row(0.0, math.nan))).values()))
+    assert sqnr(one, one) == sqnr(zeros, zeros) == math.inf
+    assert sqnr(zeros, one) == decibels(0.0, 1.0) == -math.inf
+    assert math.isnan(sqnr(one, row(0.0, math.nan)))
 
 
 def test_a_bit_more_is_six_decibels_more():
@@ -217,29 +225,30 @@ def test_a_bit_more_is_six_decibels_more():
     x = torch.rand(1, 1, 512, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for bits in range(3, 9):
         quantiser = Quantiser(bits=bits)
-        found = distortion(x, quantiser.store(x).restored()).sqnr
+        found = sqnr(x, quantiser.store(x).restored())
         assert found == pytest.approx(20 * math.log10(2 * quantiser.most), abs=0.2)
 
 
 def test_finer_groups_lose_less_where_one_channel_is_large():
     x = normal(2, 4, 64, 16)
     x[..., 3] *= 100
-    sqnr = {
-        name: distortion(x[..., :3], Quantiser(name).store(x).restored()[..., :3]).sqnr
+    told = {
+        name: sqnr(x[..., :3], Quantiser(name).store(x).restored()[..., :3])
         for name in GRANULARITIES
     }
-    assert sqnr["tensor"] <= sqnr["head"] < sqnr["token"] < sqnr["channel"]
+    assert told["tensor"] <= told["head"] < told["token"] < told["channel"]
 
 
 def test_two_hundred_stores_hold_no_more_memory_than_one():
-    storage, k = PairStorage.of("int8", Quantiser("token")), normal(1, 16, 256, 32)
+    ways, k = storages("int8", Quantiser("token")), normal(1, 16, 256, 32)
 
     def held(times):
         """Tensors alive, and bytes of this process, after so many more."""
         for _ in range(times):
-            kept = storage.store(k, k)
-            kept.restored()
-        del kept
+            kept = keep(ways, (k, k))
+            for one in kept:
+                one.restored()
+        del kept, one
         gc.collect()
         alive = sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
         return alive, int(Path("/proc/self/statm").read_text().split()[1]) * 4096
