@@ -13,7 +13,7 @@ from ditbench.attention.memory import OutputKeeper
 from ditbench.measure import bench, counting, decisions, foreseen, opened
 from ditbench.models.dit import DiT
 from ditbench.models.gqa_dit import GqaDiT
-from ditbench.records import Cell, Choice, Sampling
+from ditbench.records import Cell, Choice, Sampling, Shown
 
 TINY = DiT(hidden=32, depth=4, heads=2, size=8, classes=10)
 GQA = GqaDiT(hidden=32, depth=3, heads=4, kv_heads=2, patch=2, size=8, null_class=True)
@@ -66,6 +66,13 @@ def test_a_method_that_looks_at_its_attention_is_not_foreseen():
     (found,) = counting.count([cell("dqar", **OPEN | {"threshold": 1.0})], "cpu")
     assert "macs" in found.metrics
     assert "reuse_ratio" not in found.metrics
+
+
+def test_prompts_are_not_foreseen_for_their_words_are_counted_when_read():
+    shown = Shown("prompts", "a.txt", "0" * 8, 2)
+    asked = dataclasses.replace(cell("static-reuse"), shown=shown)
+    assert foreseen.reuse(cell("static-reuse"), NAMES)
+    assert foreseen.reuse(asked, NAMES) == {}
 
 
 NAMES = [site.name for site in TINY.sites()]

@@ -15,8 +15,9 @@ from cells import TINY, cell
 
 from ditbench.attention import dqar
 from ditbench.jobs import Findings, Job, Quality, Timing
-from ditbench.measure import decisions, gates, opened, reuse
+from ditbench.measure import bench, decisions, fit, gates, opened, reuse
 from ditbench.measure.bench import set_up
+from ditbench.measure.catalog import inspect
 from ditbench.records import Choice, Sampling, Stage, Status
 from ditbench.shape import FACTS
 
@@ -112,6 +113,31 @@ def test_an_accelerator_that_lies_about_what_it_skipped_is_refused(tmp_path, nam
     found = gates.run(job, lambda _phase: None)
     assert found.status is Status.FAILED_GATE
     assert said in found.reason
+
+
+def test_what_counters_cannot_watch_is_refused_beside_what_must_be_watched():
+    core = cell("static-reuse", settings=(("core", "flex"),), steps=STEPS)
+    around = replace(cell("flex", steps=STEPS), accelerator=Choice("pab"))
+    for what in (core, around):
+        (found,) = inspect([what], "cpu")
+        assert any("cannot be counted at work" in reason for reason in found.reasons)
+
+
+@pytest.mark.parametrize(("method", "steps"), [("sdpa", 3), ("static-reuse", STEPS)])
+def test_a_trial_of_a_largest_batch_goes_on_until_memories_are_full(
+    tmp_path, monkeypatch, method, steps
+):
+    run = []
+    sample = bench.Bench.sample
+
+    def watched(made, inputs, steps=None, **more):
+        run.append(steps)
+        return sample(made, inputs, steps, **more)
+
+    monkeypatch.setattr(bench.Bench, "sample", watched)
+    what = cell(method, steps=STEPS)
+    fit.run(Job(what, Stage.FIT, 0, Timing(), Quality(), (), "cpu", tmp_path), lambda _phase: None)
+    assert run == [steps]
 
 
 def test_what_storing_lost_stands_in_the_record_and_not_in_the_share_of_decisions(

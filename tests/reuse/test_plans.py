@@ -62,6 +62,12 @@ def test_a_plan_by_hand_needs_neither_threshold_nor_legend():
         ({"guidance_scale": float("nan")}, "guidance_scale is nan, not at least 0"),
         ({"threshold": "0.1"}, 'threshold is "0.1", not a number'),
         ({"blocks": []}, "blocks is [], not block numbers"),
+        ({"blocks": [1, 1]}, "blocks is [1, 1], not block numbers, each once and ascending"),
+        ({"blocks": [1, 0]}, "blocks is [1, 0], not block numbers, each once and ascending"),
+        ({"blocks": [-1, 0]}, "blocks is [-1, 0], not block numbers, each once and ascending"),
+        ({"blocks": [True, 2]}, "blocks is [true, 2], not block numbers, each once and ascending"),
+        ({"forwards": []}, "forwards is [], not a whole number"),
+        ({"samples": -1}, "samples is -1, not at least 0"),
         ({"plan": ["FF", 3]}, 'plan is ["FF", 3], not a line for each step'),
         ({"plan": "FFFF"}, 'plan is "FFFF", not a line for each step'),
         ({"plan": ["FF", "W=", "w", "Ff"]}, "step 2 has 1 letters for 2 blocks"),
@@ -80,7 +86,12 @@ def test_what_is_wrong_with_a_plan_is_told_in_one_line(changes, told):
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(b"{", "is no JSON"), (b"\xff", "is no JSON"), (b"[1]", "is no plan: it is [1], not a table")],
+    [
+        (b"[" * 100_000, "is no JSON"),
+        (b"{", "is no JSON"),
+        (b"\xff", "is no JSON"),
+        (b"[1]", "is no plan: it is [1], not a table"),
+    ],
 )
 def test_a_file_that_holds_something_else(content, told):
     with pytest.raises(UsageError, match=r"^p\.json: ") as caught:

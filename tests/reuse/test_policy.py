@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load, save
+from safetensors.torch import save as save_torch
 
 from ditbench.errors import UsageError
 from ditbench.reuse.policy import INPUTS, LOG_SNR_BOUND, SHAPES, Policy, scaled
@@ -125,6 +127,12 @@ def _with(value, dtype=np.float32):
     return save(tensors, _metadata())
 
 
+def _bfloat16():
+    """Of which numpy has no type."""
+    tensors = load(Policy.untrained().write())
+    return save_torch({k: torch.tensor(v).bfloat16() for k, v in tensors.items()}, _metadata())
+
+
 def _metadata(**changed):
     told = {"format": "ditbench reuse policy 1", "inputs": ", ".join(INPUTS)}
     return {"policy": json.dumps(told | changed)}
@@ -143,6 +151,8 @@ def _metadata(**changed):
         (_without("2.bias"), "its tensors are not 0.weight"),
         (_with(math.nan), "1.bias is not of finite float32 numbers"),
         (_with(0, np.float16), "1.bias is not of finite float32 numbers"),
+        (_bfloat16(), "it has numbers of type 'BF16', not float32"),
+        (save({}, None)[:8] + b"[1]", "no safetensors file"),
     ],
 )
 def test_a_file_that_is_no_policy_is_refused_in_one_line(data, cause):

@@ -101,6 +101,21 @@ def test_an_input_that_never_varied_is_not_looked_at():
     assert policy.probability(3, 0, 4, 0.5, 1) == policy.probability(3, 0, 4, 0.5, 90)
 
 
+def test_an_input_that_varied_by_rounding_alone_is_not_looked_at():
+    """A spread of almost nothing, that weights are divided by, would make them astronomic."""
+    known = examples(planted(samples=2))
+    still = known.inputs.copy()
+    still[:, 1] = 1.2345 + 1e-15 * np.arange(len(still))
+    policy = fit(dataclasses.replace(known, inputs=still), COURSE)
+    assert policy.about["ignored"].startswith("log_snr")
+    assert max(float(abs(weight).max()) for weight, _ in policy.layers) < 100
+
+
+def test_a_seed_of_many_digits_is_told_to_the_last():
+    policy = fit(examples(planted(samples=2)), dataclasses.replace(COURSE, seed=1234567, epochs=2))
+    assert policy.about["seed"] == "1234567"
+
+
 def test_written_float32_answers_as_what_was_trained():
     known = examples(planted(samples=2))
     policy = Policy.read(fit(known, COURSE).write())
