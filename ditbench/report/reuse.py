@@ -94,13 +94,16 @@ def _lines(found: Sequence[_Entry], names: words.Names) -> Iterator[str]:
     best, every = found[0].row, words.plural(len(found), "cell")
     if best.speedup:
         share = reached(best)
-        near = "" if share is None else f", {units.percent(share)} of what its bound gains"
+        near = "" if share is None else f", {_share_said(share, ' of what its bound gains')}"
         faster = f"{words.factor(best.speedup.value)} over {best.against}"
         yield f"Fastest: {names.method(best.cell)}, {faster}{near}."
     bounded = [share for one in found if (share := reached(one.row)) is not None]
     if bounded:
         close = sum(share >= _CLOSE for share in bounded)
-        yield f"At least half of what a bound gains is reached by {close} of {len(bounded)} that have one."
+        yield (
+            f"At least half of what a bound gains is reached by {close} of the {len(bounded)} whose bound's "
+            "interval lies above 1."
+        )
     if idle := sum(_told(one.row).reused == 0 for one in found):
         yield f"Nothing at all was spared in {idle} of {every}."
 
@@ -178,10 +181,15 @@ def _bound(one: _Entry) -> Value:
 def _reached(one: _Entry) -> Value:
     share = reached(one.row)
     if share is not None:
-        return Value(units.percent(share), order=share)
+        return Value(_share_said(share), order=share)
     if one.row.bound is None or one.row.speedup is None or one.row.bound_by != REPLAY_BOUND:
         return MISSING
     return Value("nothing to gain", "the bound's interval reaches 1")
+
+
+def _share_said(share: float, of: str = "") -> str:
+    """A negative share of a gain is none, and reads in words."""
+    return "slower than exact" if share < 0 else f"{units.percent(share)}{of}"
 
 
 def _ratio(one: _Entry) -> Value:

@@ -116,7 +116,7 @@ def _drift(group: Group, names: words.Names) -> Figure | None:
         title="Drift step by step",
         caption=(
             f"{group.title}. Relative L2 distance of the latents from softmax's of the same noise at the "
-            "start of each step, and of the final ones at the right, in the one run that the gate watched. "
+            "start of each step, and of the final ones at the right, in the one run that was audited. "
             f"The upright axis is a square root.{_hidden(hidden, 'method')}"
         ),
         alternative="; ".join(f"{one.label}: {one.told[-1]} at the end" for one in found),
@@ -163,7 +163,7 @@ def _sweep_said(of: Sweep) -> Iterable[str]:
         pairs = words.plural(len(of.rows), "cell")
         yield f"Drift follows reuse with a rank correlation (Spearman) of {follows:.2f} over {pairs}."
     if not of.pictured:
-        yield "Drift is that of the one run that the gate watched."
+        yield "Drift is that of the one run that was audited."
     if of.others:
         yield f"Swept too, and not drawn: {', '.join(map(spoken, of.others))}."
 

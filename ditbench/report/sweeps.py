@@ -47,7 +47,7 @@ class Sweep:
 
     @property
     def pictured(self) -> bool:
-        """Whether all of its cells have pictures: if not, drift is that of the run that the gate watched."""
+        """Whether all of its cells have pictures: if not, drift is that of the audited run."""
         return all(DRIFT in row.estimates for row in self.rows)
 
     @property
