@@ -131,6 +131,7 @@ def _markdown() -> Environment:
     environment = templates().overlay(autoescape=False, finalize=_escaped)
     environment.filters["ready"] = Markup
     environment.filters["plain"] = _plain
+    environment.filters["whole"] = _whole
     return environment
 
 
@@ -148,8 +149,15 @@ def _escaped(value: object) -> str:
     text = " ".join(str(value).split())
     if len(text) > _FIELD:
         text = text[:_FIELD] + " \N{HORIZONTAL ELLIPSIS}"
+    return _whole(text)
+
+
+def _whole(value: str) -> Markup:
+    """Likewise of any length: a paragraph of its own."""
+    text = " ".join(value.split())
     text = _SPECIAL.sub(r"\\\g<0>", text)
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return Markup(text)  # noqa: S704 (escaped above)
 
 
 def svg(figure: Figure) -> str:

@@ -17,6 +17,15 @@ from ditbench.summary.speed import REPLAY_BOUND
 
 # Maps that are open where a page opens.
 _OPEN = 3
+_ABOUT = (
+    "Methods that keep what a step computed and give it again, by speed. The bound is the same run with "
+    "zeros wherever the method reused, timed in turns with it: a speed-up beyond both intervals is "
+    "implausible. Decisions and their cost were counted in one whole sampling run that nobody timed."
+)
+_READING = (
+    "Steps to the right, blocks downwards, a letter for the reason of each decision. Places where something "
+    "was spared are filled; at the right stands each block's share of them, below the steps each step's."
+)
 _CLOSE = 0.5  # the share of what its bound gains that a good method reaches
 
 
@@ -36,7 +45,7 @@ class Section:
     """All cells with memory of a run, the fastest first.
 
     lines: what a person should know first. hidden: how many maps are not drawn. open: how many of the others
-    are not folded away.
+    are not folded away. about: what stands in the section. reading: how to read a map.
     """
 
     lines: tuple[str, ...]
@@ -44,6 +53,8 @@ class Section:
     maps: tuple[Map, ...]
     hidden: int
     open: int = _OPEN
+    about: str = _ABOUT
+    reading: str = _READING
 
     @property
     def folded(self) -> int:

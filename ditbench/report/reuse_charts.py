@@ -71,7 +71,7 @@ def _bounds_said(found: Trade) -> str:
     """What the dotted lines are, or that there is none to draw."""
     if not any(p.bound for p in found.points):
         return "No bound was measured."
-    return "A dotted line ends at the bound of its method, which no time of its may pass."
+    return "A dotted line ends at the bound of its method: a speed-up beyond both intervals is implausible."
 
 
 def _profile(group: Group, names: words.Names) -> Figure | None:

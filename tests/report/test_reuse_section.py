@@ -251,6 +251,21 @@ def test_both_pages_hold_the_table_the_charts_and_the_maps(written):
     assert '<a href="#reuse">Reuse</a>' in html
 
 
+def test_both_pages_tell_what_the_bound_is_and_how_to_read_a_map(written):
+    for text in written[:2]:
+        assert (
+            "The bound is the same run with zeros wherever the method reused, timed in turns with it: "
+            "a speed-up beyond both intervals is implausible." in text
+        )
+        assert "in one whole sampling run that nobody timed." in text
+        assert "below the steps each step" in text
+
+
+def test_no_caption_is_cut_in_markdown(written):
+    _, markdown, _ = written
+    assert "honest methods may exceed them." in markdown
+
+
 def test_charts_of_reuse_stand_in_their_section_and_nowhere_else(written):
     html, _, _ = written
     figures = html.index('<h2 id="figures">')
