@@ -132,7 +132,7 @@ def test_mistake_39_changes_stand_by_effect_and_not_by_name(tmp_path):
     shown = view(tmp_path, comparison=fakes.comparison(findings=found)).changes.open
     assert [v.text for v in column(shown, "change")] == [
         "\N{EN DASH}",
-        "-50.0 %",
+        "\N{MINUS SIGN}50.0 %",
         "+90.0 %",
         "+5.00 %",
     ]
