@@ -93,8 +93,8 @@ def _profile(group: Group, names: words.Names) -> Figure | None:
         name="reuse-step-latency",
         title="Latency step by step",
         caption=(
-            f"{group.title}. The median of each step over all timed calls: where a method spares nothing its "
-            f"line lies on that of the exact method.{_hidden(hidden, 'method')}"
+            f"{group.title}. The median of each step by itself, over all timed calls: where runs decide "
+            f"differently it shows what most of them did.{_hidden(hidden, 'method')}"
         ),
         alternative="; ".join(said),
         spec=courses.courses(found, "step latency (ms)", "linear"),

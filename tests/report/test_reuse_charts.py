@@ -95,6 +95,12 @@ def test_a_profile_has_the_median_of_every_step_beside_the_exact_method(drawn):
     assert f"{label}: 2.60 ms to 3.00 ms" in drawn["reuse-step-latency"].alternative
 
 
+def test_a_profile_is_said_to_be_of_each_step_and_nothing_of_where_lines_lie(drawn):
+    said = drawn["reuse-step-latency"].caption
+    assert "where runs decide differently it shows what most of them did." in said
+    assert "exact method" not in said
+
+
 def test_drift_by_step_begins_at_nothing_and_ends_with_the_final_latents(drawn):
     rows = data(drawn["reuse-drift-by-step"])
     label = "dqar {threshold: 0.1, limit: 2}"
