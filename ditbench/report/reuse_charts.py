@@ -141,7 +141,7 @@ def _swept(group: Group) -> Iterator[Figure]:
             yield Figure(
                 name=f"reuse-sweep-{slug(one.method)}-{slug(setting)}",
                 title=f"{one.method} along {setting}",
-                caption=f"{group.title}. {' '.join(_sweep_said(one))}{_hidden(one.hidden, 'line')}",
+                caption=f"{group.title}. {' '.join(_sweep_said(one, panels))}{_hidden(one.hidden, 'line')}",
                 alternative="; ".join(
                     f"{panel.title}: {', '.join(_place_said(one, setting) for one in panel.places)}"
                     for panel in panels
@@ -150,9 +150,11 @@ def _swept(group: Group) -> Iterator[Figure]:
             )
 
 
-def _sweep_said(of: Sweep) -> Iterable[str]:
-    """Whether the setting does anything, and whether drift follows reuse."""
+def _sweep_said(of: Sweep, panels: Sequence[Panel]) -> Iterable[str]:
+    """What is drawn, whether the setting does anything, and whether drift follows reuse."""
     setting = spoken(of.setting)
+    if any(place.low < place.high for panel in panels for place in panel.places):
+        yield "Upright lines through the marks are 95 % intervals."
     if len(of.lines) > 1:
         yield "A line for each of the other settings that vary."
     if of.is_idle:

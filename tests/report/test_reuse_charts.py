@@ -121,8 +121,8 @@ def test_a_sweep_has_a_panel_a_figure_and_a_line_for_each_other_setting(drawn):
         (0.1, pytest.approx(8.0)),
     ]
     assert one.caption.endswith(
-        "A line for each of the other settings that vary. Drift follows reuse with a rank correlation "
-        "(Spearman) of 0.97 over 6 cells."
+        "Upright lines through the marks are 95 % intervals. A line for each of the other settings that "
+        "vary. Drift follows reuse with a rank correlation (Spearman) of 0.97 over 6 cells."
     )
     assert "limit 2, threshold 0.05 4.00 MiB" in one.alternative
 
