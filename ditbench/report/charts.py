@@ -188,12 +188,19 @@ def _macs(group: Group, names: words.Names) -> Figure | None:
         name="multiply-adds",
         title="Multiply-adds of one step",
         caption=(
-            f"{group.title}. The whole model, guidance rows included; the part in front is the attention "
-            f"core. FLOP = 2 MAC.{_hidden(hidden)}"
+            f"{group.title}. The whole model in a step that spares nothing, guidance rows included; the part "
+            f"in front is the attention core. FLOP = 2 MAC.{_spared(group)}{_hidden(hidden)}"
         ),
         alternative=_bars_said(bars),
         spec=marks.bars(bars, "multiply-adds (MAC)", 1),
     )
+
+
+def _spared(group: Group) -> str:
+    """Where the figures are of those that spare something in most steps."""
+    if not any(row.reuse for row in group.rows):
+        return ""
+    return " What a whole run takes of a method that spares some of it is in the table of Reuse."
 
 
 def _models(summary: Summary, names: words.Names) -> Iterator[Figure]:

@@ -379,6 +379,18 @@ def test_a_noisy_bound_that_reaches_one_is_called_none(tmp_path):
         assert ("is the measured bound" in caption) is not none
 
 
+@pytest.mark.parametrize("spares", [True, False])
+def test_multiply_adds_of_a_step_are_those_of_one_that_spares_nothing(tmp_path, spares):
+    rows = rows_of(*fakes.METHODS[:6])
+    summary = fakes.summary(rows=(*rows[1:], fakes.remembering(rows[0])) if spares else rows)
+    caption = figures_of(summary)["multiply-adds"].caption
+    said = dict(view(tmp_path, summary).conduct)["Multiply-adds"]
+    assert "The whole model in a step that spares nothing" in caption
+    assert "one forward of the whole batch in which nothing is spared" in said
+    for text in (caption, said):
+        assert ("is in the table of Reuse." in text) is spares
+
+
 def test_a_headline_ratio_that_may_be_one_says_so(tmp_path):
     unsure = replace(fakes.row(fakes.METHODS[4]), speedup=Estimate(1.02, 0.98, 1.06, 3, 60))
     sure = replace(fakes.row(fakes.METHODS[4]), speedup=Estimate(1.2, 1.15, 1.25, 3, 60))
