@@ -74,7 +74,7 @@ def _quality(group: Group, names: words.Names) -> Figure | None:
         return None
     limit = points.bound(group)
     best = ", ".join(p.label for p in sorted(trade.points, key=lambda p: p.x) if p.front)
-    note = f" The dashed line is {_bound_said(limit)}." if limit else ""
+    note = f" The dashed line is {_bound_said(limit)}.{_passed(group)}" if limit else ""
     without = f" {words.plural(trade.hidden, 'method')} without it." if trade.hidden else ""
     return Figure(
         name="speed-against-quality",
@@ -134,6 +134,12 @@ def _bound_said(limit: Estimate) -> str:
     if limit.low > 1:
         return f"the measured bound, {told}"
     return f"{told}. Its interval ({words.interval(limit, units.digits)}) reaches 1, so it bounds nothing"
+
+
+def _passed(group: Group) -> str:
+    """Whom that bound does not hold."""
+    accelerated = any(row.speedup and row.cell.is_accelerated for row in group.rows)
+    return " Accelerators skip more than attention and may pass it." if accelerated else ""
 
 
 def _reach(group: Group, names: words.Names) -> Figure | None:

@@ -11,7 +11,7 @@ import pytest
 
 from ditbench import errors
 from ditbench.compare import Verdict
-from ditbench.records import Status
+from ditbench.records import Choice, Status
 from ditbench.report import cells, changes, charts, points, ranking, words
 from ditbench.report.clocks import Clocks
 from ditbench.report.view import page
@@ -377,6 +377,16 @@ def test_a_noisy_bound_that_reaches_one_is_called_none(tmp_path):
         caption = figures_of(summary)["speed-against-quality"].caption
         assert ("it bounds nothing" in caption) is none
         assert ("is the measured bound" in caption) is not none
+
+
+@pytest.mark.parametrize("accelerated", [True, False])
+def test_an_accelerator_may_pass_the_line_of_a_model_without_attention(accelerated):
+    rows = rows_of(*fakes.METHODS[:6])
+    if accelerated:
+        of = replace(rows[1].cell, accelerator=Choice("pab"))
+        rows = (*rows, replace(rows[1], cell=of))
+    caption = figures_of(fakes.summary(rows=rows))["speed-against-quality"].caption
+    assert ("Accelerators skip more than attention and may pass it." in caption) is accelerated
 
 
 @pytest.mark.parametrize("spares", [True, False])
