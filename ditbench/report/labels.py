@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -77,6 +78,18 @@ def spread(heights: Sequence[float], limit: float) -> list[float]:
         moved[index] = min(moved[index], highest)
         highest = moved[index] - LINE
     return moved
+
+
+def wrapped(text: str, room: float) -> list[str]:
+    """A text in lines of so many pixels, broken behind a space or a comma; a longer word anywhere."""
+    most = max(1, int(room / _CHARACTER))
+    words = re.findall(r"[^\s,]*[\s,]?", text)
+    lines = [""]
+    for part in (word[at : at + most] for word in words for at in range(0, len(word), most)):
+        if len((lines[-1] + part).rstrip()) > most:
+            lines.append("")
+        lines[-1] += part
+    return [line.strip() for line in lines]
 
 
 def width(text: str) -> float:

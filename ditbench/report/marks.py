@@ -17,8 +17,16 @@ from ditbench.report import labels
 from ditbench.report.points import Bar, Point, Reach, Scaling
 
 WIDTH, HEIGHT = 640, 360
-_ROW = 24
+_ROW, _ASIDE = 24, 220
 INK = "currentColor"
+# Of names: in the ink of the text around them, whatever tone their marks have.
+_TEXT: dict[str, Any] = {
+    "baseline": "middle",
+    "fontSize": 12,
+    "fill": INK,
+    "lineBreak": "\n",
+    "lineHeight": labels.LINE,
+}
 _TONES = ("#3b82c4", "#d1662a", "#2a9d78", "#b8639b", "#9a7d1a", "#7a6fd0", "#c0504d", "#6b8a99")
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 4])
@@ -57,7 +65,7 @@ def reaches(found: Sequence[Reach]) -> dict[str, Any]:
     )
     shape = shape.legend(orient="top", symbolStrokeWidth=2)
     colour = alt.Color("kind:N", title=None, scale=alt.Scale(domain=kinds, range=_TONES[:4]))
-    layered = alt.layer(
+    drawn = alt.layer(  # by itself, so that its data stand there once
         # From 1, where nothing is gained: a bar to the left is a loss.
         base.mark_bar(height=10, opacity=0.35).encode(
             x=alt.X("one:Q"), x2="x:Q", y=y, color=colour, tooltip=tooltip("method", "result")
@@ -71,7 +79,7 @@ def reaches(found: Sequence[Reach]) -> dict[str, Any]:
             tooltip=tooltip("method", "kind", "result"),
         ),
     )
-    return plain(layered, WIDTH - 160, _ROW * len(order))
+    return plain(alt.layer(drawn, _beside(order)), WIDTH - 160, _tall(order))
 
 
 def lines(scaling: Scaling, said: str) -> dict[str, Any]:
@@ -135,7 +143,8 @@ def bars(found: Sequence[Bar], title: str, unit: float) -> dict[str, Any]:
     most = max(bar.amount for bar in found) / unit
     x = alt.X("x:Q", title=title).axis(format="~s", tickCount=5, grid=False)
     x = x.scale(domain=(0, most * room or 1), nice=False)
-    y = _methods([bar.label for bar in found])
+    order = [bar.label for bar in found]
+    y = _methods(order)
     base = alt.Chart(data(rows)).encode(y=y, tooltip=tooltip("method", "result"))
     layers = [
         base.mark_bar(height=14, color=_TONES[0], opacity=0.45, stroke=_TONES[0]).encode(x=x),
@@ -143,13 +152,35 @@ def bars(found: Sequence[Bar], title: str, unit: float) -> dict[str, Any]:
     ]
     if any(bar.part is not None for bar in found):
         layers.insert(1, base.mark_bar(height=14, color=_TONES[0]).encode(x=alt.X("part:Q")))
-    return plain(alt.layer(*layers), WIDTH - 160, _ROW * len(rows))
+    return plain(alt.layer(alt.layer(*layers), _beside(order)), WIDTH - 160, _tall(order))
 
 
 def _methods(order: Sequence[str]) -> Any:  # noqa: ANN401 (altair is untyped)
     return alt.Y("method:N", title=None, sort=list(order)).axis(
-        labelLimit=220, ticks=False, domain=False
+        labels=False, ticks=False, domain=False
     )
+
+
+def _beside(order: Sequence[str]) -> Any:  # noqa: ANN401 (altair is untyped)
+    """Each method's whole name at the left, in lines: an axis would cut what is too long."""
+    rows = ({"method": label, **in_lines(label, _ASIDE)} for label in order)
+    return (
+        alt.Chart(data(rows))
+        .mark_text(align="right", dy={"expr": "datum.rise"}, **_TEXT)
+        .encode(x=alt.XValue(-10), y=_methods(order), text="name:N")
+    )
+
+
+def _tall(order: Sequence[str]) -> float:
+    """The height of so many rows, each of as many lines as the longest name has."""
+    most = max(len(labels.wrapped(label, _ASIDE)) for label in order)
+    return len(order) * (_ROW + labels.LINE * (most - 1))
+
+
+def in_lines(name: str, room: float) -> dict[str, Any]:
+    """A name as rows of data have it: its lines, and how far the first one rises for them."""
+    found = labels.wrapped(name, room)
+    return {"name": "\n".join(found), "rise": -labels.LINE * (len(found) - 1) / 2}
 
 
 def by_family(found: Sequence[Point]) -> tuple[Any, Any]:
@@ -201,7 +232,7 @@ def data(rows: Iterable[dict[str, Any]]) -> Any:  # noqa: ANN401 (altair is unty
     return alt.Data(values=list(rows))
 
 
-def plain(chart: Any, width: int, height: int) -> dict[str, Any]:  # noqa: ANN401 (altair is untyped)
+def plain(chart: Any, width: float, height: float) -> dict[str, Any]:  # noqa: ANN401 (altair is untyped)
     """A definition of this size in pixels as plain data, in the report's dress."""
     return dressed(chart.properties(width=width, height=height))
 

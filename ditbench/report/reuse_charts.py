@@ -49,7 +49,7 @@ def _pareto(group: Group, names: words.Names) -> Figure | None:
     found = points.trade(rows, DRIFT, names)
     if found is None:
         return None
-    bounds = {names.method(row.cell): row.bound.value for row in rows if row.reuse and row.bound}
+    bounds = {names.drawn(row.cell): row.bound.value for row in rows if row.reuse and row.bound}
     marked = replace(
         found, points=tuple(replace(p, bound=bounds.get(p.label)) for p in found.points)
     )
@@ -81,13 +81,13 @@ def _profile(group: Group, names: words.Names) -> Figure | None:
         return None
     found = [
         Course(
-            names.method(row.cell),
+            names.drawn(row.cell),
             tuple(value / _MILLI for value in row.profile),
             tuple(map(units.seconds, row.profile)),
         )
         for row in chosen
     ]
-    ends = ((names.method(row.cell), min(row.profile), max(row.profile)) for row in chosen)
+    ends = ((names.drawn(row.cell), min(row.profile), max(row.profile)) for row in chosen)
     said = (f"{name}: {units.seconds(low)} to {units.seconds(high)}" for name, low, high in ends)
     return Figure(
         name="reuse-step-latency",
@@ -105,7 +105,7 @@ def _drift(group: Group, names: words.Names) -> Figure | None:
     """How far the state has drifted at the start of each step."""
     chosen, hidden = _lines([row for row in group.rows if row.reuse and row.reuse.drift])
     found = [
-        Course(names.method(row.cell), row.reuse.drift, tuple(map(units.digits, row.reuse.drift)))
+        Course(names.drawn(row.cell), row.reuse.drift, tuple(map(units.digits, row.reuse.drift)))
         for row in chosen
         if row.reuse
     ]

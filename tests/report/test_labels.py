@@ -33,3 +33,13 @@ def test_lines_of_text_are_spread_in_their_order():
 
 def test_lines_of_text_stay_above_the_bottom_where_they_can():
     assert max(labels.spread([355, 358, 360], 360)) <= 360
+
+
+def test_a_name_is_broken_where_it_may_be_and_never_cut():
+    name = "dqar[mode=output,threshold=100,policy=fashion-dit]"
+    lines = labels.wrapped(name, 220)
+    assert lines == ["dqar[mode=output,threshold=100,", "policy=fashion-dit]"]
+    assert all(labels.width(line) <= 220 for line in lines)
+    assert labels.wrapped("abcdef" * 3, 40) == ["abcdef"] * 3
+    assert labels.wrapped("sdpa + pab", 220) == ["sdpa + pab"]
+    assert labels.wrapped("", 220) == [""]

@@ -200,3 +200,19 @@ def test_no_label_lies_on_a_line():
     (free,) = labels.place([(100, 100, "abc")], (400, 400))
     (moved,) = labels.place([(100, 100, "abc")], (400, 400), [(100, 100, 200, 100)])
     assert (free.align, moved.align) == ("left", "right")
+
+
+def test_lines_of_a_sweep_name_a_file_by_its_stem_where_that_tells_them_apart():
+    def lines(*policies):
+        cells = []
+        for policy in policies:
+            for threshold in (0.1, 0.2):
+                settings = (*dqar(threshold).attention.settings, ("policy", policy))
+                label = f"dqar {policy} {threshold}"
+                cells.append(cell(attention=Choice("dqar", settings, label)))
+        found = swept(*(one for each in cells for one in remembering(each)))
+        return [line.label for line in found["threshold"].lines]
+
+    one, same, other = "a/x.npz#8d1945f2369b", "b/x.npz#8d1945f23690", "y.npz#8d1945f23691"
+    assert lines(one, other) == ["policy x", "policy y"]
+    assert lines(one, same) == [f"policy {one}", f"policy {same}"]
