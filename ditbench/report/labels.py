@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -66,30 +66,46 @@ def place(
     return found
 
 
-def spread(heights: Sequence[float], limit: float) -> list[float]:
-    """Heights moved apart until lines of text fit, in the same order, inside 0 to limit if they can."""
+def spread(heights: Sequence[float], limit: float, rooms: Sequence[float] = ()) -> list[float]:
+    """Heights moved apart until texts fit, in the same order, inside 0 to limit if they can.
+
+    rooms: how tall each text is, a line if nothing is said.
+    """
+    rooms = rooms or [LINE] * len(heights)
     order = sorted(range(len(heights)), key=lambda index: heights[index])
     moved = list(heights)
-    lowest = -LINE
+    edge = -LINE / 2
     for index in order:
-        moved[index] = lowest = max(heights[index], lowest + LINE)
-    highest = limit if LINE * len(order) <= limit else max(limit, lowest)
+        moved[index] = max(heights[index], edge + rooms[index] / 2)
+        edge = moved[index] + rooms[index] / 2
+    lowest = limit + LINE / 2
+    edge = lowest if sum(rooms) <= limit else max(lowest, edge)
     for index in reversed(order):
-        moved[index] = min(moved[index], highest)
-        highest = moved[index] - LINE
+        moved[index] = min(moved[index], edge - rooms[index] / 2)
+        edge = moved[index] - rooms[index] / 2
     return moved
 
 
 def wrapped(text: str, room: float) -> list[str]:
-    """A text in lines of so many pixels, broken behind a space or a comma; a longer word anywhere."""
+    """A text in lines of so many pixels, broken behind a space or a comma.
+
+    A longer word is broken behind a bracket or an equals sign, and what is still too long anywhere.
+    """
     most = max(1, int(room / _CHARACTER))
-    words = re.findall(r"[^\s,]*[\s,]?", text)
     lines = [""]
-    for part in (word[at : at + most] for word in words for at in range(0, len(word), most)):
+    for part in _parts(text, most):
         if len((lines[-1] + part).rstrip()) > most:
             lines.append("")
         lines[-1] += part
     return [line.strip() for line in lines]
+
+
+def _parts(text: str, most: int) -> Iterator[str]:
+    """What no line is broken in, of so many characters at most."""
+    for word in re.findall(r"[^\s,]+[\s,]?|[\s,]", text):
+        long = len(word.rstrip()) > most
+        for part in re.findall(r"[^\[{(=]+[\[{(=]?|[\[{(=]", word) if long else [word]:
+            yield from (part[at : at + most] for at in range(0, len(part), most))
 
 
 def width(text: str) -> float:

@@ -15,9 +15,9 @@ from ditbench.report.ranking import MEMORY, Group, core_share, is_bound, latency
 from ditbench.summary import Estimate, Row, Summary
 from ditbench.summary.speed import REPLAY_BOUND
 
-# More bars or lines than a person tells apart; the table has them all.
+# More bars than a person reads, and no more lines than there are tones; the table has them all.
 BARS = 24
-LINES = 12
+LINES = 8
 PLACES = 16
 _SIZE_SETTINGS = ("size", "patch")
 

@@ -31,15 +31,26 @@ def figures(groups: Sequence[Group], names: words.Names) -> tuple[Figure, ...]:
     group = max(groups, key=_remembering, default=None)
     if group is None or not _remembering(group):
         return ()
-    drawn = (_pareto(group, names), _profile(group, names), _drift(group, names))
+    order = _order(group, names)
+    drawn = (
+        _pareto(group, names, order),
+        _profile(group, names, order),
+        _drift(group, names, order),
+    )
     return (*(one for one in drawn if one), *_swept(group))
+
+
+def _order(group: Group, names: words.Names) -> list[str]:
+    """Methods as they have tones in all charts: those of lines first, so that no two lines share one."""
+    lines = (_lines(_profiled(group))[0], _lines(_drifted(group))[0], group.rows)
+    return list(dict.fromkeys(names.drawn(row.cell) for rows in lines for row in rows))
 
 
 def _remembering(group: Group) -> int:
     return sum(row.reuse is not None for row in group.rows)
 
 
-def _pareto(group: Group, names: words.Names) -> Figure | None:
+def _pareto(group: Group, names: words.Names, order: Sequence[str]) -> Figure | None:
     """Drift against speed of everything that spares forwards, beside what spares none and is exact."""
     rows = [
         row for row in group.rows if row.speedup and (row.reuse or row.exact) and not is_bound(row)
@@ -51,7 +62,8 @@ def _pareto(group: Group, names: words.Names) -> Figure | None:
         return None
     bounds = {names.drawn(row.cell): row.bound.value for row in rows if row.reuse and row.bound}
     marked = replace(
-        found, points=tuple(replace(p, bound=bounds.get(p.label)) for p in found.points)
+        found,
+        points=tuple(replace(p, family=p.label, bound=bounds.get(p.label)) for p in found.points),
     )
     best = ", ".join(p.label for p in sorted(marked.points, key=lambda p: p.x) if p.front)
     return Figure(
@@ -63,7 +75,7 @@ def _pareto(group: Group, names: words.Names) -> Figure | None:
             f"{_bounds_said(marked)}{_hidden(found.hidden, 'method', ' without drift')}"
         ),
         alternative="; ".join(f"{p.label}: {p.said}" for p in marked.points) + f". Front: {best}.",
-        spec=scatter(marked, None, "latent drift from softmax (square-root axis)"),
+        spec=scatter(marked, None, "latent drift from softmax (square-root axis)", order),
     )
 
 
@@ -74,9 +86,9 @@ def _bounds_said(found: Trade) -> str:
     return "A dotted line ends at the bound of its method: a speed-up beyond both intervals is implausible."
 
 
-def _profile(group: Group, names: words.Names) -> Figure | None:
+def _profile(group: Group, names: words.Names, order: Sequence[str]) -> Figure | None:
     """Seconds of each step, of methods with memory beside the fastest exact method."""
-    chosen, hidden = _lines([row for row in group.rows if row.profile])
+    chosen, hidden = _lines(_profiled(group))
     if not any(row.reuse for row in chosen):
         return None
     found = [
@@ -97,13 +109,13 @@ def _profile(group: Group, names: words.Names) -> Figure | None:
             f"differently it shows what most of them did.{_hidden(hidden, 'method')}"
         ),
         alternative="; ".join(said),
-        spec=courses.courses(found, "step latency (ms)", "linear"),
+        spec=courses.courses(found, "step latency (ms)", "linear", order),
     )
 
 
-def _drift(group: Group, names: words.Names) -> Figure | None:
+def _drift(group: Group, names: words.Names, order: Sequence[str]) -> Figure | None:
     """How far the state has drifted at the start of each step."""
-    chosen, hidden = _lines([row for row in group.rows if row.reuse and row.reuse.drift])
+    chosen, hidden = _lines(_drifted(group))
     found = [
         Course(names.drawn(row.cell), row.reuse.drift, tuple(map(units.digits, row.reuse.drift)))
         for row in chosen
@@ -120,17 +132,24 @@ def _drift(group: Group, names: words.Names) -> Figure | None:
             f"The upright axis is a square root.{_hidden(hidden, 'method')}"
         ),
         alternative="; ".join(f"{one.label}: {one.told[-1]} at the end" for one in found),
-        spec=courses.courses(found, "drift from softmax (square-root axis)", "sqrt"),
+        spec=courses.courses(found, "drift from softmax (square-root axis)", "sqrt", order),
     )
+
+
+def _profiled(group: Group) -> list[Row]:
+    return [row for row in group.rows if row.profile]
+
+
+def _drifted(group: Group) -> list[Row]:
+    return [row for row in group.rows if row.reuse and row.reuse.drift]
 
 
 def _lines(rows: Sequence[Row]) -> tuple[list[Row], int]:
     """The fastest exact method, then those with memory by speed; and how many are too many to tell apart."""
     exact = next((row for row in rows if row.exact and not row.reuse), None)
     found = [row for row in rows if row.reuse]
-    first = [exact] if exact else []
-    most = LINES - len(first)
-    return first + found[:most], max(0, len(found) - most)
+    most = LINES - 1  # one tone is the exact method's, also in a chart without it
+    return ([exact] if exact else []) + found[:most], max(0, len(found) - most)
 
 
 def _swept(group: Group) -> Iterator[Figure]:

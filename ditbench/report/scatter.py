@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +16,6 @@ from ditbench.report.marks import (
     INK,
     WIDTH,
     by_family,
-    colour_of,
     data,
     padded,
     plain,
@@ -32,8 +31,13 @@ _AXES: Mapping[str, Callable[[float], float]] = {
 }
 
 
-def scatter(trade: Trade, limit: float | None, title: str) -> dict[str, Any]:
-    """Speed-up against the figure of `title`; limit: the measured bound, if there is one."""
+def scatter(
+    trade: Trade, limit: float | None, title: str, order: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Speed-up against the figure of `title`; limit: the measured bound, if there is one.
+
+    order: what families have their signs by, where other charts show them too.
+    """
     found = trade.points
     bounds = [p.bound for p in found if p.bound is not None]
     reach = [p.x for p in found] + [p.high for p in found] + bounds + ([limit] if limit else [])
@@ -43,7 +47,7 @@ def scatter(trade: Trade, limit: float | None, title: str) -> dict[str, Any]:
     y = alt.Y("y:Q", title=title).axis(tickCount=6)
     y = y.scale(type=trade.scale, domain=trade.wide, nice=False)
     base = alt.Chart(data(_with_places(trade, wide)))
-    shape, colour = by_family(found)
+    shape, colour, fill = by_family(found, order)
     layers = [
         base.mark_line(interpolate="step-before", color=INK, opacity=0.45)
         .transform_filter("datum.front")
@@ -56,7 +60,7 @@ def scatter(trade: Trade, limit: float | None, title: str) -> dict[str, Any]:
             y=y,
             shape=shape,
             color=colour,
-            fill=alt.condition("datum.front", colour_of(found), alt.value("transparent")),
+            fill=alt.condition("datum.front", fill, alt.value("transparent")),
             tooltip=tooltip("method", "result"),
         ),
         base.mark_text(

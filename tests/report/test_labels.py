@@ -35,11 +35,23 @@ def test_lines_of_text_stay_above_the_bottom_where_they_can():
     assert max(labels.spread([355, 358, 360], 360)) <= 360
 
 
+def test_names_of_several_lines_are_spread_by_their_height():
+    rooms = [14, 42, 28, 14]
+    moved = labels.spread([100, 101, 102, 355], 360, rooms)
+    boxes = [(at - room / 2, at + room / 2) for at, room in zip(moved, rooms, strict=True)]
+    assert all(below[0] >= above[1] for above, below in pairwise(boxes))
+    assert moved[3] == 355
+
+
 def test_a_name_is_broken_where_it_may_be_and_never_cut():
     name = "dqar[mode=output,threshold=100,policy=fashion-dit]"
     lines = labels.wrapped(name, 220)
     assert lines == ["dqar[mode=output,threshold=100,", "policy=fashion-dit]"]
     assert all(labels.width(line) <= 220 for line in lines)
+    assert labels.wrapped("sdpa + first-block-cache[threshold=0.3]", 190) == [
+        "sdpa + first-block-cache[",
+        "threshold=0.3]",
+    ]
     assert labels.wrapped("abcdef" * 3, 40) == ["abcdef"] * 3
     assert labels.wrapped("sdpa + pab", 220) == ["sdpa + pab"]
     assert labels.wrapped("", 220) == [""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from fakes_reuse import SPARED_S, STEP_S, dqar, remembering, reuse_run
 from fakes_runs import STEPS, cell, fake_run, measured, quality
 
 from ditbench.records import Choice
-from ditbench.report import labels, ranking, reuse_charts, words
+from ditbench.report import labels, ranking, render, reuse_charts, words
 from ditbench.report.sweeps import sweeps
 from ditbench.summary import summarise
 
@@ -107,6 +108,58 @@ def test_drift_by_step_begins_at_nothing_and_ends_with_the_final_latents(drawn):
     steps = [row["y"] for row in rows if row["method"] == label and "step" in row]
     assert (len(steps), steps[0], steps[-1]) == (STEPS + 1, 0.0, pytest.approx(0.4))
     assert f"{label}: 0.400 at the end" in drawn["reuse-drift-by-step"].alternative
+
+
+@pytest.fixture(scope="module")
+def crowded():
+    """Charts of eleven methods with memory, one of them with a name of 72 characters."""
+    long = dqar(0.5, name="dqar-of-a-very-long-name,with-settings-of-which-nobody-knows-what")
+    cells = [dqar(n / 100, 2) for n in range(1, 11)]
+    told = [
+        one
+        for n, of in enumerate((long, *cells), 1)
+        for one in remembering(of, share=n / 11, drift=n / 11)
+    ]
+    exact = (*measured("sdpa"), *measured("softmax"), quality(cell("softmax"), 0.0))
+    return figures(fake_run(*exact, *told, claims=()))
+
+
+STEPWISE = ("reuse-step-latency", "reuse-drift-by-step")
+
+
+def tones(figure):
+    """By method the tone of its line, or of its mark."""
+    parts = [figure.spec["layer"][0], *figure.spec["layer"][0].get("layer", ())]
+    parts += figure.spec["layer"]
+    scales = [
+        one["encoding"]["color"]["scale"] for one in parts if "color" in one.get("encoding", {})
+    ]
+    return dict(zip(scales[0]["domain"], scales[0]["range"], strict=True))
+
+
+def test_no_two_lines_share_a_tone_and_the_rest_is_counted(crowded):
+    for name in STEPWISE:
+        assert len(tones(crowded[name])) == len(set(tones(crowded[name]).values())) <= 8
+        assert crowded[name].caption.endswith(" 4 methods more in the table.")
+
+
+def test_a_method_has_one_tone_in_all_charts_of_the_section(crowded):
+    first, second = (tones(crowded[name]) for name in STEPWISE)
+    marks = tones(crowded["reuse-drift-against-speed"])
+    assert len(second) == 7
+    assert first.items() >= second.items()
+    shared = marks.keys() & first.keys()
+    assert len(shared) >= 7
+    assert {name: marks[name] for name in shared} == {name: first[name] for name in shared}
+
+
+@pytest.mark.parametrize("name", STEPWISE)
+def test_a_name_at_a_line_s_end_is_in_plain_ink_beside_its_mark_and_not_wide(crowded, name):
+    mark, text = crowded[name].spec["layer"][1:]
+    assert (mark["mark"]["type"], text["mark"]["fill"]) == ("point", "currentColor")
+    assert "color" not in text["encoding"]
+    width = re.search(r'viewBox="0 0 ([0-9.]+)', render.svg(crowded[name]))
+    assert float(width[1]) < 740
 
 
 def test_a_sweep_has_a_panel_a_figure_and_a_line_for_each_other_setting(drawn):
