@@ -75,6 +75,7 @@ def _quality(group: Group, names: words.Names) -> Figure | None:
     limit = points.bound(group)
     best = ", ".join(p.label for p in sorted(trade.points, key=lambda p: p.x) if p.front)
     note = f" The dashed line is {_bound_said(limit)}.{_passed(group)}" if limit else ""
+    drawn = scatter(trade, limit.value if limit else None, _axis_title(trade))
     without = f" {words.plural(trade.hidden, 'method')} without it." if trade.hidden else ""
     return Figure(
         name="speed-against-quality",
@@ -82,12 +83,12 @@ def _quality(group: Group, names: words.Names) -> Figure | None:
         caption=(
             f"{group.title}. Right is faster, down is {_DOWN[trade.metric == 'latent_drift']}; lines through "
             "a mark are 95 % intervals. The filled marks on the line are the Pareto front, which no other "
-            f"method beats in both; where intervals overlap the order is open.{note}{without}"
+            f"method beats in both; where intervals overlap the order is open.{note}{drawn.said}{without}"
         ),
         alternative=(
             f"Speed-up and {words.named(trade.metric)}. {_points_said(trade.points)}. Pareto front: {best}."
         ),
-        spec=scatter(trade, limit.value if limit else None, _axis_title(trade)),
+        spec=drawn.spec,
     )
 
 

@@ -65,6 +65,7 @@ def _pareto(group: Group, names: words.Names, order: Sequence[str]) -> Figure | 
         found,
         points=tuple(replace(p, family=p.label, bound=bounds.get(p.label)) for p in found.points),
     )
+    drawn = scatter(marked, None, "latent drift from softmax (square-root axis)", order)
     best = ", ".join(p.label for p in sorted(marked.points, key=lambda p: p.x) if p.front)
     return Figure(
         name="reuse-drift-against-speed",
@@ -72,10 +73,10 @@ def _pareto(group: Group, names: words.Names, order: Sequence[str]) -> Figure | 
         caption=(
             f"{group.title}. Right is faster, down is closer to softmax's latents. The filled marks on the "
             "line are the Pareto front of these methods and the exact ones. "
-            f"{_bounds_said(marked)}{_hidden(found.hidden, 'method', ' without drift')}"
+            f"{_bounds_said(marked)}{drawn.said}{_hidden(found.hidden, 'method', ' without drift')}"
         ),
         alternative="; ".join(f"{p.label}: {p.said}" for p in marked.points) + f". Front: {best}.",
-        spec=scatter(marked, None, "latent drift from softmax (square-root axis)", order),
+        spec=drawn.spec,
     )
 
 

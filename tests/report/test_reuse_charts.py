@@ -10,7 +10,8 @@ from fakes_reuse import SPARED_S, STEP_S, dqar, remembering, reuse_run
 from fakes_runs import STEPS, cell, fake_run, measured, quality
 
 from ditbench.records import Choice
-from ditbench.report import labels, ranking, render, reuse_charts, words
+from ditbench.report import labels, points, ranking, render, reuse_charts, words
+from ditbench.report.scatter import scatter
 from ditbench.report.sweeps import sweeps
 from ditbench.summary import summarise
 
@@ -247,6 +248,26 @@ def test_of_a_run_without_pictures_drift_is_the_watched_run_s():
     assert said.endswith("Drift is that of the one run that was audited.")
     assert [row["y"] for row in drift["data"]["values"]] == pytest.approx([0.1, 0.2])
     assert "reuse-drift-against-speed" not in found
+
+
+def test_every_mark_has_a_name_or_a_number_that_the_caption_explains(crowded):
+    figure = crowded["reuse-drift-against-speed"]
+    rows = [row for row in data(figure) if "text" in row]
+    assert all(row["text"] for row in rows)
+    numbers = {row["text"]: row["method"] for row in rows if row["text"].isdigit()}
+    assert numbers
+    told = "; ".join(f"{number} {numbers[number]}" for number in sorted(numbers, key=int))
+    assert f" By number: {told}." in figure.caption
+
+
+def test_no_name_stands_across_an_interval_of_another_mark():
+    tall = points.Point("tall", "a", 1.0, 0.5, 0.9, 1.1, "", y_low=0.0, y_high=1.0)
+    near = points.Point("a name as long as an eyebrow", "b", 0.99, 0.15, 0.99, 0.99, "")
+    edge = points.Point("edge", "c", 1.4, 0.9, 1.4, 1.4, "")
+    trade = points.Trade("fid", (tall, near, edge), "linear", (0.0, 1.0), 0)
+    drawn = scatter(trade, None, "FID")
+    row = next(row for row in drawn.spec["data"]["values"] if row["method"] == near.label)
+    assert row["align"] == "right"
 
 
 def test_no_label_lies_on_a_line():
