@@ -129,7 +129,7 @@ def _drift(group: Group, names: words.Names, order: Sequence[str]) -> Figure | N
         title="Drift step by step",
         caption=(
             f"{group.title}. Relative L2 distance of the latents from softmax's of the same noise at the "
-            "start of each step, and of the final ones at the right, in the one run that was audited. "
+            "start of each step, and of the final ones at the right, in the one run that was watched. "
             f"The upright axis is a square root.{_hidden(hidden, 'method')}"
         ),
         alternative="; ".join(f"{one.label}: {one.told[-1]} at the end" for one in found),
@@ -185,7 +185,7 @@ def _sweep_said(of: Sweep, panels: Sequence[Panel]) -> Iterable[str]:
         pairs = words.plural(len(of.rows), "cell")
         yield f"Drift follows reuse with a rank correlation (Spearman) of {follows:.2f} over {pairs}."
     if not of.pictured:
-        yield "Drift is that of the one run that was audited."
+        yield "Drift is that of the one run that was watched."
     if of.others:
         yield f"Swept too, and not drawn: {', '.join(map(spoken, of.others))}."
 

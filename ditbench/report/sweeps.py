@@ -48,7 +48,7 @@ class Sweep:
 
     @property
     def pictured(self) -> bool:
-        """Whether all of its cells have pictures: if not, drift is that of the audited run."""
+        """Whether all of its cells have pictures: if not, drift is that of the watched run."""
         return all(DRIFT in row.estimates for row in self.rows)
 
     @property

@@ -245,7 +245,7 @@ def test_of_a_run_without_pictures_drift_is_the_watched_run_s():
     found = figures(fake_run(*measured("sdpa"), *cells, claims=()))
     drift = found["reuse-sweep-dqar-threshold"].spec["concat"][3]
     said = found["reuse-sweep-dqar-threshold"].caption
-    assert said.endswith("Drift is that of the one run that was audited.")
+    assert said.endswith("Drift is that of the one run that was watched.")
     assert [row["y"] for row in drift["data"]["values"]] == pytest.approx([0.1, 0.2])
     assert "reuse-drift-against-speed" not in found
 
