@@ -33,6 +33,12 @@ def content(sealed_name: str) -> bytes:
     return found
 
 
+def stem(named: str) -> str:
+    """The name of a file told by its content, without folder, ending and digest; anything else is itself."""
+    path = _SEALED.sub("", named)
+    return named if path == named else Path(path).stem
+
+
 def _content(path: str) -> bytes:
     try:
         return Path(path).expanduser().read_bytes()

@@ -205,7 +205,8 @@ _TABLE = (
         "s",
         "none",
         Stage.TIME,
-        "`latency` of the same run with zeros wherever the method reused: the bound of its speed-up",
+        "`latency` of the same run with zeros wherever the method reused, timed in turns with it: the bound "
+        "of its speed-up, implausible beyond both intervals",
     ),
     Metric(
         LARGEST_BATCH,

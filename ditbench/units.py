@@ -70,9 +70,9 @@ def parse_seconds(text: str) -> float | None:
 
 
 def percent(share: float, *, signed: bool = False) -> str:
-    """0.0213 -> "2.13 %"; signed: "+2.13 %"."""
-    sign = "+" if signed and share > 0 else ""
-    return f"{sign}{digits(100 * share)} %"
+    """0.0213 -> "2.13 %"; signed: "+2.13 %"; what is negative has the sign for minus."""
+    sign = "\N{MINUS SIGN}" if share < 0 else "+" if signed and share > 0 else ""
+    return f"{sign}{digits(abs(100 * share))} %"
 
 
 def of(value: float, unit: str) -> str:

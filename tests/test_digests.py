@@ -30,3 +30,8 @@ def test_a_file_that_changed_since_is_refused(tmp_path):
 def test_a_file_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(UsageError, match=r"no\.json: cannot be read: No such file or directory$"):
         digests.sealed(str(tmp_path / "no.json"))
+
+
+def test_a_file_is_called_by_its_stem_and_a_word_by_itself():
+    assert digests.stem("plans/fashion-dit.safetensors#8d1945f2369b") == "fashion-dit"
+    assert digests.stem("a.b") == "a.b"

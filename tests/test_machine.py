@@ -150,7 +150,7 @@ def clocks(then, now, change, gate=0.02, name="sm_clock"):
 
 
 def test_mistake_29_a_gpu_at_another_clock_explains_another_time():
-    told = "the GPU's clock was 1.95 GHz then and is 1.90 GHz now (-2.56 %)"
+    told = "the GPU's clock was 1.95 GHz then and is 1.90 GHz now (\N{MINUS SIGN}2.56 %)"
     assert clocks(1.95e9, 1.90e9, 0.03) == told
     assert clocks(1.95e9, 1.92e9, 0.03) == ""
     then, now = records({}, {}, {}, base=GPU), records({}, {}, {}, base=CPU)
@@ -179,7 +179,7 @@ def test_a_clock_explains_the_side_that_it_pushes_to_and_no_more_than_its_own_ch
 
 
 def test_processors_may_differ_by_what_their_governors_do():
-    told = "the processors' frequency was 3.00 GHz then and is 2.50 GHz now (-16.7 %)"
+    told = "the processors' frequency was 3.00 GHz then and is 2.50 GHz now (\N{MINUS SIGN}16.7 %)"
     assert clocks(3e9, 2.75e9, 0.1, name="frequency") == ""
     assert clocks(3e9, 2.5e9, 0.2, name="frequency") == told
 

@@ -95,7 +95,7 @@ def test_mistake_10_a_baseline_that_never_gets_warm_says_so():
     made, facts = warmed(drifting(0.3, -0.02))
     assert sum(made) >= 10
     assert facts["stable"] is False
-    assert facts["unmet"] == "still moving by -5.88 %"
+    assert facts["unmet"] == "still moving by \N{MINUS SIGN}5.88 %"
 
 
 def test_a_step_is_seen_until_both_windows_are_past_it():

@@ -74,7 +74,8 @@ def _quality(group: Group, names: words.Names) -> Figure | None:
         return None
     limit = points.bound(group)
     best = ", ".join(p.label for p in sorted(trade.points, key=lambda p: p.x) if p.front)
-    note = f" The dashed line is {_bound_said(limit)}." if limit else ""
+    note = f" The dashed line is {_bound_said(limit)}.{_passed(group)}" if limit else ""
+    drawn = scatter(trade, limit.value if limit else None, _axis_title(trade))
     without = f" {words.plural(trade.hidden, 'method')} without it." if trade.hidden else ""
     return Figure(
         name="speed-against-quality",
@@ -82,12 +83,12 @@ def _quality(group: Group, names: words.Names) -> Figure | None:
         caption=(
             f"{group.title}. Right is faster, down is {_DOWN[trade.metric == 'latent_drift']}; lines through "
             "a mark are 95 % intervals. The filled marks on the line are the Pareto front, which no other "
-            f"method beats in both; where intervals overlap the order is open.{note}{without}"
+            f"method beats in both; where intervals overlap the order is open.{note}{drawn.said}{without}"
         ),
         alternative=(
             f"Speed-up and {words.named(trade.metric)}. {_points_said(trade.points)}. Pareto front: {best}."
         ),
-        spec=scatter(trade, limit.value if limit else None, _axis_title(trade)),
+        spec=drawn.spec,
     )
 
 
@@ -134,6 +135,12 @@ def _bound_said(limit: Estimate) -> str:
     if limit.low > 1:
         return f"the measured bound, {told}"
     return f"{told}. Its interval ({words.interval(limit, units.digits)}) reaches 1, so it bounds nothing"
+
+
+def _passed(group: Group) -> str:
+    """Whom that bound does not hold."""
+    accelerated = any(row.speedup and row.cell.is_accelerated for row in group.rows)
+    return " Accelerators skip more than attention and may pass it." if accelerated else ""
 
 
 def _reach(group: Group, names: words.Names) -> Figure | None:
@@ -188,12 +195,19 @@ def _macs(group: Group, names: words.Names) -> Figure | None:
         name="multiply-adds",
         title="Multiply-adds of one step",
         caption=(
-            f"{group.title}. The whole model, guidance rows included; the part in front is the attention "
-            f"core. FLOP = 2 MAC.{_hidden(hidden)}"
+            f"{group.title}. The whole model in a step that spares nothing, guidance rows included; the part "
+            f"in front is the attention core. FLOP = 2 MAC.{_spared(group)}{_hidden(hidden)}"
         ),
         alternative=_bars_said(bars),
         spec=marks.bars(bars, "multiply-adds (MAC)", 1),
     )
+
+
+def _spared(group: Group) -> str:
+    """Where the figures are of those that spare something in most steps."""
+    if not any(row.reuse for row in group.rows):
+        return ""
+    return " What a whole run takes of a method that spares some of it is in the table of Reuse."
 
 
 def _models(summary: Summary, names: words.Names) -> Iterator[Figure]:

@@ -36,7 +36,7 @@ def sentences(run: Run, summary: Summary) -> tuple[tuple[str, str], ...]:
         ("Counted, not run", _counted(by[Stage.COUNT])),
         ("Largest batch", _largest(by[Stage.FIT])),
         ("Speed-up", _SPEEDUP_OF_CORES if of_cores else _SPEEDUP),
-        ("Multiply-adds", _MACS_OF_CORES if of_cores else _MACS),
+        ("Multiply-adds", _MACS_OF_CORES if of_cores else f"{_MACS}{_spared(summary)}"),
         ("Ceilings", _ceilings(summary)),
         ("Pictures", "" if of_cores else making.pictures(by[Stage.QUALITY], by[Stage.SAMPLE])),
         ("Fr\N{LATIN SMALL LETTER E WITH ACUTE}chet distance", making.distances(by[Stage.QUALITY])),
@@ -69,10 +69,20 @@ _SPEEDUP = (
 )
 _MACS = (
     "A MAC is one multiply-add, which is two operations: FLOP = 2 MAC. What papers on DiT call Gflops "
-    "are GMAC. Per step counts one forward of the whole batch, guidance rows included; per image counts "
-    'all steps and divides by the batch size. "With one embedder" leaves out the timestep and label '
-    "embedders that diffusers repeats in every block."
+    "are GMAC. Per step counts one forward of the whole batch in which nothing is spared, guidance rows "
+    "included; per image counts all steps and divides by the batch size. "
+    '"With one embedder" leaves out the timestep and label embedders that diffusers repeats in every block.'
 )
+
+
+def _spared(summary: Summary) -> str:
+    """What is counted of a method that spares some of its steps, and where that is."""
+    if not any(row.reuse for row in summary.rows):
+        return ""
+    return (
+        " Of a method with memory or an accelerator per image counts without what was spared; the whole "
+        "run's figure is in the table of Reuse."
+    )
 
 
 def _counted(records: list[Record]) -> str:

@@ -120,7 +120,7 @@ def curves(setting: Setting, names: words.Names) -> Scaling | None:
     for tokens, group in setting.groups:
         best = next(filter(_competes, _timed(group)), None)
         for row in _timed(group):
-            lines.setdefault(names.method(row.cell), []).append((tokens, row, row is best))
+            lines.setdefault(names.drawn(row.cell), []).append((tokens, row, row is best))
     if len(setting.tokens) < 2:  # no line to draw
         return None
     ordered = sorted(lines, key=lambda label: (-lines[label][-1][0], _seconds(lines[label][-1][1])))

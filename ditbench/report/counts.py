@@ -64,7 +64,7 @@ def _line(one: Method, name: str) -> list[tuple[float, float]]:
 def _point(one: Method, name: str, at: tuple[float, float]) -> Point:
     n, value = at
     return Point(
-        label=one.label,
+        label=one.drawn,
         family=one.row.cell.family,
         x=n,
         y=value,

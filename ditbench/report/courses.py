@@ -8,10 +8,18 @@ from typing import Any, Literal
 
 import altair as alt
 
-from ditbench.report import labels
-from ditbench.report.marks import HEIGHT, WIDTH, by_label, data, dressed, plain, tooltip
+from ditbench.report.marks import (
+    HEIGHT,
+    RIGHT,
+    Signs,
+    by_label,
+    data,
+    dressed,
+    ends,
+    plain,
+    tooltip,
+)
 
-_RIGHT = WIDTH - 180
 _SMALL = (240, 140)
 _TICKS = 6
 _LONG = 20.0  # a setting's range of so many times over needs a logarithm
@@ -47,9 +55,12 @@ class Panel:
 
 
 def courses(
-    found: Sequence[Course], title: str, scale: Literal["linear", "sqrt"]
+    found: Sequence[Course], title: str, scale: Literal["linear", "sqrt"], order: Sequence[str]
 ) -> dict[str, Any]:
-    """A line a method over the steps, named at its end. title: of the upright axis, which begins at 0."""
+    """A line a method over the steps, named at its end. title: of the upright axis, which begins at 0.
+
+    order: what methods have their signs by.
+    """
     high = 1.08 * max(max(one.values) for one in found) or 1.0
     rows = [
         {"method": one.label, "step": step, "y": value, "result": told}
@@ -59,7 +70,7 @@ def courses(
     x = alt.X("step:Q", title="step").scale(nice=False).axis(format=",d", tickMinStep=1, grid=False)
     y = alt.Y("y:Q", title=title).axis(format=".6~g", tickCount=_TICKS)
     y = y.scale(type=scale, domain=(0, high), nice=False)
-    shape, colour, dashes = by_label(one.label for one in found)
+    shape, colour, dashes = signs = by_label((one.label for one in found), order=order)
     base = alt.Chart(data(rows))
     drawn = alt.layer(  # by itself, so that its data stand there once
         base.mark_line(strokeWidth=1.8).encode(x=x, y=y, strokeDash=dashes, color=colour),
@@ -67,28 +78,13 @@ def courses(
             x=x, y=y, shape=shape, color=colour, tooltip=tooltip("method", "step", "result")
         ),
     )
-    layered = alt.layer(
-        drawn,
-        alt.Chart(data(_ends(found, high, scale)))
-        .mark_text(align="left", baseline="middle", fontSize=12)
-        .encode(
-            x=alt.XValue(_RIGHT + 10),
-            y=alt.Y("y_px:Q", scale=None, axis=None),
-            text="method:N",
-            color=colour,
-        ),
-    )
-    return plain(layered, _RIGHT, HEIGHT)
+    return plain(alt.layer(drawn, *ends(_heights(found, high, scale), signs)), RIGHT, HEIGHT)
 
 
-def _ends(found: Sequence[Course], high: float, scale: str) -> list[dict[str, Any]]:
-    """Labels at the right ends of lines, moved apart."""
+def _heights(found: Sequence[Course], high: float, scale: str) -> dict[str, float]:
+    """Pixels from above of each line's right end."""
     power = 0.5 if scale == "sqrt" else 1.0
-    heights = [HEIGHT * (1 - (one.values[-1] / high) ** power) for one in found]
-    return [
-        {"method": one.label, "y_px": height}
-        for one, height in zip(found, labels.spread(heights, HEIGHT), strict=True)
-    ]
+    return {one.label: HEIGHT * (1 - (one.values[-1] / high) ** power) for one in found}
 
 
 def multiples(panels: Sequence[Panel], setting: str) -> dict[str, Any]:
@@ -100,7 +96,7 @@ def multiples(panels: Sequence[Panel], setting: str) -> dict[str, Any]:
     return dressed(alt.concat(*charts, columns=2, spacing=26))
 
 
-def _panel(panel: Panel, setting: str, values: Sequence[float], signs: tuple[Any, Any, Any]) -> Any:  # noqa: ANN401 (altair is untyped)
+def _panel(panel: Panel, setting: str, values: Sequence[float], signs: Signs) -> Any:  # noqa: ANN401 (altair is untyped)
     shape, colour, dashes = signs
     x = alt.X("x:Q", title=setting)
     x = x.scale(type=_scale(values), nice=False, zero=False, padding=14)

@@ -107,7 +107,8 @@ def _box(finding: Finding, metric: str) -> Box:
 
 def _percent(change: float) -> str:
     """With one place: a box is for a look, and not for the third digit."""
-    return f"{100 * change:+.1f} %" if round(100 * change, 1) else "0.0 %"
+    told = f"{100 * change:+.1f} %" if round(100 * change, 1) else "0.0 %"
+    return told.replace("-", "\N{MINUS SIGN}")
 
 
 def _tone(metric: str, change: float) -> str:

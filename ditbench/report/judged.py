@@ -36,10 +36,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Method:
-    """One method and what the judge told of its pictures. refused: why it told nothing, if so."""
+    """One method and what the judge told of its pictures. drawn: its name in a chart.
+
+    refused: why the judge told nothing, if so.
+    """
 
     row: Row
     label: str
+    drawn: str
     facts: Mapping[str, Any]
     metrics: Mapping[str, tuple[float, ...]]
     refused: str = ""
@@ -87,6 +91,7 @@ def peers(run: Run, summary: Summary, names: words.Names) -> tuple[Peers, ...]:
         method = Method(
             row,
             names.method(cell),
+            names.drawn(cell),
             record.facts if record else {},
             record.metrics if record else {},
             why,

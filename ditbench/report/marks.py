@@ -7,7 +7,7 @@ methods differ in shape and label before they differ in colour.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,8 +17,18 @@ from ditbench.report import labels
 from ditbench.report.points import Bar, Point, Reach, Scaling
 
 WIDTH, HEIGHT = 640, 360
-_ROW = 24
+RIGHT = WIDTH - 180  # where lines end and their names begin
+_ROW, _ASIDE, _AT_END, _APART = 24, 220, 190, 5
 INK = "currentColor"
+Signs = tuple[Any, Any, Any]  # channels of Altair, which is untyped
+# Of names: in the ink of the text around them, whatever tone their marks have.
+_TEXT: dict[str, Any] = {
+    "baseline": "middle",
+    "fontSize": 12,
+    "fill": INK,
+    "lineBreak": "\n",
+    "lineHeight": labels.LINE,
+}
 _TONES = ("#3b82c4", "#d1662a", "#2a9d78", "#b8639b", "#9a7d1a", "#7a6fd0", "#c0504d", "#6b8a99")
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 4])
@@ -57,7 +67,7 @@ def reaches(found: Sequence[Reach]) -> dict[str, Any]:
     )
     shape = shape.legend(orient="top", symbolStrokeWidth=2)
     colour = alt.Color("kind:N", title=None, scale=alt.Scale(domain=kinds, range=_TONES[:4]))
-    layered = alt.layer(
+    drawn = alt.layer(  # by itself, so that its data stand there once
         # From 1, where nothing is gained: a bar to the left is a loss.
         base.mark_bar(height=10, opacity=0.35).encode(
             x=alt.X("one:Q"), x2="x:Q", y=y, color=colour, tooltip=tooltip("method", "result")
@@ -71,13 +81,12 @@ def reaches(found: Sequence[Reach]) -> dict[str, Any]:
             tooltip=tooltip("method", "kind", "result"),
         ),
     )
-    return plain(layered, WIDTH - 160, _ROW * len(order))
+    return plain(alt.layer(drawn, _beside(order)), WIDTH - 160, _tall(order))
 
 
 def lines(scaling: Scaling, said: str) -> dict[str, Any]:
     """A curve a method, the upright axis logarithmic and mostly the other too. said: the unit in words."""
     found = scaling.points
-    right = WIDTH - 180
     low, high = min(p.low for p in found), max(p.high for p in found)
     tall = (low / 1.15, high * 1.15)
     x = alt.X("x:Q", title=scaling.title)
@@ -92,7 +101,6 @@ def lines(scaling: Scaling, said: str) -> dict[str, Any]:
     y = y.scale(type="log", domain=tall, nice=False)
     families = by_label(sorted({p.label for p in found}))
     base = alt.Chart(data(row(p) for p in found))
-    ends = alt.Chart(data(_ends(found, tall, right + 10)))
     ring = base.mark_point(size=260, shape="circle", strokeWidth=1.6, color=INK)
     ring = ring.transform_filter("datum.front")
     layered = alt.layer(
@@ -101,28 +109,43 @@ def lines(scaling: Scaling, said: str) -> dict[str, Any]:
             x=x, y=y, shape=families[0], color=families[1], tooltip=tooltip("method", "result")
         ),
         *([ring.encode(x=x, y=y)] if any(p.front for p in found) else []),
-        ends.mark_text(align="left", baseline="middle", fontSize=12).encode(
-            x=alt.XValue(right + 10),
-            y=alt.Y("y_px:Q", scale=None, axis=None),
-            text="method:N",
-            color=families[1],
-        ),
+        *ends(_heights(found, tall), families),
     )
-    return plain(layered, right, HEIGHT)
+    return plain(layered, RIGHT, HEIGHT)
 
 
-def _ends(found: Sequence[Point], tall: tuple[float, float], x: float) -> list[dict[str, Any]]:
-    """Labels at the right ends of lines, moved apart."""
+def _heights(found: Sequence[Point], tall: tuple[float, float]) -> dict[str, float]:
+    """Pixels from above of each line's right end."""
     last: dict[str, Point] = {}
     for point in found:
         if point.label not in last or point.x > last[point.label].x:
             last[point.label] = point
     span = math.log(tall[1] / tall[0])
-    heights = [HEIGHT * (1 - math.log(p.y / tall[0]) / span) for p in last.values()]
-    return [
-        {"method": label, "y_px": height, "x_px": x}
-        for label, height in zip(last, labels.spread(heights, HEIGHT), strict=True)
-    ]
+    return {
+        label: HEIGHT * (1 - math.log(point.y / tall[0]) / span) for label, point in last.items()
+    }
+
+
+def ends(heights: Mapping[str, float], signs: Signs) -> tuple[Any, Any]:
+    """At the right end of each line its mark again with its name, moved apart. heights: from above."""
+    shape, colour, _ = signs
+    names = [in_lines(label, _AT_END) for label in heights]
+    extra = (one["name"].count("\n") for one in names)
+    rooms = [labels.LINE * (1 + more) + (_APART if more else 0) for more in extra]
+    places = labels.spread([*heights.values()], HEIGHT, rooms)
+    rows = (
+        {"method": label, "y_px": place, **name}
+        for label, place, name in zip(heights, places, names, strict=True)
+    )
+    base = alt.Chart(data(rows)).encode(y=alt.Y("y_px:Q", scale=None, axis=None))
+    return (
+        base.mark_point(size=44, strokeWidth=1.4, filled=True).encode(
+            x=alt.XValue(RIGHT + 14), shape=shape, color=colour
+        ),
+        base.mark_text(align="left", dy={"expr": "datum.rise"}, **_TEXT).encode(
+            x=alt.XValue(RIGHT + 24), text="name:N"
+        ),
+    )
 
 
 def bars(found: Sequence[Bar], title: str, unit: float) -> dict[str, Any]:
@@ -135,7 +158,8 @@ def bars(found: Sequence[Bar], title: str, unit: float) -> dict[str, Any]:
     most = max(bar.amount for bar in found) / unit
     x = alt.X("x:Q", title=title).axis(format="~s", tickCount=5, grid=False)
     x = x.scale(domain=(0, most * room or 1), nice=False)
-    y = _methods([bar.label for bar in found])
+    order = [bar.label for bar in found]
+    y = _methods(order)
     base = alt.Chart(data(rows)).encode(y=y, tooltip=tooltip("method", "result"))
     layers = [
         base.mark_bar(height=14, color=_TONES[0], opacity=0.45, stroke=_TONES[0]).encode(x=x),
@@ -143,40 +167,68 @@ def bars(found: Sequence[Bar], title: str, unit: float) -> dict[str, Any]:
     ]
     if any(bar.part is not None for bar in found):
         layers.insert(1, base.mark_bar(height=14, color=_TONES[0]).encode(x=alt.X("part:Q")))
-    return plain(alt.layer(*layers), WIDTH - 160, _ROW * len(rows))
+    return plain(alt.layer(alt.layer(*layers), _beside(order)), WIDTH - 160, _tall(order))
 
 
 def _methods(order: Sequence[str]) -> Any:  # noqa: ANN401 (altair is untyped)
     return alt.Y("method:N", title=None, sort=list(order)).axis(
-        labelLimit=220, ticks=False, domain=False
+        labels=False, ticks=False, domain=False
     )
 
 
-def by_family(found: Sequence[Point]) -> tuple[Any, Any]:
-    """Shape and colour of each point's method."""
-    families = sorted({p.family for p in found})
-    shape = alt.Shape("family:N", legend=None, scale=_cycled(families, _SHAPES))
-    return shape, alt.Color("family:N", legend=None, scale=_cycled(families, _TONES))
-
-
-def colour_of(found: Sequence[Point]) -> Any:  # noqa: ANN401 (altair is untyped)
-    """The tone of a point's family, for a conditional fill."""
-    families = sorted({p.family for p in found})
-    return alt.Fill("family:N", legend=None, scale=_cycled(families, _TONES))
-
-
-def by_label(found: Iterable[str], legend: Any = None) -> tuple[Any, Any, Any]:  # noqa: ANN401 (altair is untyped)
-    """Shape, colour and dashes of lines, by the `method` that each row of data names."""
-    order = list(found)
+def _beside(order: Sequence[str]) -> Any:  # noqa: ANN401 (altair is untyped)
+    """Each method's whole name at the left, in lines: an axis would cut what is too long."""
+    rows = ({"method": label, **in_lines(label, _ASIDE)} for label in order)
     return (
-        alt.Shape("method:N", title=None, legend=legend, scale=_cycled(order, _SHAPES)),
-        alt.Color("method:N", title=None, legend=legend, scale=_cycled(order, _TONES)),
-        alt.StrokeDash("method:N", title=None, legend=legend, scale=_cycled(order, _DASHES)),
+        alt.Chart(data(rows))
+        .mark_text(align="right", dy={"expr": "datum.rise"}, **_TEXT)
+        .encode(x=alt.XValue(-10), y=_methods(order), text="name:N")
     )
 
 
-def _cycled(domain: Sequence[str], marks: Sequence[Any]) -> Any:  # noqa: ANN401 (altair is untyped)
-    return alt.Scale(domain=list(domain), range=[marks[i % len(marks)] for i in range(len(domain))])
+def _tall(order: Sequence[str]) -> float:
+    """The height of so many rows, each of as many lines as the longest name has."""
+    most = max(len(labels.wrapped(label, _ASIDE)) for label in order)
+    return len(order) * (_ROW + labels.LINE * (most - 1))
+
+
+def in_lines(name: str, room: float) -> dict[str, Any]:
+    """A name as rows of data have it: its lines, and how far the first one rises for them."""
+    found = labels.wrapped(name, room)
+    return {"name": "\n".join(found), "rise": -labels.LINE * (len(found) - 1) / 2}
+
+
+def by_family(found: Sequence[Point], order: Sequence[str] = ()) -> Signs:
+    """Shape, colour and fill of each point's method. order: as for `by_label`."""
+    families = sorted({p.family for p in found})
+    tones = _cycled(families, _TONES, order)
+    return (
+        alt.Shape("family:N", legend=None, scale=_cycled(families, _SHAPES, order)),
+        alt.Color("family:N", legend=None, scale=tones),
+        alt.Fill("family:N", legend=None, scale=tones),
+    )
+
+
+def by_label(found: Iterable[str], legend: Any = None, order: Sequence[str] = ()) -> Signs:  # noqa: ANN401 (altair is untyped)
+    """Shape, colour and dashes of lines, by the `method` that each row of data names.
+
+    order: what signs are given out by, where other charts give them to other lines too. An only line, which
+    needs no legend, has no tone.
+    """
+    names = list(found)
+    tones = _TONES if len(names) > 1 or order else (INK,)
+    return (
+        alt.Shape("method:N", title=None, legend=legend, scale=_cycled(names, _SHAPES, order)),
+        alt.Color("method:N", title=None, legend=legend, scale=_cycled(names, tones, order)),
+        alt.StrokeDash("method:N", title=None, legend=legend, scale=_cycled(names, _DASHES, order)),
+    )
+
+
+def _cycled(domain: Sequence[str], marks: Sequence[Any], order: Sequence[str] = ()) -> Any:  # noqa: ANN401 (altair is untyped)
+    ranks = {name: rank for rank, name in enumerate(order or domain)}
+    return alt.Scale(
+        domain=list(domain), range=[marks[ranks[name] % len(marks)] for name in domain]
+    )
 
 
 def row(point: Point) -> dict[str, Any]:
@@ -201,7 +253,7 @@ def data(rows: Iterable[dict[str, Any]]) -> Any:  # noqa: ANN401 (altair is unty
     return alt.Data(values=list(rows))
 
 
-def plain(chart: Any, width: int, height: int) -> dict[str, Any]:  # noqa: ANN401 (altair is untyped)
+def plain(chart: Any, width: float, height: float) -> dict[str, Any]:  # noqa: ANN401 (altair is untyped)
     """A definition of this size in pixels as plain data, in the report's dress."""
     return dressed(chart.properties(width=width, height=height))
 

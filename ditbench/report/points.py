@@ -15,9 +15,9 @@ from ditbench.report.ranking import MEMORY, Group, core_share, is_bound, latency
 from ditbench.summary import Estimate, Row, Summary
 from ditbench.summary.speed import REPLAY_BOUND
 
-# More bars or lines than a person tells apart; the table has them all.
+# More bars than a person reads, and no more lines than there are tones; the table has them all.
 BARS = 24
-LINES = 12
+LINES = 8
 PLACES = 16
 _SIZE_SETTINGS = ("size", "patch")
 
@@ -137,7 +137,7 @@ def _traded(row: Row, name: str, names: words.Names) -> Point | None:
     unsure = figure.low < figure.high
     interval = words.interval(figure, lambda value: words.figure(name, value)) if unsure else ""
     return Point(
-        label=names.method(row.cell),
+        label=names.drawn(row.cell),
         family=row.cell.family,
         x=speed.value,
         y=figure.value,
@@ -191,7 +191,7 @@ def memory(group: Group, names: words.Names) -> tuple[str, tuple[Bar, ...], int]
     """The memory metric that was measured, one bar a method, and how many are left out."""
     name = next((n for n in MEMORY if any(n in row.estimates for row in group.rows)), "")
     bars = [
-        Bar(names.method(row.cell), found.value, words.figure(name, found.value))
+        Bar(names.drawn(row.cell), found.value, words.figure(name, found.value))
         for row in group.rows
         if name and (found := row.estimates.get(name))
     ]
@@ -202,7 +202,7 @@ def memory(group: Group, names: words.Names) -> tuple[str, tuple[Bar, ...], int]
 def macs(group: Group, names: words.Names) -> tuple[tuple[Bar, ...], int]:
     """Multiply-adds of a step, the core's part apart."""
     bars = [
-        _bar(names.method(row.cell), "macs", row)
+        _bar(names.drawn(row.cell), "macs", row)
         for row in group.rows
         if "macs" in row.estimates and core_share(row) is not None
     ]
@@ -217,7 +217,7 @@ def by_model(summary: Summary, names: words.Names, metric: str) -> Models | None
         if row.status is not Status.OK or is_bound(row) or row.cell.op:
             continue
         if metric in row.estimates:
-            parts = (names.method(row.cell), names.context(row.cell, ("model",)))
+            parts = (names.drawn(row.cell), names.context(row.cell, ("model",)))
             context = " \N{MIDDLE DOT} ".join(parts)
             settings.setdefault(context, {}).setdefault(row.cell.model.label, row)
     found = max(
@@ -246,7 +246,7 @@ def reach(group: Group, names: words.Names) -> tuple[tuple[Reach, ...], int]:
     """Speed-ups with their bound and ceiling, fastest first."""
     found = [
         Reach(
-            names.method(row.cell),
+            names.drawn(row.cell),
             row.speedup,
             row.bound.value if row.bound else None,
             row.ceiling,
@@ -303,7 +303,7 @@ def _lines(summary: Summary, names: words.Names, axis: _Axis) -> dict[str, list[
     for row in summary.rows:
         if row.status is Status.OK and axis.holds(row):
             lines = settings.setdefault(_fixed(row.cell, axis, names), {})
-            lines.setdefault(names.method(row.cell), []).append(row)
+            lines.setdefault(names.drawn(row.cell), []).append(row)
     long = (
         {label: rows for label, rows in lines.items() if len(axis.places(rows)) > 1}
         for lines in settings.values()
@@ -351,7 +351,7 @@ def _along(row: Row, axis: _Axis, names: words.Names) -> Point:
     found = row.estimates[axis.metric]
     shown = words.estimate(axis.metric, found)
     return Point(
-        label=names.method(row.cell),
+        label=names.drawn(row.cell),
         family=row.cell.family,
         x=float(axis.at(row.cell) or 0),
         y=found.value,

@@ -31,6 +31,7 @@ _HTML_BYTES = 2_900_000
 _MARKDOWN_BYTES = 850_000
 _FIELD = 300  # characters of one field of a Markdown table
 NOTHING = Beside()
+_CODE = re.compile(r"`([^`\n]+)`")
 _SIGNS = re.compile(r"[\\`*_{}\[\]|~$]")
 _SPECIAL = re.compile(r"([\\`*{}\[\]|#~$])|((?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 
@@ -116,13 +117,24 @@ def html(template: str, page: object, drawn: Mapping[str, str], specs: Mapping[s
 
 def templates() -> Environment:
     """Our templates; what they print is escaped, and what they miss is an error."""
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("ditbench.report", _TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+    )
+    environment.filters["coded"] = _coded
+    return environment
+
+
+def _coded(text: str) -> Markup:
+    """A text for HTML with what stands between backticks as code."""
+    words = enumerate(_CODE.split(text))
+    return Markup().join(
+        Markup("<code>{}</code>").format(word) if number % 2 else escape(word)
+        for number, word in words
     )
 
 
@@ -131,6 +143,7 @@ def _markdown() -> Environment:
     environment = templates().overlay(autoescape=False, finalize=_escaped)
     environment.filters["ready"] = Markup
     environment.filters["plain"] = _plain
+    environment.filters["whole"] = _whole
     return environment
 
 
@@ -148,8 +161,15 @@ def _escaped(value: object) -> str:
     text = " ".join(str(value).split())
     if len(text) > _FIELD:
         text = text[:_FIELD] + " \N{HORIZONTAL ELLIPSIS}"
+    return _whole(text)
+
+
+def _whole(value: str) -> Markup:
+    """Likewise of any length: a paragraph of its own."""
+    text = " ".join(value.split())
     text = _SPECIAL.sub(r"\\\g<0>", text)
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return Markup(text)  # noqa: S704 (escaped above)
 
 
 def svg(figure: Figure) -> str:

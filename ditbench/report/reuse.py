@@ -17,6 +17,15 @@ from ditbench.summary.speed import REPLAY_BOUND
 
 # Maps that are open where a page opens.
 _OPEN = 3
+_ABOUT = (
+    "Methods that keep what a step computed and give it again, by speed. The bound is the same run with "
+    "zeros wherever the method reused, timed in turns with it: a speed-up beyond both intervals is "
+    "implausible. Decisions and their cost were counted in one whole sampling run that nobody timed."
+)
+_READING = (
+    "Steps to the right, blocks downwards, a letter for the reason of each decision. Places where something "
+    "was spared are filled; at the right stands each block's share of them, below the steps each step's."
+)
 _CLOSE = 0.5  # the share of what its bound gains that a good method reaches
 
 
@@ -36,7 +45,7 @@ class Section:
     """All cells with memory of a run, the fastest first.
 
     lines: what a person should know first. hidden: how many maps are not drawn. open: how many of the others
-    are not folded away.
+    are not folded away. about: what stands in the section. reading: how to read a map.
     """
 
     lines: tuple[str, ...]
@@ -44,6 +53,8 @@ class Section:
     maps: tuple[Map, ...]
     hidden: int
     open: int = _OPEN
+    about: str = _ABOUT
+    reading: str = _READING
 
     @property
     def folded(self) -> int:
@@ -100,13 +111,16 @@ def _lines(found: Sequence[_Entry], names: words.Names) -> Iterator[str]:
     best, every = found[0].row, words.plural(len(found), "cell")
     if best.speedup:
         share = reached(best)
-        near = "" if share is None else f", {units.percent(share)} of what its bound gains"
+        near = "" if share is None else f", {_share_said(share, ' of what its bound gains')}"
         faster = f"{words.factor(best.speedup.value)} over {best.against}"
         yield f"Fastest: {names.method(best.cell)}, {faster}{near}."
     bounded = [share for one in found if (share := reached(one.row)) is not None]
     if bounded:
         close = sum(share >= _CLOSE for share in bounded)
-        yield f"At least half of what a bound gains is reached by {close} of {len(bounded)} that have one."
+        yield (
+            f"At least half of what a bound gains is reached by {close} of the {len(bounded)} whose bound's "
+            "interval lies above 1."
+        )
     if idle := sum(_told(one.row).reused == 0 for one in found):
         yield f"Nothing at all was spared in {idle} of {every}."
 
@@ -184,10 +198,15 @@ def _bound(one: _Entry) -> Value:
 def _reached(one: _Entry) -> Value:
     share = reached(one.row)
     if share is not None:
-        return Value(units.percent(share), order=share)
+        return Value(_share_said(share), order=share)
     if one.row.bound is None or one.row.speedup is None or one.row.bound_by != REPLAY_BOUND:
         return MISSING
     return Value("nothing to gain", "the bound's interval reaches 1")
+
+
+def _share_said(share: float, of: str = "") -> str:
+    """A negative share of a gain is none, and reads in words."""
+    return "slower than exact" if share < 0 else f"{units.percent(share)}{of}"
 
 
 def _ratio(one: _Entry) -> Value:

@@ -31,15 +31,26 @@ def figures(groups: Sequence[Group], names: words.Names) -> tuple[Figure, ...]:
     group = max(groups, key=_remembering, default=None)
     if group is None or not _remembering(group):
         return ()
-    drawn = (_pareto(group, names), _profile(group, names), _drift(group, names))
+    order = _order(group, names)
+    drawn = (
+        _pareto(group, names, order),
+        _profile(group, names, order),
+        _drift(group, names, order),
+    )
     return (*(one for one in drawn if one), *_swept(group))
+
+
+def _order(group: Group, names: words.Names) -> list[str]:
+    """Methods as they have tones in all charts: those of lines first, so that no two lines share one."""
+    lines = (_lines(_profiled(group))[0], _lines(_drifted(group))[0], group.rows)
+    return list(dict.fromkeys(names.drawn(row.cell) for rows in lines for row in rows))
 
 
 def _remembering(group: Group) -> int:
     return sum(row.reuse is not None for row in group.rows)
 
 
-def _pareto(group: Group, names: words.Names) -> Figure | None:
+def _pareto(group: Group, names: words.Names, order: Sequence[str]) -> Figure | None:
     """Drift against speed of everything that spares forwards, beside what spares none and is exact."""
     rows = [
         row for row in group.rows if row.speedup and (row.reuse or row.exact) and not is_bound(row)
@@ -49,10 +60,12 @@ def _pareto(group: Group, names: words.Names) -> Figure | None:
     found = points.trade(rows, DRIFT, names)
     if found is None:
         return None
-    bounds = {names.method(row.cell): row.bound.value for row in rows if row.reuse and row.bound}
+    bounds = {names.drawn(row.cell): row.bound.value for row in rows if row.reuse and row.bound}
     marked = replace(
-        found, points=tuple(replace(p, bound=bounds.get(p.label)) for p in found.points)
+        found,
+        points=tuple(replace(p, family=p.label, bound=bounds.get(p.label)) for p in found.points),
     )
+    drawn = scatter(marked, None, "latent drift from softmax (square-root axis)", order)
     best = ", ".join(p.label for p in sorted(marked.points, key=lambda p: p.x) if p.front)
     return Figure(
         name="reuse-drift-against-speed",
@@ -60,10 +73,10 @@ def _pareto(group: Group, names: words.Names) -> Figure | None:
         caption=(
             f"{group.title}. Right is faster, down is closer to softmax's latents. The filled marks on the "
             "line are the Pareto front of these methods and the exact ones. "
-            f"{_bounds_said(marked)}{_hidden(found.hidden, 'method', ' without drift')}"
+            f"{_bounds_said(marked)}{drawn.said}{_hidden(found.hidden, 'method', ' without drift')}"
         ),
         alternative="; ".join(f"{p.label}: {p.said}" for p in marked.points) + f". Front: {best}.",
-        spec=scatter(marked, None, "latent drift from softmax (square-root axis)"),
+        spec=drawn.spec,
     )
 
 
@@ -71,41 +84,41 @@ def _bounds_said(found: Trade) -> str:
     """What the dotted lines are, or that there is none to draw."""
     if not any(p.bound for p in found.points):
         return "No bound was measured."
-    return "A dotted line ends at the bound of its method, which no time of its may pass."
+    return "A dotted line ends at the bound of its method: a speed-up beyond both intervals is implausible."
 
 
-def _profile(group: Group, names: words.Names) -> Figure | None:
+def _profile(group: Group, names: words.Names, order: Sequence[str]) -> Figure | None:
     """Seconds of each step, of methods with memory beside the fastest exact method."""
-    chosen, hidden = _lines([row for row in group.rows if row.profile])
+    chosen, hidden = _lines(_profiled(group))
     if not any(row.reuse for row in chosen):
         return None
     found = [
         Course(
-            names.method(row.cell),
+            names.drawn(row.cell),
             tuple(value / _MILLI for value in row.profile),
             tuple(map(units.seconds, row.profile)),
         )
         for row in chosen
     ]
-    ends = ((names.method(row.cell), min(row.profile), max(row.profile)) for row in chosen)
+    ends = ((names.drawn(row.cell), min(row.profile), max(row.profile)) for row in chosen)
     said = (f"{name}: {units.seconds(low)} to {units.seconds(high)}" for name, low, high in ends)
     return Figure(
         name="reuse-step-latency",
         title="Latency step by step",
         caption=(
-            f"{group.title}. The median of each step over all timed calls: where a method spares nothing its "
-            f"line lies on that of the exact method.{_hidden(hidden, 'method')}"
+            f"{group.title}. The median of each step by itself, over all timed calls: where runs decide "
+            f"differently it shows what most of them did.{_hidden(hidden, 'method')}"
         ),
         alternative="; ".join(said),
-        spec=courses.courses(found, "step latency (ms)", "linear"),
+        spec=courses.courses(found, "step latency (ms)", "linear", order),
     )
 
 
-def _drift(group: Group, names: words.Names) -> Figure | None:
+def _drift(group: Group, names: words.Names, order: Sequence[str]) -> Figure | None:
     """How far the state has drifted at the start of each step."""
-    chosen, hidden = _lines([row for row in group.rows if row.reuse and row.reuse.drift])
+    chosen, hidden = _lines(_drifted(group))
     found = [
-        Course(names.method(row.cell), row.reuse.drift, tuple(map(units.digits, row.reuse.drift)))
+        Course(names.drawn(row.cell), row.reuse.drift, tuple(map(units.digits, row.reuse.drift)))
         for row in chosen
         if row.reuse
     ]
@@ -116,21 +129,28 @@ def _drift(group: Group, names: words.Names) -> Figure | None:
         title="Drift step by step",
         caption=(
             f"{group.title}. Relative L2 distance of the latents from softmax's of the same noise at the "
-            "start of each step, and of the final ones at the right, in the one run that the gate watched. "
+            "start of each step, and of the final ones at the right, in the one run that was watched. "
             f"The upright axis is a square root.{_hidden(hidden, 'method')}"
         ),
         alternative="; ".join(f"{one.label}: {one.told[-1]} at the end" for one in found),
-        spec=courses.courses(found, "drift from softmax (square-root axis)", "sqrt"),
+        spec=courses.courses(found, "drift from softmax (square-root axis)", "sqrt", order),
     )
+
+
+def _profiled(group: Group) -> list[Row]:
+    return [row for row in group.rows if row.profile]
+
+
+def _drifted(group: Group) -> list[Row]:
+    return [row for row in group.rows if row.reuse and row.reuse.drift]
 
 
 def _lines(rows: Sequence[Row]) -> tuple[list[Row], int]:
     """The fastest exact method, then those with memory by speed; and how many are too many to tell apart."""
     exact = next((row for row in rows if row.exact and not row.reuse), None)
     found = [row for row in rows if row.reuse]
-    first = [exact] if exact else []
-    most = LINES - len(first)
-    return first + found[:most], max(0, len(found) - most)
+    most = LINES - 1  # one tone is the exact method's, also in a chart without it
+    return ([exact] if exact else []) + found[:most], max(0, len(found) - most)
 
 
 def _swept(group: Group) -> Iterator[Figure]:
@@ -141,7 +161,7 @@ def _swept(group: Group) -> Iterator[Figure]:
             yield Figure(
                 name=f"reuse-sweep-{slug(one.method)}-{slug(setting)}",
                 title=f"{one.method} along {setting}",
-                caption=f"{group.title}. {' '.join(_sweep_said(one))}{_hidden(one.hidden, 'line')}",
+                caption=f"{group.title}. {' '.join(_sweep_said(one, panels))}{_hidden(one.hidden, 'line')}",
                 alternative="; ".join(
                     f"{panel.title}: {', '.join(_place_said(one, setting) for one in panel.places)}"
                     for panel in panels
@@ -150,9 +170,11 @@ def _swept(group: Group) -> Iterator[Figure]:
             )
 
 
-def _sweep_said(of: Sweep) -> Iterable[str]:
-    """Whether the setting does anything, and whether drift follows reuse."""
+def _sweep_said(of: Sweep, panels: Sequence[Panel]) -> Iterable[str]:
+    """What is drawn, whether the setting does anything, and whether drift follows reuse."""
     setting = spoken(of.setting)
+    if any(place.low < place.high for panel in panels for place in panel.places):
+        yield "Upright lines through the marks are 95 % intervals."
     if len(of.lines) > 1:
         yield "A line for each of the other settings that vary."
     if of.is_idle:
@@ -163,7 +185,7 @@ def _sweep_said(of: Sweep) -> Iterable[str]:
         pairs = words.plural(len(of.rows), "cell")
         yield f"Drift follows reuse with a rank correlation (Spearman) of {follows:.2f} over {pairs}."
     if not of.pictured:
-        yield "Drift is that of the one run that the gate watched."
+        yield "Drift is that of the one run that was watched."
     if of.others:
         yield f"Swept too, and not drawn: {', '.join(map(spoken, of.others))}."
 

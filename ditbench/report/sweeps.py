@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ditbench import stats
+from ditbench.digests import stem
 from ditbench.records import Cell
 from ditbench.report.points import LINES
 from ditbench.report.ranking import Group
@@ -47,7 +48,7 @@ class Sweep:
 
     @property
     def pictured(self) -> bool:
-        """Whether all of its cells have pictures: if not, drift is that of the run that the gate watched."""
+        """Whether all of its cells have pictures: if not, drift is that of the watched run."""
         return all(DRIFT in row.estimates for row in self.rows)
 
     @property
@@ -131,11 +132,10 @@ def _lines(setting: str, varying: Iterable[str], rows: Sequence[Row]) -> tuple[L
         if isinstance(value, int | float):
             together[tuple(own.get(name) for name in others)].setdefault(float(value), row)
     long = sorted((pair for pair in together.items() if len(pair[1]) > 1), key=_order)
+    names = _labels([dict(zip(others, values, strict=True)) for values, _ in long])
     return tuple(
-        Line(
-            _label(dict(zip(others, values, strict=True))), tuple(sorted(line.items(), key=_value))
-        )
-        for values, line in long
+        Line(name, tuple(sorted(line.items(), key=_value)))
+        for name, (_, line) in zip(names, long, strict=True)
     )
 
 
@@ -151,8 +151,15 @@ def _value(pair: tuple[float, Row]) -> float:
     return pair[0]
 
 
-def _label(values: Scalars) -> str:
-    return ", ".join(f"{spoken(name)} {value}" for name, value in values.items())
+def _labels(lines: Sequence[Scalars]) -> list[str]:
+    """The other settings of each line, a file by its stem unless two lines would read alike."""
+    full = [{spoken(name): str(value) for name, value in one.items()} for one in lines]
+    short = [{name: stem(value) for name, value in one.items()} for one in full]
+    apart = len({tuple(one.values()) for one in short}) == len(short)
+    return [
+        ", ".join(f"{name} {value}" for name, value in one.items())
+        for one in (short if apart else full)
+    ]
 
 
 def spoken(setting: str) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import re
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ditbench import scores, units
+from ditbench.digests import stem
 from ditbench.metrics import SPEEDUP, known
-from ditbench.records import METHOD_AXES, Cell, Stage
+from ditbench.records import METHOD_AXES, Cell, Choice, Stage
 from ditbench.report.tables import MISSING, Value
 from ditbench.summary import ClaimResult, Estimate, Row
 
@@ -182,24 +185,39 @@ def axis(name: str, value: str) -> str:
 
 @dataclass(frozen=True)
 class Names:
-    """Cells by what tells them apart: the axes that vary in this run, the method always."""
+    """Cells by what tells them apart: the axes that vary in this run, the method always.
+
+    alike: methods that another would be taken for where files have short names.
+    """
 
     varying: frozenset[str]
+    alike: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, cells: Iterable[Cell]) -> Names:
         """Names for these cells."""
-        axes = [cell.axes for cell in cells]
+        found = list(cells)
+        axes = [cell.axes for cell in found]
         every = {name for one in axes for name in one}
-        return cls(frozenset(name for name in every if len({one.get(name) for one in axes}) > 1))
+        short = {cell.method: _stemmed(cell) for cell in found}
+        of_name = Counter(short.values())
+        return cls(
+            frozenset(name for name in every if len({one.get(name) for one in axes}) > 1),
+            frozenset(method for method, name in short.items() if of_name[name] > 1),
+        )
 
     def cell(self, cell: Cell) -> str:
         """The whole cell: method and accelerator first, then the other axes that vary."""
-        return self.said(cell, self.varying - METHOD_AXES, method=True)
+        return self.said(cell, self.varying - METHOD_AXES, cell.method)
 
     def method(self, cell: Cell) -> str:
         """The method and its accelerator, with its blocks where they vary."""
-        return self.said(cell, self.varying & {"blocks"}, method=True)
+        return self.said(cell, self.varying & {"blocks"}, cell.method)
+
+    def drawn(self, cell: Cell) -> str:
+        """Likewise in a chart, where a file that a setting names has its stem, unless two read alike."""
+        name = cell.method if cell.method in self.alike else _stemmed(cell)
+        return self.said(cell, self.varying & {"blocks"}, name)
 
     def context(self, cell: Cell, fixed: Iterable[str] = ()) -> str:
         """Everything but the method: always model, batch, steps and compilation, the rest if it varies.
@@ -210,11 +228,23 @@ class Names:
         return self.said(cell, (self.varying | always) - {*METHOD_AXES, "blocks", *fixed})
 
     @staticmethod
-    def said(cell: Cell, names: Iterable[str], *, method: bool = False) -> str:
-        """These axes of a cell, in the order of its id."""
-        wanted, start = set(names), [cell.method] if method else []
+    def said(cell: Cell, names: Iterable[str], method: str = "") -> str:
+        """These axes of a cell, in the order of its id, after its method if that is given."""
+        wanted, start = set(names), [method] if method else []
         rest = [axis(name, value) for name, value in cell.axes.items() if name in wanted]
         return " \N{MIDDLE DOT} ".join(start + rest)
+
+
+def _stemmed(cell: Cell) -> str:
+    """The method with each file that a setting names by its stem."""
+    parts = (cell.attention, cell.accelerator) if cell.is_accelerated else (cell.attention,)
+    return " + ".join(map(_short, parts))
+
+
+def _short(part: Choice) -> str:
+    """A label in which files have their stems."""
+    files = (value for _, value in part.settings if isinstance(value, str))
+    return functools.reduce(lambda told, file: told.replace(file, stem(file)), files, part.label)
 
 
 def pattern(cell: Cell) -> str:

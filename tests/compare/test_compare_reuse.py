@@ -65,7 +65,7 @@ def test_calibration_is_judged_only_where_a_suite_gates_it():
     one = found(now, then, gate={"calibration_time": 0.2})["calibration_time"]
     assert (one.verdict, one.reason) == (
         Verdict.IMPROVED,
-        "-23.1 % beyond the suite's 20.0 %",
+        "\N{MINUS SIGN}23.1 % beyond the suite's 20.0 %",
     )
 
 

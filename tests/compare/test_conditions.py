@@ -99,7 +99,10 @@ def test_mistake_29_a_gpu_at_another_clock_explains_a_time_that_moved():
 
     found, codes = latency(run(0.12, at(1.5e9)), run(0.1, at(1.8e9)))
     assert codes == {errors.ENVIRONMENT}
-    assert "the GPU's clock was 1.80 GHz then and is 1.50 GHz now (-16.7 %)" in found.reason
+    assert (
+        "the GPU's clock was 1.80 GHz then and is 1.50 GHz now (\N{MINUS SIGN}16.7 %)"
+        in found.reason
+    )
 
 
 @pytest.mark.parametrize("busy", ["then", "now"])

@@ -67,7 +67,9 @@ class TestHistory:
         )
         one = latency(1.0, history=nights(*[0.105] * 10))
         assert one.verdict is Verdict.INCONCLUSIVE
-        assert one.reason.startswith("-4.76 % beyond the floor of 2.00 % of the last 10 clean")
+        assert one.reason.startswith(
+            "\N{MINUS SIGN}4.76 % beyond the floor of 2.00 % of the last 10"
+        )
         one = latency(1.015, history=nights(*[0.1005] * 10))
         assert (one.verdict, one.reason) == (
             Verdict.UNCHANGED,
@@ -298,7 +300,7 @@ class TestNoise:
             f"+7.00 % beyond the floor of 6.00 %; {UNCONFIRMED}"
         )
 
-    @pytest.mark.parametrize(("factor", "change"), [(1.05, "+5.00"), (0.95, "-5.00")])
+    @pytest.mark.parametrize(("factor", "change"), [(1.05, "+5.00"), (0.95, "\N{MINUS SIGN}5.00")])
     def test_below_twice_the_floor_this_machine_cannot_tell(self, factor, change):
         one = latency(factor, noise=noise(OF, 0.03))
         assert (one.verdict, one.reason) == (
@@ -472,7 +474,7 @@ class TestShift:
             ).points
         history = History(tuple(f"run{at}" for at in range(10)), points)
         result = compare(self.still, self.still, "main", given=Given(history=history))
-        assert result.shift.startswith("4 of 10 cells moved alike, by about -4.76 %: ")
+        assert result.shift.startswith("4 of 10 cells moved alike, by about \N{MINUS SIGN}4.76 %: ")
         assert result.exit_codes == {errors.ENVIRONMENT}
 
     def test_thirty_per_cent_is_not_more_than_thirty(self):

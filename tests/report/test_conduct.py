@@ -38,9 +38,10 @@ def test_operators_that_a_methods_own_formula_counts_are_named_once():
 
 def test_mistake_10_steady_and_unsteady_warm_ups_are_told_apart():
     assert "at most 10 s, and all of them got there." in told(warmed(), warmed())
-    unmet = warmed("still moving by -5.88 %", stable=False)
-    assert "at most 10 s; 1 process of 2 ended without: still moving by -5.88 %." in told(
-        warmed(), unmet
+    unmet = warmed("still moving by \N{MINUS SIGN}5.88 %", stable=False)
+    assert (
+        "at most 10 s; 1 process of 2 ended without: still moving by \N{MINUS SIGN}5.88 %."
+        in told(warmed(), unmet)
     )
     assert "Nobody waited for a steady speed" in told(warmed(stable=None, cap_s=0))
 

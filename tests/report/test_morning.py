@@ -183,7 +183,7 @@ def test_a_heat_map_has_methods_by_batches_with_mark_sign_and_colour():
     assert sdpa == "sdpa"
     assert (faster.mark, faster.text, faster.tone) == (
         "\N{BLACK UP-POINTING TRIANGLE}",
-        "-6.0 %",
+        "\N{MINUS SIGN}6.0 %",
         "better-2",
     )
     assert (slower.text, slower.verdict, slower.tone) == ("+20.0 %", "regressed", "worse-3")

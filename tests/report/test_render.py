@@ -87,6 +87,18 @@ def test_hostile_names_are_shown_and_not_obeyed(tmp_path):
     assert "](javascript" not in re.sub(r"\\.", "", markdown)
 
 
+def test_what_stands_between_backticks_is_code_on_the_page(tmp_path):
+    told = "no bound: this run has no identity (add `- identity` under `attention`) <b>"
+    rows = tuple(replace(row, doubts=(told,)) for row in few().rows)
+    path, _ = written(tmp_path, fakes.summary(rows=rows, notes=(told,)))
+    shown = "(add <code>- identity</code> under <code>attention</code>) &lt;b&gt;"
+    assert f"<li>no bound: this run has no identity {shown}</li>" in path.read_text()
+    assert (
+        f'doubted">Doubts about every method here: no bound: this run has no identity {shown}'
+        in (path.read_text())
+    )
+
+
 def test_a_script_in_a_chart_stays_data(tmp_path):
     method = ("</script><b>", (), "</script><b>", 1.3, 0.2, False)
     path, _ = written(tmp_path, few(*fakes.METHODS[:2], method))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from dataclasses import replace
@@ -11,8 +12,8 @@ import pytest
 
 from ditbench import errors
 from ditbench.compare import Verdict
-from ditbench.records import Status
-from ditbench.report import cells, changes, charts, points, ranking, words
+from ditbench.records import Choice, Status
+from ditbench.report import cells, changes, charts, points, ranking, render, words
 from ditbench.report.clocks import Clocks
 from ditbench.report.view import page
 from ditbench.summary import Estimate
@@ -132,7 +133,7 @@ def test_mistake_39_changes_stand_by_effect_and_not_by_name(tmp_path):
     shown = view(tmp_path, comparison=fakes.comparison(findings=found)).changes.open
     assert [v.text for v in column(shown, "change")] == [
         "\N{EN DASH}",
-        "-50.0 %",
+        "\N{MINUS SIGN}50.0 %",
         "+90.0 %",
         "+5.00 %",
     ]
@@ -317,7 +318,7 @@ def test_one_model_is_not_compared_with_itself():
 
 
 def test_a_speed_ups_bar_begins_where_nothing_is_gained():
-    spec = figures_of(fakes.summary(rows=rows_of()))["bounds"].spec
+    spec = figures_of(fakes.summary(rows=rows_of()))["bounds"].spec["layer"][0]
     bars = next(layer for layer in spec["layer"] if layer["mark"]["type"] == "bar")
     assert (bars["encoding"]["x"]["field"], bars["encoding"]["x2"]["field"]) == ("one", "x")
     (rows,) = (data["values"] for data in [spec["data"]])
@@ -377,6 +378,70 @@ def test_a_noisy_bound_that_reaches_one_is_called_none(tmp_path):
         caption = figures_of(summary)["speed-against-quality"].caption
         assert ("it bounds nothing" in caption) is none
         assert ("is the measured bound" in caption) is not none
+
+
+@pytest.mark.parametrize("accelerated", [True, False])
+def test_an_accelerator_may_pass_the_line_of_a_model_without_attention(accelerated):
+    rows = rows_of(*fakes.METHODS[:6])
+    if accelerated:
+        of = replace(rows[1].cell, accelerator=Choice("pab"))
+        rows = (*rows, replace(rows[1], cell=of))
+    caption = figures_of(fakes.summary(rows=rows))["speed-against-quality"].caption
+    assert ("Accelerators skip more than attention and may pass it." in caption) is accelerated
+
+
+def filed(name, speed):
+    settings = (("mode", "output"), ("policy", name))
+    label = f"dqar {{mode: output, policy: {name}}}"
+    return ("dqar", settings, label, speed, 0.2, False)
+
+
+SHORT = "dqar {mode: output, policy: fashion-dit}"
+
+
+def test_a_chart_names_a_file_by_its_stem_and_the_table_in_full(tmp_path):
+    method = filed("policies/fashion-dit.safetensors#8d1945f2369b", 1.3)
+    summary = fakes.summary(rows=rows_of(*fakes.METHODS[:4], method))
+    for name in ("bounds", "multiply-adds", "memory"):
+        told = json.dumps(figures_of(summary)[name].spec)
+        assert SHORT in told
+        assert "8d1945" not in told
+    names = [v.text for v in column(view(tmp_path, summary).rankings[0].table, "method")]
+    assert method[2] in names
+
+
+def test_two_files_of_one_stem_keep_their_whole_names():
+    pair = (
+        filed("a/fashion-dit.npz#8d1945f2369b", 1.3),
+        filed("fashion-dit.npz#000045f2369b", 1.4),
+    )
+    names = words.Names.of(row.cell for row in rows_of(*pair))
+    assert [names.drawn(fakes.cell(one)) for one in pair] == [pair[0][2], pair[1][2]]
+    assert words.Names.of([fakes.cell(pair[0])]).drawn(fakes.cell(pair[0])) == SHORT
+
+
+def test_no_name_beside_a_bar_is_cut():
+    pair = (
+        filed("a-policy-with-a-very-long-name-of-a-year-2025", 1.3),
+        filed("a-policy-with-a-very-long-name-of-a-year-2026", 1.4),
+    )
+    for name in ("bounds", "multiply-adds"):
+        figure = figures_of(fakes.summary(rows=rows_of(*fakes.METHODS[:4], *pair)))[name]
+        lines = re.findall(r">([^<>]+)</t(?:ext|span)>", render.svg(figure))
+        assert "".join(lines).count("a-policy-with-a-very-long-name-of") == 2
+        assert {"2025}", "2026}"} <= {line[-5:] for line in lines}
+
+
+@pytest.mark.parametrize("spares", [True, False])
+def test_multiply_adds_of_a_step_are_those_of_one_that_spares_nothing(tmp_path, spares):
+    rows = rows_of(*fakes.METHODS[:6])
+    summary = fakes.summary(rows=(*rows[1:], fakes.remembering(rows[0])) if spares else rows)
+    caption = figures_of(summary)["multiply-adds"].caption
+    said = dict(view(tmp_path, summary).conduct)["Multiply-adds"]
+    assert "The whole model in a step that spares nothing" in caption
+    assert "one forward of the whole batch in which nothing is spared" in said
+    for text in (caption, said):
+        assert ("is in the table of Reuse." in text) is spares
 
 
 def test_a_headline_ratio_that_may_be_one_says_so(tmp_path):

@@ -86,7 +86,7 @@ def test_a_machine_that_is_slower_than_at_the_baseline_has_moved():
     told = "its matrix product took 100 µs then and 104 µs now, +4.00 % beyond a floor of 1.50 %"
     assert moved(STEADY, slower) == told
     assert moved(slower, STEADY).startswith(
-        "its matrix product took 104 µs then and 100 µs now, -3.85 %"
+        "its matrix product took 104 µs then and 100 µs now, \N{MINUS SIGN}3.85 %"
     )
 
 

@@ -324,10 +324,10 @@ def test_mistake_14_a_peak_that_holds_the_warm_up_is_told():
 def test_mistake_10_a_process_that_was_timed_before_it_was_warm_is_told():
     of = cell()
     times = good(of, 0.1, exact=True)
-    times[2].facts["warmup"] = {"unmet": "still moving by -5.88 %"}
+    times[2].facts["warmup"] = {"unmet": "still moving by \N{MINUS SIGN}5.88 %"}
     times[1].facts["warmup"] = {"unmet": ""}
     assert doubts(of, *times) == (
-        "the warm-up ended unsteady in 1 of 3 processes: still moving by -5.88 %",
+        "the warm-up ended unsteady in 1 of 3 processes: still moving by \N{MINUS SIGN}5.88 %",
     )
 
 
