@@ -94,8 +94,10 @@ def test_methods_with_memory_pass_the_audit_wherever_they_can_go(name, method, t
     settings = {"mode": mode.rstrip("]")} if mode else {}
     what = cell(name, known, **settings)
     (planned,) = catalog.inspect([what], "cpu")
-    if planned.reasons:
-        pytest.skip(planned.reasons[0])
+    if planned.reasons:  # the other three go anywhere
+        assert method == "ditfastattn"
+        assert planned.reasons[0].startswith("a window over the raster order needs")
+        return
     found = gated(what, tmp_path)
     assert (found.status, found.reason) == (Status.OK, "")
     assert found.facts["reuse"]["forwards"] > 0
