@@ -258,6 +258,8 @@ TAILS = {
 }
 # What only a claim may name: a ratio of two cells' times.
 SPEEDUP = "speedup"
+# What papers report and nothing here measures: a claim may name it, and says what it needs.
+ELSEWHERE = ("clip_score",)
 _UNITS: dict[str, Unit] = {
     "precision": "ratio",
     "recall": "ratio",
@@ -267,7 +269,7 @@ _UNITS: dict[str, Unit] = {
 
 def claimable(name: str) -> bool:
     """Whether a published number may be of this metric, measured here or not."""
-    return name in {*NAMES, SPEEDUP} or known(name) is not None
+    return name in {*NAMES, SPEEDUP, *ELSEWHERE} or known(name) is not None
 
 
 def metric(name: str) -> Metric:

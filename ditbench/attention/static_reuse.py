@@ -2,12 +2,13 @@
 
     out_b(t) = out_b(t') for b < floor(f(u) floor(share depth)), u = (p - warmup) / (1 - warmup)
     t' the last step at which block b computed, p = t / (steps - 1) at least warmup, SNR(t) at least snr
-    f(u) = u | 1 - u | u^2 | 1/3, 2/3, 1 from u = 0, 0.3, 0.7
+    f(u) = u | 1 - u | u^2 | 1/3, 2/3, 1 from u = 0, 0.3, 0.7 | 1
     cost of the core x the share of forwards that compute
 
 From a share of the steps on the first blocks give the output of an earlier step again, more or fewer of them
 as the run goes on. Nothing is looked at but the step's number and its noise, so which forwards are spared is
-known before any. `every` bounds the age: what was computed so many steps ago is computed anew, 0 for never.
+known before any. `every` bounds the age: what was computed so many steps ago is computed anew, 0 for never;
+with the schedule `constant` that is every k-th step in all of the chosen blocks, so that 1 - 1/k is spared.
 `snr` is the least ratio of signal to noise at which anything is reused, 0 for any. The project gated at the
 timesteps of the sampler `ddim-leading`, 980, 960, ..., 0 of 50; those of `ddim`, 999, 979, ..., 19, are a
 little noisier at the same step, so a little less is spared: at 0.1 8.57 % of forwards and not 8.64 %. A block
@@ -31,6 +32,7 @@ _SCHEDULES: dict[str, Callable[[float], float]] = {
     "reverse": lambda u: 1 - u,
     "exponential": lambda u: u * u,
     "steps": lambda u: 1 / 3 if u < 0.3 else 2 / 3 if u < 0.7 else 1.0,
+    "constant": lambda _u: 1.0,
 }
 
 

@@ -67,9 +67,9 @@ def trace(
         to = _place(out, cells[0])
         begin = planned.suite.quality.samples if first is None else first
         asked = _Asked(server, device.name, planned.suite, to.parent)
-        lines = [
-            line for cell in cells for line in asked.traced(cell, range(begin, begin + samples))
-        ]
+        found = [asked.traced(cell, range(begin, begin + samples)) for cell in cells]
+    lines = [line for every in found for line in every]
+    _tell_left_out([cell for cell, every in zip(cells, found, strict=True) if not every], lines)
     write_whole(to, text(lines), "trace it again")
     page = traced.render(planned.suite.name, lines, to.with_suffix(".html"))
     _show(planned.suite.name, lines)
@@ -109,13 +109,22 @@ class _Asked:
 def _traceable(cell: Cell) -> Cell:
     refusals = {
         "a core by itself has no steps to reuse anything between": cell.op is not None,
-        "what an accelerator skips decides nothing at its sites": cell.is_accelerated,
+        "what an accelerator skips decides nothing at its sites: leave it out with -k": cell.is_accelerated,
         "batch_size: max is a search: name one, as with --set batch_size=1": cell.finds_batch,
     }
     for reason, holds in refusals.items():
         if holds:
             raise errors.UsageError(f"{cell.id}: {reason}")
     return cell
+
+
+def _tell_left_out(cells: Sequence[Cell], lines: Sequence[Line]) -> None:
+    """Raises UsageError where nothing else is left."""
+    if not lines:
+        raise errors.UsageError("no method here has a memory: trace one that has, as dqar")
+    if cells:
+        named = ", ".join(dict.fromkeys(cell.attention.label for cell in cells))
+        output.warn(f"left out, without a memory: {named}")
 
 
 def _place(out: Path | None, cell: Cell) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import sys
 from collections.abc import Callable, Iterable
@@ -31,10 +32,12 @@ from ditbench.models import decoding, weights
 from ditbench.models.base import MODELS, Preset, attention, presets, sites
 from ditbench.models.base import Model as Architecture
 from ditbench.models.seam import Places, notes
-from ditbench.records import Cell, Choice
+from ditbench.records import UNACCELERATED, Cell, Choice
 from ditbench.registry import Registry, asked, settings_of
 
 T = TypeVar("T", bound=type[Any])
+# Multiply-adds of one step of a cell whose method goes to these sites: whole and core.
+_Price = Callable[[Cell, frozenset[str] | None], tuple[float, float]]
 
 
 def catalog(
@@ -91,6 +94,7 @@ def inspect(cells: Iterable[Cell], device: str, vae: str = "") -> list[Inspectio
     folder that does not hold the weights of its model.
     """
     cells = tuple(cells)
+    price = functools.cache(step_macs)  # once for all accelerators, which change nothing about it
     pairs = {(cell.model, cell.weights): cell for cell in cells if not cell.op}
     lacking = {pair: _weights(*pair) for pair in pairs}
     for pair, cell in pairs.items():
@@ -104,7 +108,7 @@ def inspect(cells: Iterable[Cell], device: str, vae: str = "") -> list[Inspectio
             notes=(*found.notes, *unseen.get((cell.model, cell.weights), ())),
         )
         for cell in cells
-        for found in [_inspected(cell, device)]
+        for found in [_inspected(cell, device, price)]
     ]
 
 
@@ -127,9 +131,9 @@ def macs_per_second(device: str) -> float:
     return median(matrix_rates(where, dtype, seconds=0.2))
 
 
-def _inspected(cell: Cell, device: str) -> Inspection:
+def _inspected(cell: Cell, device: str, price: _Price) -> Inspection:
     try:
-        return _inspect(cell, device)
+        return _inspect(cell, device, price)
     except PluginError as error:
         return Inspection(cell.key, broken=str(error))
 
@@ -150,14 +154,14 @@ def _inspect_op(cell: Cell, device: str) -> Inspection:
     return Inspection(cell.key, tuple(dict.fromkeys(reasons)), macs, macs)
 
 
-def _inspect(cell: Cell, device: str) -> Inspection:
+def _inspect(cell: Cell, device: str, price: _Price) -> Inspection:
     if cell.op:
         return _inspect_op(cell, device)
     spec: Architecture = asked(lambda: spec_of(cell.model))
     if problems := asked(spec.problems, "problems raises "):
         return Inspection(cell.key, tuple(problems))
     if cell.finds_batch:  # refused for what no batch would change, and priced for one picture
-        return dataclasses.replace(_inspect(cell.of_batch(1), device), key=cell.key)
+        return dataclasses.replace(_inspect(cell.of_batch(1), device, price), key=cell.key)
     method: AttentionMethod = asked(lambda: make(cell.attention))
     asked(lambda: sites(spec), "sites raises ")
     found = places_of(spec, cell, lambda shape: _against(method, cell, shape, device))
@@ -171,7 +175,8 @@ def _inspect(cell: Cell, device: str) -> Inspection:
         *_uncompiled(method, cell),
         *(_unaccelerated(cell, method) if cell.is_accelerated else ()),
     ]
-    total, core = asked(lambda: step_macs(cell, found.taken or None), "the model raises ")
+    plain = dataclasses.replace(cell, accelerator=UNACCELERATED)
+    total, core = asked(lambda: price(plain, found.taken or None), "the model raises ")
     return Inspection(
         cell.key,
         tuple(dict.fromkeys(reasons)),

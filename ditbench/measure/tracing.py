@@ -16,10 +16,9 @@ import torch
 
 from ditbench.attention.base import AttentionMethod, Layer, Moment, Site
 from ditbench.attention.memory import Decision, Sparing
-from ditbench.errors import UsageError
 from ditbench.jobs import Job
 from ditbench.measure import calibration
-from ditbench.measure.bench import Bench, set_up
+from ditbench.measure.bench import Bench, make, set_up
 from ditbench.reuse.trace import Line
 
 if TYPE_CHECKING:
@@ -29,15 +28,13 @@ if TYPE_CHECKING:
 def trace(job: Job, samples: Sequence[int]) -> tuple[Line, ...]:
     """Of every decision of the job's cell on these samples, each sampled by itself. job.pictures: a folder.
 
-    Raises UsageError where the cell's method tells no decisions.
+    Empty where the cell's method has no memory, and so decides nothing.
     """
     cell = dataclasses.replace(job.cell, batch_size=1, compile=False)
-    bench = set_up(cell, job.device)
-    if not isinstance(bench.method, Sparing):
-        raise UsageError(
-            f"{cell.id}: {cell.attention.name} spares no forwards: trace a method with memory, as dqar"
-        )
-    exact = bench.method.spared
+    method = make(cell.attention)
+    if not isinstance(method, Sparing):
+        return ()
+    bench, exact = set_up(cell, job.device), method.spared
     bench = calibration.ready(dataclasses.replace(job, cell=cell), bench, lambda _phase: None)
     return tuple(line for sample in samples for line in _traced(bench, exact, sample))
 

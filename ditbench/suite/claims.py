@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ditbench.catalog import Catalog
-from ditbench.metrics import COUNTS, FORESEEN, LARGEST_BATCH, NAMES, SPEEDUP, claimable
+from ditbench.metrics import COUNTS, ELSEWHERE, FORESEEN, LARGEST_BATCH, NAMES, SPEEDUP, claimable
 from ditbench.records import LARGEST, Cell, Choice, Sampling
 from ditbench.suite import plugins
 from ditbench.suite.blocks import resolve_blocks
@@ -30,7 +30,7 @@ _ABOUT = (
     "sampler",
     "guidance_channels",
 )
-_NAMES = (*NAMES, SPEEDUP)
+_NAMES = (*NAMES, SPEEDUP, *ELSEWHERE)
 _OF_SETS = r"^(s?fid|kid|[fk]d|precision|recall|(inception|class)_score)_\w+(@\w+)?$"
 _METRIC = {
     "title": "a metric, `speedup`, or one that this suite cannot measure, as `fid_50k`",

@@ -85,8 +85,8 @@ def test_mistake_28_a_least_snr_opens_once_and_stays_open(snr):
 def test_every_schedule_is_another_one():
     """In the seed the setting was wired to nothing, and reverse was linear."""
     found = {name: share(StaticReuse(schedule=name, share=1.0)) for name in
-             ("linear", "reverse", "exponential", "steps")}  # fmt: skip
-    assert len(set(found.values())) == 4, found
+             ("linear", "reverse", "exponential", "steps", "constant")}  # fmt: skip
+    assert len(set(found.values())) == 5, found
     method = StaticReuse(schedule="reverse", share=1.0, warmup=0.0)
     counts = [method.reusing(step, STEPS, DEPTH) for step in range(STEPS)]
     assert counts == sorted(counts, reverse=True)
@@ -127,6 +127,17 @@ def test_what_is_too_old_is_computed_anew():
     layer, _ = run(StaticReuse(share=1.0, warmup=0.0, schedule="steps", every=3), 9)
     assert [one.step for one in layer.decisions if not one.reused] == [0, 3, 6]
     assert [one.reason for one in layer.decisions][3] == "too old"
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("warmup", [0.0, 0.5])
+def test_every_kth_step_computes_in_all_blocks_by_the_constant_schedule(every, warmup):
+    """Counted from the last step of the warm-up, if there is one."""
+    method = StaticReuse(share=1.0, warmup=warmup, schedule="constant", every=every)
+    first = math.ceil(24 * warmup)
+    layers = [run(method, first + 12, block)[0] for block in range(4)]
+    spared = [one.reused for layer in layers for one in layer.decisions if one.step >= first]
+    assert sum(spared) / len(spared) == pytest.approx(1 - 1 / every)
 
 
 def test_a_block_beyond_the_schedule_computes():

@@ -44,6 +44,16 @@ def test_what_makes_no_decisions_is_told_before_anything_runs(one, cause):
         tracing._traceable(one)
 
 
+def test_methods_without_a_memory_are_told_once_each_and_are_no_trace_by_themselves(capsys):
+    cells = [cell("softmax"), cell("softmax", 8), cell("sdpa")]
+    tracing._tell_left_out(cells, [line(step=0)])
+    assert "left out, without a memory: softmax, sdpa\n" in capsys.readouterr().err
+    tracing._tell_left_out([], [line(step=0)])
+    assert not capsys.readouterr().err
+    with pytest.raises(errors.UsageError, match="no method here has a memory"):
+        tracing._tell_left_out(cells, [])
+
+
 def test_without_a_wish_each_trace_is_a_file_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     to = tracing._place(None, cell())

@@ -9,6 +9,8 @@ SUITE = """
 name: tiny
 model: TINY
 attention:
+  - softmax
+  - sdpa
   - dqar: {mode: output, threshold: 100, limit: 4, max_gap: 5, warmup: 1, snr_low: 0, snr_high: 1e9,
            scheduler: off, policy: u.safetensors, min_probability: 0}
 steps: 8
@@ -23,6 +25,7 @@ def test_a_policy_is_trained_by_every_reuse_of_a_method_that_asks_it(shell):
     assert ended.code == 0, ended.err
     assert ended.out.splitlines()[-2:] == ["here/t.html", "here/t.jsonl"]
     assert "48 decisions" in ended.out
+    assert "left out, without a memory: softmax, sdpa" in ended.err
     lines = [json.loads(line) for line in (shell.folder / "here/t.jsonl").read_text().splitlines()]
     assert len(lines) == 3 * 2 * 8
     assert "<svg " in (shell.folder / "here/t.html").read_text()

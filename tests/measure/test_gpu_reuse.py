@@ -8,6 +8,7 @@ import pytest
 import torch
 from cells import cell, model
 
+from ditbench.accelerators.base import ACCELERATORS
 from ditbench.attention.base import METHODS
 from ditbench.jobs import Job, Quality, Timing
 from ditbench.measure import gates, timing
@@ -35,6 +36,15 @@ def test_every_method_with_memory_passes_its_audit(name, dtype, tmp_path):
     found = gates.run(job(what, Stage.GATE, tmp_path), lambda _phase: None)
     assert (found.status, found.reason) == (Status.OK, "")
     assert found.facts["reuse"]["forwards"] == 12 * 2
+
+
+def test_an_accelerator_passes_its_audit_beside_fused_attention(tmp_path):
+    told = dataclasses.asdict(ACCELERATORS.get("first-block-cache")(threshold=0.3))
+    around = Choice("first-block-cache", tuple(told.items()))
+    sampling = Sampling(guidance_scale=2.0, dtype="bfloat16")
+    what = dataclasses.replace(cell("sdpa", steps=12, sampling=sampling), accelerator=around)
+    found = gates.run(job(what, Stage.GATE, tmp_path), lambda _phase: None)
+    assert (found.status, found.reason) == (Status.OK, "")
 
 
 def test_reuse_of_every_output_is_faster_than_computing_and_within_its_bound(tmp_path):

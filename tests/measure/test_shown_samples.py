@@ -16,8 +16,8 @@ from ditbench.models.dit import DiT
 from ditbench.models.pixart import PixArt
 from ditbench.records import Cell, Choice, Sampling, Shown
 
-sys.path.append(str(Path(__file__).parents[1] / "models"))
-from tiny_t5 import CONFIG, saved
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+from tiny_pixart import CONFIG, save
 
 CLASSY = DiT(hidden=32, depth=2, heads=2, size=8, classes=10)
 WORDY = PixArt(hidden=32, depth=2, heads=2, size=8, words=8, word_width=CONFIG["d_model"])
@@ -32,12 +32,7 @@ def cell(spec, **more):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pipe")
-    torch.manual_seed(0)
-    network = WORDY.build()
-    WORDY.open_gates(network)
-    network.save_pretrained(folder / "transformer")
-    return saved(folder)
+    return save(tmp_path_factory.mktemp("pipe"), WORDY)
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import builtins
 import json
+import sys
+from pathlib import Path
 
 import pytest
 import torch
-from tiny_t5 import CONFIG, pieces, saved, tensors
 
 from ditbench.errors import UsageError
 from ditbench.models import t5, weights
 from ditbench.models.texts import Texts
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+from tiny_pixart import CONFIG, pieces, save_encoder, tensors
 
 IDS = torch.tensor([[5, 3, 22, 11, 20, 6, 4, 1, 0, 0], [1] + [0] * 9, [*range(7, 16), 1]])
 # By T5EncoderModel of transformers 5.23.0, from the same tensors: the first three numbers of the first text's
@@ -32,7 +36,7 @@ GOLDEN = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return saved(tmp_path_factory.mktemp("pipe"))
+    return save_encoder(tmp_path_factory.mktemp("pipe"))
 
 
 @pytest.mark.parametrize("way", GOLDEN)
@@ -81,7 +85,7 @@ def test_an_encoder_of_another_width_is_refused(folder):
 def test_an_index_of_several_files_is_read_as_one(folder, tmp_path):
     from safetensors.torch import save_file
 
-    saved(tmp_path)
+    save_encoder(tmp_path)
     (tmp_path / "text_encoder/model.safetensors").unlink()
     parts = list(tensors().items())
     names = {}
@@ -117,7 +121,7 @@ SPOILED = {
 @pytest.mark.parametrize("how", SPOILED)
 def test_a_spoiled_encoder_is_refused_in_one_line(how, tmp_path):
     spoil, told = SPOILED[how]
-    spoil(saved(tmp_path))
+    spoil(save_encoder(tmp_path))
     with pytest.raises(UsageError) as refused:
         t5.read(tmp_path, ["a"], 4)
     assert told in str(refused.value)
@@ -140,14 +144,14 @@ def test_without_sentencepiece_the_package_is_named(tmp_path, monkeypatch):
             raise ImportError(name)
         return real(name, *args)
 
-    saved(tmp_path)
+    save_encoder(tmp_path)
     monkeypatch.setattr(builtins, "__import__", lost)
     (why,) = t5.lacking(tmp_path)
     assert why.endswith('pip install "ditbench[text]"')
 
 
 def test_an_encoder_s_identity_is_that_of_its_files(folder, tmp_path):
-    saved(tmp_path)
+    save_encoder(tmp_path)
     assert t5.identity(tmp_path) == t5.identity(folder)
     (tmp_path / "tokenizer/spiece.model").write_bytes(pieces() + b" ")
     assert t5.identity(tmp_path) != t5.identity(folder)

@@ -124,7 +124,7 @@ def test_dqar_s_exact_numbers_are_all_claimed_and_those_without_code_say_so(monk
     shares = {round(100 * one.value, 2) for one in claims if one.metric == "reuse_ratio"}
     assert shares == {
         11.57, 18.71, 24.50, 28.71, 38.71, 12.93, 10.14, 8.79, 7.36, 6.00, 8.64, 7.43, 6.86, 6.21,
-        5.50, 5.14,
+        5.50, 5.14, 98,
     }  # fmt: skip
     caches = [one.value / 2**20 for one in claims if one.metric == "cache_bytes"]
     assert caches == [63.0, 31.5]
@@ -132,5 +132,9 @@ def test_dqar_s_exact_numbers_are_all_claimed_and_those_without_code_say_so(monk
     assert {1.04, 1.08, 1.11, 1.12, 1.18} < speeds.keys()
     assert all("fair clock" in speeds[one] for one in (2.08, 1.56, 1.45, 1.15))
     assert "no code" in speeds[1.302]
+    assert "bound" in speeds[1.19]
     dummy = read(ROOT / "seeds" / "dqar-dummy.yaml", monkeypatch).claims
-    assert [round(72 * one.value) for one in dummy] == [62, 0, 0, 0, 44, 52, 56, 44, 52, 56]
+    counts = [one for one in dummy if one.metric == "reuse_ratio"]
+    ours = [round(72 * one.value) for one in counts if not one.needs]
+    assert ours == [62, 0, 0, 0, 44, 52, 56, 44, 52, 56]
+    assert [round(72 * one.value) for one in counts if one.needs] == [6, 6, 32, 38, 40]

@@ -73,7 +73,9 @@ def test_a_claim_may_be_a_bound_from_below_in_place_of_value_and_tolerance():
     assert not claim("per: step").at_least
 
 
-@pytest.mark.parametrize("name", ["fid_50k", "sfid_50k@softmax", "fd_net_64@dataset", "frechet"])
+@pytest.mark.parametrize(
+    "name", ["fid_50k", "sfid_50k@softmax", "fd_net_64@dataset", "frechet", "clip_score"]
+)
 def test_a_published_distance_may_be_one_that_is_not_measured_here(name):
     claims = CLAIM.replace("metric: macs", f"metric: {name}").replace("WHERE", "needs: weights")
     assert suite(claims).claims[0].metric == name

@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 
 from ditbench import sampling
 from ditbench.attention.dqar import Dqar
+from ditbench.attention.static_reuse import StaticReuse
 from ditbench.measure import bench
 from ditbench.measure.evidence import relative
 from ditbench.models.base import presets
@@ -106,3 +107,20 @@ def test_a_higher_threshold_lets_more_entropies_pass_and_drifts_more(trained, mo
     looked = [one for _, _, told in found for one in told if "entropy" in one.seen]
     assert all(one.reused == (one.seen["entropy"] <= one.seen["tau"]) for one in looked)
     assert {one.reused for one in looked} == {True, False}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("knob", "values", "expected"),
+    [
+        ("share", [0.0, 0.2, 0.4, 0.7, 1.0], lambda share: 11 / 12 * math.floor(share * BLOCKS) / BLOCKS),
+        ("every", [1, 2, 3, 4, 6, 12], lambda every: 1 - 1 / every),
+    ],
+)  # fmt: skip
+def test_a_schedule_reuses_as_computed_and_drifts_with_it(trained, knob, values, expected):
+    plain = {"schedule": "constant", "warmup": 0.0, "share": 1.0}
+    found = [run(trained, StaticReuse(**plain | {knob: value})) for value in values]
+    shares, drifts = [one[0] for one in found], [one[1] for one in found]
+    assert shares == pytest.approx([expected(value) for value in values])
+    assert spearmanr(shares, drifts).statistic >= 0.9
+    assert (shares[0], drifts[0]) == (0, 0)
