@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setting:
-    """One value that YAML may give to a plug-in. kind: int, float, bool or str. file: the name of one."""
+    """One value that YAML may give to a plug-in. kind: int, float, bool or str.
+
+    file: the name of one. reader: of its bytes, as `module:function`; see `registry.setting`.
+    """
 
     name: str
     kind: str
@@ -23,6 +26,7 @@ class Setting:
     least: float | None = None
     choices: tuple[str, ...] = ()
     file: bool = False
+    reader: str = ""
 
     @property
     def takes(self) -> str:

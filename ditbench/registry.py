@@ -33,12 +33,15 @@ def setting(
     least: float | None = None,
     choices: tuple[str, ...] = (),
     file: bool = False,
+    reader: str = "",
 ) -> Any:  # noqa: ANN401 (what dataclasses.field returns)
     """A dataclass field that is a setting, with the least value or the only values it may take.
 
-    file: it names one, and the plug-in gets the name as `digests.sealed` makes it.
+    file: it names one, and the plug-in gets the name as `digests.sealed` makes it. reader: `module:function`,
+    given the file's bytes and its place when a suite is read; it raises UsageError, one line, where the file
+    is of no use to any cell. Whoever reads a suite has no torch, and the module must not import it.
     """
-    told = {"least": least, "choices": choices, "file": file}
+    told = {"least": least, "choices": choices, "file": file, "reader": reader}
     return dataclasses.field(default=default, metadata=told)
 
 
@@ -186,6 +189,7 @@ def settings_of(plugin: type[Any]) -> tuple[Setting, ...]:
             least=field.metadata.get("least"),
             choices=tuple(field.metadata.get("choices", ()) or _literals(hints[field.name])),
             file=field.metadata.get("file", False),
+            reader=field.metadata.get("reader", ""),
         )
         for field in dataclasses.fields(plugin)
     )

@@ -71,7 +71,7 @@ class DiTFastAttn(Sparing):
     core: str = setting("sdpa")
     threshold: float = setting(0.05, least=0)
     window: float = setting(0.125, least=0)
-    plan: str = setting("", file=True)
+    plan: str = setting("", file=True, reader="ditbench.reuse.plans:read")
     samples: int = setting(8, least=1)
     warmup: float = setting(0.0, least=0)
 

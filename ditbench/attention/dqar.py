@@ -323,7 +323,7 @@ class Dqar(Sparing):
     scheduler: bool = setting(True)
     early: int = setting(4, least=0)
     middle: int = setting(12, least=0)
-    policy: str = setting("", file=True)
+    policy: str = setting("", file=True, reader="ditbench.reuse.policy:Policy.read")
     min_probability: float = setting(0.5, least=0)
     precision: str = setting(_OWN, choices=tuple(PRECISIONS))
     granularity: str = setting("head", choices=tuple(GRANULARITIES))

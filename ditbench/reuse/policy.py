@@ -105,7 +105,7 @@ class Policy:
             tensors = load(data)
         except KeyError as error:  # numpy has no bfloat16
             raise _none(place, f"it has numbers of type {error}, not float32") from error
-        except (SafetensorError, ValueError, AttributeError) as error:
+        except (SafetensorError, ValueError, AttributeError, TypeError, RecursionError) as error:
             raise _none(place, f"no safetensors file ({one_line(str(error))})") from error
         if about.pop("format", "") != FORMAT or about.pop("inputs", "") != _NAMED:
             raise _none(place, f"its metadata does not say {FORMAT}, and {_NAMED} as its inputs")

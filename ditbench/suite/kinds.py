@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass, replace
+from importlib.metadata import EntryPoint
 from typing import Any, Protocol
 
 from ditbench import units
 from ditbench.catalog import Setting
-from ditbench.digests import sealed
-from ditbench.errors import UsageError
+from ditbench.digests import content, sealed
+from ditbench.errors import UsageError, one_line
+from ditbench.registry import asked
 from ditbench.suite.cursor import At
 
 Schema = Mapping[str, Any]
@@ -174,17 +176,30 @@ class Text:
         return {"title": "one line of text", "type": "string", "pattern": pattern}
 
 
+@dataclass(frozen=True)
 class Filed(Text):
-    """The name of a file that is there, with a digest of what it says."""
+    """The name of a file that is there, with a digest of what it says. reader: see `registry.setting`."""
+
+    reader: str = ""
 
     def read(self, at: At) -> str | None:
-        """As `digests.sealed` makes it."""
+        """As `digests.sealed` makes it, where the reader can read it."""
         named = super().read(at)
         try:
-            return sealed(named) if named else named
+            return self._sealed(named) if named else named
         except UsageError as error:
-            at.wrong(str(error))
+            at.wrong(one_line(str(error)))
             return None
+
+    def _sealed(self, named: str) -> str:
+        """Raises UsageError where there is no such file, or one of another kind."""
+        found = sealed(named)
+        if self.reader:
+            data, told = content(found), f"{self.reader} cannot be used: "
+            read = asked(EntryPoint("reader", self.reader, "").load, told)
+            if cause := asked(lambda: _unread(read, data, named), told):
+                raise UsageError(cause)
+        return found
 
 
 @dataclass(frozen=True)
@@ -321,8 +336,17 @@ def kind_of(setting: Setting) -> Kind:
     if setting.kind == "bool":
         return Switch()
     if setting.file:
-        return Filed()
+        return Filed(reader=setting.reader)
     return Word(setting.choices) if setting.choices else Text()
+
+
+def _unread(read: Callable[[bytes, str], object], data: bytes, place: str) -> str:
+    """Why a reader refuses a file; empty where it does not."""
+    try:
+        read(data, place)
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def _given(**bounds: float | None) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import subprocess
 import sys
 import typing
 import warnings
@@ -584,3 +585,14 @@ def test_settings_are_scalars_with_limits_that_the_defaults_satisfy(plugin):
         assert hints[setting.name] in (int, float, bool, str)
         assert not setting.choices or setting.default in setting.choices
         assert setting.least is None or setting.default >= setting.least
+
+
+@every_plugin
+def test_whoever_names_a_file_says_who_can_read_it_without_torch(plugin):
+    for setting in settings_of(plugin):
+        assert bool(setting.reader) is setting.file
+        if setting.reader:
+            code = (
+                f"import {setting.reader.partition(':')[0]}, sys; sys.exit('torch' in sys.modules)"
+            )
+            subprocess.run([sys.executable, "-c", code], check=True)

@@ -125,6 +125,11 @@ def _with(value, dtype=np.float32):
     return save(tensors, _metadata())
 
 
+def _headed(head):
+    """A file of a head and nothing else."""
+    return len(head).to_bytes(8, "little") + head
+
+
 def _metadata(**changed):
     told = {"format": "ditbench reuse policy 1", "inputs": ", ".join(INPUTS)}
     return {"policy": json.dumps(told | changed)}
@@ -135,6 +140,8 @@ def _metadata(**changed):
     [
         (b"", "no safetensors file"),
         (b"{}" * 40, "no safetensors file"),
+        (_headed(b"[" * 100_000), "no safetensors file"),
+        (_headed(b'{"__metadata__": {"policy": 5}}'), "no safetensors file"),
         (Policy.untrained().write()[:-1], "no safetensors file"),
         (save(load(Policy.untrained().write())), "its metadata does not say"),
         (save(load(Policy.untrained().write()), _metadata(inputs="entropy")), "its metadata"),
