@@ -18,6 +18,7 @@ class Setting:
     """One value that YAML may give to a plug-in. kind: int, float, bool or str.
 
     file: the name of one. reader: of its bytes, as `module:function`; see `registry.setting`.
+    method: the name of an attention method.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     file: bool = False
     reader: str = ""
+    method: bool = False
 
     @property
     def takes(self) -> str:
@@ -36,6 +38,8 @@ class Setting:
             return f"{', '.join(most)} or {last}" if most else last
         if self.file:
             return "a file"
+        if self.method:
+            return "an attention method"
         least = "" if self.least is None else f", at least {self.least:g}"
         return f"{_KINDS[self.kind]}{least}"
 

@@ -68,7 +68,7 @@ class DiTFastAttn(Sparing):
     )
     calibrated: ClassVar[bool] = True
 
-    core: str = setting("sdpa")
+    core: str = setting("sdpa", method=True)
     threshold: float = setting(0.05, least=0)
     window: float = setting(0.125, least=0)
     plan: str = setting("", file=True, reader="ditbench.reuse.plans:read")

@@ -311,7 +311,7 @@ class Dqar(Sparing):
     formula: ClassVar[str] = "out(t) = core(q(t), k(t'), v(t')) or out(t') while every gate is open"
     cost: ClassVar[str] = "of the core, in the forwards that compute; with mode kv in all"
 
-    core: str = setting("sdpa")
+    core: str = setting("sdpa", method=True)
     mode: str = setting(KV, choices=(KV, "output"))
     threshold: float = setting(2.5, least=0)
     limit: int = setting(3, least=0)

@@ -46,7 +46,7 @@ class StaticReuse(Sparing):
     )
     cost: ClassVar[str] = "of the core, in the forwards that compute"
 
-    core: str = setting("sdpa")
+    core: str = setting("sdpa", method=True)
     share: float = setting(0.33, least=0)
     warmup: float = setting(0.2, least=0)
     schedule: str = setting("linear", choices=tuple(_SCHEDULES))

@@ -585,6 +585,7 @@ def test_settings_are_scalars_with_limits_that_the_defaults_satisfy(plugin):
         assert hints[setting.name] in (int, float, bool, str)
         assert not setting.choices or setting.default in setting.choices
         assert setting.least is None or setting.default >= setting.least
+        assert setting.method is (setting.name == "core")
 
 
 @every_plugin

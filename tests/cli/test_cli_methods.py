@@ -124,6 +124,8 @@ def test_json_has_all_of_it(capsys):
         "least": 1,
         "choices": [],
         "file": False,
+        "reader": "",
+        "method": False,
     }
     assert found["settings"][0] == block_size
 

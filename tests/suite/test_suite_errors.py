@@ -58,6 +58,28 @@ def problems(text, overrides=None):
             ["3:29: attention.sdpa.backend: unknown value 'maths' (did you mean 'math'?)"],
         ),
         (
+            HEAD + "attention:\n  - sparing: {core: [sdpaa, softmax, 3]}",
+            [
+                (
+                    "4:22: attention[0].sparing.core[0]: unknown attention method 'sdpaa'"
+                    " (did you mean 'sdpa'?)"
+                ),
+                "4:38: attention[0].sparing.core[2]: must be one line of text, not 3",
+            ],
+        ),
+        (
+            HEAD
+            + "attention: {sparing: {core: 'their.package:Their'}}\nexclude:\n"
+            + "  - {attention: {sparing: {core: softmix}}, because: slow}",
+            [
+                "3:29: attention.sparing.core: there is no 'Their' in their.package",
+                (
+                    "5:34: exclude[0].attention.sparing.core: unknown attention method 'softmix'"
+                    " (did you mean 'softmax'?)"
+                ),
+            ],
+        ),
+        (
             HEAD + "attention: [softmax, monarch, monarch: {block_size: [8, 16]}]",
             ["3:31: attention[2]: monarch stands in attention[1] already"],
         ),
