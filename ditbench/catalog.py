@@ -29,10 +29,11 @@ class Setting:
     file: bool = False
     reader: str = ""
     method: bool = False
+    most: float | None = None
 
     @property
     def takes(self) -> str:
-        """Its values in words: "a whole number, at least 1"."""
+        """Its values in words: "a whole number, at least 2 and at most 8"."""
         if self.choices:
             *most, last = self.choices
             return f"{', '.join(most)} or {last}" if most else last
@@ -40,8 +41,14 @@ class Setting:
             return "a file"
         if self.method:
             return "an attention method"
-        least = "" if self.least is None else f", at least {self.least:g}"
-        return f"{_KINDS[self.kind]}{least}"
+        return f"{_KINDS[self.kind]}{self.bounds}"
+
+    @property
+    def bounds(self) -> str:
+        """Of a number, with a comma before them: ", at least 2 and at most 8"; empty where there are none."""
+        ends = {"at least": self.least, "at most": self.most}
+        told = " and ".join(f"{word} {end:g}" for word, end in ends.items() if end is not None)
+        return told and f", {told}"
 
 
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "on or off", "str": "text"}

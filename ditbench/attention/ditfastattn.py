@@ -73,7 +73,7 @@ class DiTFastAttn(Sparing):
     window: float = setting(0.125, least=0)
     plan: str = setting("", file=True, reader="ditbench.reuse.plans:read")
     samples: int = setting(8, least=1)
-    warmup: float = setting(0.0, least=0)
+    warmup: float = setting(0.0, least=0, most=1)
 
     def reach(self, tokens: int) -> int:
         """How many tokens before and after its own a token sees."""

@@ -61,7 +61,7 @@ KV = "kv"
 ACROSS = "every gate open to the other half's"
 _OWN, _INT8 = "own", "int8"
 _SHARED, _APART = "shared", "apart"
-_MOST_BITS = 8
+_MOST_BITS = 8  # of codes that are kept in int8
 
 
 @dataclass(frozen=True)
@@ -324,10 +324,10 @@ class Dqar(Sparing):
     early: int = setting(4, least=0)
     middle: int = setting(12, least=0)
     policy: str = setting("", file=True, reader="ditbench.reuse.policy:Policy.read")
-    min_probability: float = setting(0.5, least=0)
+    min_probability: float = setting(0.5, least=0, most=1)
     precision: str = setting(_OWN, choices=tuple(PRECISIONS))
     granularity: str = setting("head", choices=tuple(GRANULARITIES))
-    bits: int = setting(8, least=2)
+    bits: int = setting(8, least=2, most=_MOST_BITS)
     balance: bool = setting(False)
     guidance: str = setting(_SHARED, choices=(_SHARED, _APART))
     across: bool = setting(False)
@@ -355,8 +355,8 @@ class Dqar(Sparing):
         reasons = {
             "precision is that of keys and values: write mode: kv": self.mode != KV
             and self.precision != _OWN,
-            f"bits {self.bits}: codes are kept in int8, write at most {_MOST_BITS}": self.bits
-            > _MOST_BITS,
+            f"snr_low {self.snr_low:g} is above snr_high {self.snr_high:g}, and nothing lies between: write "
+            "the smaller one as snr_low": self.snr_low > self.snr_high,
             "balance is of keys that are rounded: write precision: int8": self.balance
             and self.precision != _INT8,
             "across needs entries of their own for both halves: write guidance: apart": self.across

@@ -137,18 +137,12 @@ class At:
             first.setdefault(value, item.where)
         return tuple(first)
 
-    def integer(self, least: float | None = None, most: int | None = None) -> int | None:
+    def integer(self, least: float | None = None, most: float | None = None) -> int | None:
         """A whole number; true and 1.0 are none."""
         value = self.node.value if isinstance(self.node, Leaf) else None
-        if (
-            isinstance(value, int)
-            and not isinstance(value, bool)
-            and _at_least(value, least)
-            and (most is None or value <= most)
-        ):
+        if isinstance(value, int) and not isinstance(value, bool) and _within(value, least, most):
             return value
-        limit = "" if most is None else f" and <= {most}"
-        self._expected(f"a whole number{_bound(least)}{limit}")
+        self._expected(f"a whole number{_bounds(least, most)}")
         return None
 
     def batch(self) -> int | None:
@@ -170,17 +164,21 @@ class At:
         self.wrong(f"must be a whole number >= 1 or {word}, not {_shown(self.node)}{hint}")
         return None
 
-    def number(self, least: float | None = None, above: float | None = None) -> float | None:
+    def number(
+        self, least: float | None = None, most: float | None = None, *, above: float | None = None
+    ) -> float | None:
         """A number, whole or not; `above` is itself too small."""
         value = self.node.value if isinstance(self.node, Leaf) else None
         if (
             isinstance(value, int | float)
             and not isinstance(value, bool)
-            and _at_least(value, least)
+            and _within(value, least, most)
             and (above is None or value > above)
         ):
             return float(value)
-        self._expected(f"a number{_bound(least)}" + ("" if above is None else f" > {above:g}"))
+        self._expected(
+            f"a number{_bounds(least, most)}" + ("" if above is None else f" > {above:g}")
+        )
         return None
 
     def switch(self) -> bool | None:
@@ -247,12 +245,14 @@ class At:
         return found
 
 
-def _at_least(value: float, least: float | None) -> bool:
-    return least is None or value >= least
+def _within(value: float, least: float | None, most: float | None) -> bool:
+    return (least is None or value >= least) and (most is None or value <= most)
 
 
-def _bound(least: float | None) -> str:
-    return "" if least is None else f" >= {least:g}"
+def _bounds(least: float | None, most: float | None) -> str:
+    told = [f">= {least:g}"] if least is not None else []
+    told += [f"<= {most:g}"] if most is not None else []
+    return f" {' and '.join(told)}" if told else ""
 
 
 def _shown(node: Node) -> str:

@@ -89,7 +89,7 @@ class Whole:
     """A whole number."""
 
     least: float | None = None
-    most: int | None = None
+    most: float | None = None
 
     def read(self, at: At) -> int | None:
         """Within the bounds, both included."""
@@ -132,14 +132,16 @@ class Number:
 
     least: float | None = None
     above: float | None = None
+    most: float | None = None
 
     def read(self, at: At) -> float | None:
         """Within the bounds."""
-        return at.number(self.least, above=self.above)
+        return at.number(self.least, self.most, above=self.above)
 
     def schema(self) -> Schema:
-        """`minimum` and `exclusiveMinimum`."""
-        return {"type": "number"} | _given(minimum=self.least, exclusiveMinimum=self.above)
+        """`minimum`, `exclusiveMinimum` and `maximum`."""
+        bounds = _given(minimum=self.least, exclusiveMinimum=self.above, maximum=self.most)
+        return {"type": "number"} | bounds
 
 
 @dataclass(frozen=True)
@@ -330,9 +332,9 @@ class Made:
 def kind_of(setting: Setting) -> Kind:
     """The kind of value that a plug-in's setting takes."""
     if setting.kind == "int":
-        return Whole(setting.least)
+        return Whole(setting.least, setting.most)
     if setting.kind == "float":
-        return Number(setting.least)
+        return Number(setting.least, most=setting.most)
     if setting.kind == "bool":
         return Switch()
     if setting.file:

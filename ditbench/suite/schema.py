@@ -119,5 +119,5 @@ def _kind(setting: Setting, *, axes: bool) -> Kind:
 
 def _range(setting: Setting) -> str:
     """`int, at least 1`."""
-    least = "" if setting.least is None else f", at least {setting.least:g}"
-    return f"{'one of ' + ', '.join(setting.choices) if setting.choices else setting.kind}{least}"
+    kind = f"one of {', '.join(setting.choices)}" if setting.choices else setting.kind
+    return f"{kind}{setting.bounds}"

@@ -126,6 +126,7 @@ def test_json_has_all_of_it(capsys):
         "file": False,
         "reader": "",
         "method": False,
+        "most": None,
     }
     assert found["settings"][0] == block_size
 

@@ -41,7 +41,12 @@ CATALOG = Catalog(
                 Setting("reuse_az", "bool", True),
                 Setting("ridge", "float", 0.5, least=0.0),
             ),
-            _method("sparing", Setting("core", "str", "sdpa", method=True)),
+            _method(
+                "sparing",
+                Setting("core", "str", "sdpa", method=True),
+                Setting("share", "float", 0.5, least=0, most=1),
+                Setting("bits", "int", 8, least=2, most=8),
+            ),
             _method("their.package:Theirs", Setting("rank", "int", 8)),
             Method("their.package:Broken", broken="ValueError: as it was imported"),
         )

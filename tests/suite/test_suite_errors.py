@@ -69,6 +69,14 @@ def problems(text, overrides=None):
         ),
         (
             HEAD
+            + "attention:\n  - sparing: {share: 7, bits: 12}\n  - sparing: {share: 1, bits: 8}",
+            [
+                "4:22: attention[0].sparing.share: must be a number >= 0 and <= 1, not 7",
+                "4:31: attention[0].sparing.bits: must be a whole number >= 2 and <= 8, not 12",
+            ],
+        ),
+        (
+            HEAD
             + "attention: {sparing: {core: 'their.package:Their'}}\nexclude:\n"
             + "  - {attention: {sparing: {core: softmix}}, because: slow}",
             [
