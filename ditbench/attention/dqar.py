@@ -40,7 +40,7 @@ from ditbench.digests import content
 from ditbench.errors import UsageError
 from ditbench.registry import setting
 from ditbench.reuse import entropy, spent
-from ditbench.reuse.gating import Answer, Chance, Gates, Kept, Standing
+from ditbench.reuse.gating import Answer, Gates, Kept, Standing
 from ditbench.reuse.halves import WITH, WITHOUT, Half, halves
 from ditbench.reuse.keeping import Entry, Witness, keep, loss, restored
 from ditbench.reuse.quantise import (
@@ -56,6 +56,8 @@ from ditbench.reuse.salience import balance
 
 if TYPE_CHECKING:
     from ditbench.attention.base import Finish, Output, Project
+    from ditbench.records import Cell
+    from ditbench.reuse.policy import Policy
 
 KV = "kv"
 ACROSS = "every gate open to the other half's"
@@ -294,11 +296,11 @@ def _one_below_the_other(outs: Sequence[Output]) -> torch.Tensor:
 
 
 @cache
-def _policy(named: str) -> Chance:
+def _policy(named: str) -> Policy:
     """Of a file, as `digests.sealed` names it: its content is part of the name."""
-    from ditbench.reuse.policy import Policy  # noqa: PLC0415 (numpy, where a policy is named)
+    from ditbench.reuse import policy  # noqa: PLC0415 (numpy, where a policy is named)
 
-    return Policy.read(content(named), named.rpartition("#")[0])
+    return policy.Policy.read(content(named), named.rpartition("#")[0])
 
 
 @register
@@ -366,6 +368,14 @@ class Dqar(Sparing):
         }
         told = [reason for reason, holds in reasons.items() if holds]
         return super().unsupported(shape, dtype, device) + told + self._unread()
+
+    def remarks(self, cell: Cell) -> list[str]:
+        """What its policy was trained on, where the cell is another."""
+        if not self.policy:
+            return []
+        told = _policy(self.policy).elsewhere(cell.model.label, self.mode, cell.steps)
+        place = self.policy.rpartition("#")[0]
+        return [f"policy {place} was trained on {'; '.join(told)}"] if told else []
 
     def _unread(self) -> list[str]:
         try:
