@@ -197,15 +197,19 @@ class At:
         self._expected("one line of text")
         return None
 
-    def word(self, known: Iterable[str], noun: str) -> str | None:
-        """One of the known words, without a blank too many."""
+    def word(self, known: Iterable[str], noun: str, few: int = 0) -> str | None:
+        """One of the known words, without a blank too many. few: so many are all told beside the nearest."""
         known = tuple(known)
         if self.text() is None:
             return None
         value = str(self.node.value) if isinstance(self.node, Leaf) else ""
         if value in known:
             return value
-        near = did_you_mean(value[:60], known) or f" (known: {', '.join(known)})"
+        near, every = did_you_mean(value[:60], known), f"known: {', '.join(known)})"
+        if not near:
+            near = f" ({every}"
+        elif len(known) <= few:
+            near = f"{near.removesuffix(')')} {every}"
         self.wrong(f"unknown {noun} {value[:60]!r}{near}")
         return None
 

@@ -165,7 +165,7 @@ def settable_axes(catalog: Catalog) -> tuple[str, ...]:
 
 def _kind(root: At) -> str:
     """The kind of suite that a text says it is."""
-    known = root.child("kind").word(KINDS, "kind of suite") if root.has("kind") else MODEL
+    known = Word(KINDS, "kind of suite").read(root.child("kind")) if root.has("kind") else MODEL
     return known or MODEL
 
 

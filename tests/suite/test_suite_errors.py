@@ -55,7 +55,9 @@ def problems(text, overrides=None):
         ),
         (
             HEAD + "attention: {sdpa: {backend: maths}}",
-            ["3:29: attention.sdpa.backend: unknown value 'maths' (did you mean 'math'?)"],
+            [
+                "3:29: attention.sdpa.backend: unknown value 'maths' (did you mean 'math'? known: auto, math)"
+            ],
         ),
         (
             HEAD + "attention:\n  - sparing: {core: [sdpaa, softmax, 3]}",
@@ -65,6 +67,15 @@ def problems(text, overrides=None):
                     " (did you mean 'sdpa'?)"
                 ),
                 "4:38: attention[0].sparing.core[2]: must be one line of text, not 3",
+            ],
+        ),
+        (
+            HEAD + "attention:\n  - sparing: {schedule: cosine}",
+            [
+                (
+                    "4:25: attention[0].sparing.schedule: unknown value 'cosine' "
+                    "(did you mean 'linear'? known: linear, reverse, exponential)"
+                )
             ],
         ),
         (
@@ -158,7 +169,10 @@ def problems(text, overrides=None):
             HEAD + "attention: softmax\nsampling: {guidance_scale: 0.5, dtype: float23, sede: 1}",
             [
                 "4:28: sampling.guidance_scale: must be a number >= 1, not 0.5",
-                "4:40: sampling.dtype: unknown dtype 'float23' (did you mean 'float32'?)",
+                (
+                    "4:40: sampling.dtype: unknown dtype 'float23' (did you mean 'float32'? "
+                    "known: float32, bfloat16, float16)"
+                ),
                 "4:49: sampling: unknown key 'sede' (did you mean 'seed'?)",
             ],
         ),
@@ -259,7 +273,10 @@ def problems(text, overrides=None):
             + "attention: softmax\nclaims:\n  - {metric: macs, value: 1, tolerance: 1%, sampler: dim}",
             [
                 "5:5: claims[0]: 'source' is missing",
-                "5:54: claims[0].sampler: unknown sampler 'dim' (did you mean 'ddim'?)",
+                (
+                    "5:54: claims[0].sampler: unknown sampler 'dim' (did you mean 'ddim'? "
+                    "known: ddim, ddpm, dpmsolver++, flow-euler, ddim-leading)"
+                ),
             ],
         ),
     ],
