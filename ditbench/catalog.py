@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setting:
-    """One value that YAML may give to a plug-in. kind: int, float, bool or str. file: the name of one."""
+    """One value that YAML may give to a plug-in. kind: int, float, bool or str.
+
+    file: the name of one. reader: of its bytes, as `module:function`; see `registry.setting`.
+    method: the name of an attention method.
+    """
 
     name: str
     kind: str
@@ -23,17 +27,28 @@ class Setting:
     least: float | None = None
     choices: tuple[str, ...] = ()
     file: bool = False
+    reader: str = ""
+    method: bool = False
+    most: float | None = None
 
     @property
     def takes(self) -> str:
-        """Its values in words: "a whole number, at least 1"."""
+        """Its values in words: "a whole number, at least 2 and at most 8"."""
         if self.choices:
             *most, last = self.choices
             return f"{', '.join(most)} or {last}" if most else last
         if self.file:
             return "a file"
-        least = "" if self.least is None else f", at least {self.least:g}"
-        return f"{_KINDS[self.kind]}{least}"
+        if self.method:
+            return "an attention method"
+        return f"{_KINDS[self.kind]}{self.bounds}"
+
+    @property
+    def bounds(self) -> str:
+        """Of a number, with a comma before them: ", at least 2 and at most 8"; empty where there are none."""
+        ends = {"at least": self.least, "at most": self.most}
+        told = " and ".join(f"{word} {end:g}" for word, end in ends.items() if end is not None)
+        return told and f", {told}"
 
 
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "on or off", "str": "text"}

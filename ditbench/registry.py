@@ -27,19 +27,25 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=type[Any])
 
 
-def setting(
+def setting(  # noqa: PLR0913 (what may be said of a setting, each by its name)
     default: Any,  # noqa: ANN401 (any scalar; the field's annotation says which)
     *,
     least: float | None = None,
+    most: float | None = None,
     choices: tuple[str, ...] = (),
     file: bool = False,
+    reader: str = "",
+    method: bool = False,
 ) -> Any:  # noqa: ANN401 (what dataclasses.field returns)
-    """A dataclass field that is a setting, with the least value or the only values it may take.
+    """A dataclass field that is a setting, with the least and the largest, or the only values it may take.
 
-    file: it names one, and the plug-in gets the name as `digests.sealed` makes it.
+    file: it names one, and the plug-in gets the name as `digests.sealed` makes it. reader: `module:function`,
+    given the file's bytes and its place when a suite is read; it raises UsageError, one line, where the file
+    is of no use to any cell. Whoever reads a suite has no torch, and the module must not import it.
+    method: it names an attention method.
     """
-    told = {"least": least, "choices": choices, "file": file}
-    return dataclasses.field(default=default, metadata=told)
+    told = {"least": least, "most": most, "choices": choices, "file": file, "reader": reader}
+    return dataclasses.field(default=default, metadata=told | {"method": method})
 
 
 class Registry(Generic[T]):
@@ -184,8 +190,11 @@ def settings_of(plugin: type[Any]) -> tuple[Setting, ...]:
             kind=_kind(hints[field.name]),
             default=typing.cast("Scalar", field.default),
             least=field.metadata.get("least"),
+            most=field.metadata.get("most"),
             choices=tuple(field.metadata.get("choices", ()) or _literals(hints[field.name])),
             file=field.metadata.get("file", False),
+            reader=field.metadata.get("reader", ""),
+            method=field.metadata.get("method", False),
         )
         for field in dataclasses.fields(plugin)
     )

@@ -245,6 +245,7 @@ FACTS = {
     "kernels": TEXTS,
     "uncounted": TEXTS,
     "sites": TEXTS,
+    "remarks": TEXTS,
     "simulated": LINE,
     "unpictured": LINE,
     "own_formulas": TEXTS,

@@ -47,7 +47,7 @@ class MagCache(Hooked):
 
     threshold: float = setting(0.06, least=0)
     most: int = setting(3, least=0)
-    retention: float = setting(0.2, least=0)
+    retention: float = setting(0.2, least=0, most=1)
 
     def refuses(self, host: Host, first: Moment) -> list[str]:
         """Blocks that diffusers does not know; a run that is all start."""

@@ -268,6 +268,10 @@ class AttentionMethod(Calibrates, ABC):
         """What its settings were made for, where this cell is another: a file of a search, say."""
         return []
 
+    def remarks(self, cell: Cell) -> list[str]:  # noqa: ARG002 (most settings fit any cell)
+        """What to know of its settings on this cell, which can run; each clause stands beside the figures."""
+        return []
+
     def open(self, site: Site) -> Layer:  # noqa: ARG002 (stateless methods need no site)
         """A layer for one site and one sampling run; methods with memory return a fresh one each time."""
         return CoreLayer(self)

@@ -24,7 +24,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import torch
 
@@ -68,12 +68,12 @@ class DiTFastAttn(Sparing):
     )
     calibrated: ClassVar[bool] = True
 
-    core: str = setting("sdpa")
+    core: str = setting("sdpa", method=True)
     threshold: float = setting(0.05, least=0)
     window: float = setting(0.125, least=0)
-    plan: str = setting("", file=True)
+    plan: str = setting("", file=True, reader="ditbench.reuse.plans:read")
     samples: int = setting(8, least=1)
-    warmup: float = setting(0.0, least=0)
+    warmup: float = setting(0.0, least=0, most=1)
 
     def reach(self, tokens: int) -> int:
         """How many tokens before and after its own a token sees."""
@@ -105,6 +105,11 @@ class DiTFastAttn(Sparing):
     def calibrate(self, trial: Trial) -> Mapping[str, Any]:
         """The plan that is named, or what is found under the threshold."""
         return (plan_at(self.plan) if self.plan else Search(self, trial).plan()).as_json()
+
+    def with_calibration(self, found: Mapping[str, Any]) -> Self:
+        """One that goes by this plan. Raises ValueError where it is none."""
+        plans.of_json(found)
+        return super().with_calibration(found)
 
     def open(self, site: Site) -> Layer:
         """A layer that goes by its block's letters, and remembers nothing yet."""

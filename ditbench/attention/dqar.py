@@ -40,7 +40,7 @@ from ditbench.digests import content
 from ditbench.errors import UsageError
 from ditbench.registry import setting
 from ditbench.reuse import entropy, spent
-from ditbench.reuse.gating import Answer, Chance, Gates, Kept, Standing
+from ditbench.reuse.gating import Answer, Gates, Kept, Standing
 from ditbench.reuse.halves import WITH, WITHOUT, Half, halves
 from ditbench.reuse.keeping import Entry, Witness, keep, loss, restored
 from ditbench.reuse.quantise import (
@@ -56,12 +56,14 @@ from ditbench.reuse.salience import balance
 
 if TYPE_CHECKING:
     from ditbench.attention.base import Finish, Output, Project
+    from ditbench.records import Cell
+    from ditbench.reuse.policy import Policy
 
 KV = "kv"
 ACROSS = "every gate open to the other half's"
 _OWN, _INT8 = "own", "int8"
 _SHARED, _APART = "shared", "apart"
-_MOST_BITS = 8
+_MOST_BITS = 8  # of codes that are kept in int8
 
 
 @dataclass(frozen=True)
@@ -294,11 +296,11 @@ def _one_below_the_other(outs: Sequence[Output]) -> torch.Tensor:
 
 
 @cache
-def _policy(named: str) -> Chance:
+def _policy(named: str) -> Policy:
     """Of a file, as `digests.sealed` names it: its content is part of the name."""
-    from ditbench.reuse.policy import Policy  # noqa: PLC0415 (numpy, where a policy is named)
+    from ditbench.reuse import policy  # noqa: PLC0415 (numpy, where a policy is named)
 
-    return Policy.read(content(named), named.rpartition("#")[0])
+    return policy.Policy.read(content(named), named.rpartition("#")[0])
 
 
 @register
@@ -311,7 +313,7 @@ class Dqar(Sparing):
     formula: ClassVar[str] = "out(t) = core(q(t), k(t'), v(t')) or out(t') while every gate is open"
     cost: ClassVar[str] = "of the core, in the forwards that compute; with mode kv in all"
 
-    core: str = setting("sdpa")
+    core: str = setting("sdpa", method=True)
     mode: str = setting(KV, choices=(KV, "output"))
     threshold: float = setting(2.5, least=0)
     limit: int = setting(3, least=0)
@@ -323,11 +325,11 @@ class Dqar(Sparing):
     scheduler: bool = setting(True)
     early: int = setting(4, least=0)
     middle: int = setting(12, least=0)
-    policy: str = setting("", file=True)
-    min_probability: float = setting(0.5, least=0)
+    policy: str = setting("", file=True, reader="ditbench.reuse.policy:Policy.read")
+    min_probability: float = setting(0.5, least=0, most=1)
     precision: str = setting(_OWN, choices=tuple(PRECISIONS))
     granularity: str = setting("head", choices=tuple(GRANULARITIES))
-    bits: int = setting(8, least=2)
+    bits: int = setting(8, least=2, most=_MOST_BITS)
     balance: bool = setting(False)
     guidance: str = setting(_SHARED, choices=(_SHARED, _APART))
     across: bool = setting(False)
@@ -355,8 +357,8 @@ class Dqar(Sparing):
         reasons = {
             "precision is that of keys and values: write mode: kv": self.mode != KV
             and self.precision != _OWN,
-            f"bits {self.bits}: codes are kept in int8, write at most {_MOST_BITS}": self.bits
-            > _MOST_BITS,
+            f"snr_low {self.snr_low:g} is above snr_high {self.snr_high:g}, and nothing lies between: write "
+            "the smaller one as snr_low": self.snr_low > self.snr_high,
             "balance is of keys that are rounded: write precision: int8": self.balance
             and self.precision != _INT8,
             "across needs entries of their own for both halves: write guidance: apart": self.across
@@ -366,6 +368,14 @@ class Dqar(Sparing):
         }
         told = [reason for reason, holds in reasons.items() if holds]
         return super().unsupported(shape, dtype, device) + told + self._unread()
+
+    def remarks(self, cell: Cell) -> list[str]:
+        """What its policy was trained on, where the cell is another."""
+        if not self.policy:
+            return []
+        told = _policy(self.policy).elsewhere(cell.model.label, self.mode, cell.steps)
+        place = self.policy.rpartition("#")[0]
+        return [f"policy {place} was trained on {'; '.join(told)}"] if told else []
 
     def _unread(self) -> list[str]:
         try:

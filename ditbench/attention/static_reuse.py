@@ -48,9 +48,9 @@ class StaticReuse(Sparing):
     )
     cost: ClassVar[str] = "of the core, in the forwards that compute"
 
-    core: str = setting("sdpa")
-    share: float = setting(0.33, least=0)
-    warmup: float = setting(0.2, least=0)
+    core: str = setting("sdpa", method=True)
+    share: float = setting(0.33, least=0, most=1)
+    warmup: float = setting(0.2, least=0, most=1)
     schedule: str = setting("linear", choices=tuple(_SCHEDULES))
     every: int = setting(0, least=0)
     snr: float = setting(0.0, least=0)

@@ -20,7 +20,7 @@ import torch
 
 from ditbench.accelerators.base import Accelerator
 from ditbench.attention.base import Around, AttentionMethod, Layer, Site
-from ditbench.errors import StoreError
+from ditbench.errors import StoreError, one_line
 from ditbench.jobs import Job
 from ditbench.measure.bench import Bench
 from ditbench.records import Cell
@@ -35,7 +35,7 @@ _FILES = {"method": "calibration.json", "accelerator": "calibration-accelerator.
 def ready(job: Job, bench: Bench, say: Callable[[str], None]) -> Bench:
     """With method and accelerator calibrated, where they must be.
 
-    Raises StoreError where what was found is torn.
+    Raises StoreError where what is there is torn, or was found on other weights.
     """
     for part in _FILES:
         plugin: AttentionMethod | Accelerator = getattr(bench, part)
@@ -45,8 +45,7 @@ def ready(job: Job, bench: Bench, say: Callable[[str], None]) -> Bench:
         if not path.exists():
             say("calibrating")
             _keep(path, _calibrated(bench, plugin))
-        known: Any = plugin.with_calibration(_read(path)["found"])
-        bench = dataclasses.replace(bench, **{part: known})
+        bench = dataclasses.replace(bench, **{part: _knowing(plugin, path, bench.weights)})
     return bench
 
 
@@ -60,6 +59,17 @@ def seconds(job: Job) -> float | None:
     paths = [path_of(job.pictures, job.cell, part) for part in _FILES]
     took = [float(_read(path)["seconds"]) for path in paths if path.exists()]
     return sum(took) if took else None
+
+
+def _knowing(plugin: Any, path: Path, weights: str) -> Any:  # noqa: ANN401 (one of either kind)
+    """The plug-in with what is kept there. Raises StoreError where it is of no use to it."""
+    plain = _read(path)
+    if plain["weights"] != weights:
+        raise _none(path, f"it was found on weights {plain['weights']}, and these are {weights}")
+    try:
+        return plugin.with_calibration(plain["found"])
+    except Exception as error:  # of what stands in a file a plug-in may raise anything
+        raise _none(path, str(error) or type(error).__name__) from error
 
 
 def _calibrated(bench: Bench, plugin: AttentionMethod | Accelerator) -> dict[str, Any]:
@@ -84,11 +94,17 @@ def _keep(path: Path, found: Mapping[str, Any]) -> None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
-        return {"seconds": float(plain["seconds"]), "found": dict(plain["found"])}
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{path}: holds no calibration ({error}): remove it, and it is made again"
-        ) from error
+        told = {"seconds": float(plain["seconds"]), "weights": str(plain["weights"])}
+        return {**told, "found": dict(plain["found"])}
+    except KeyError as error:
+        raise _none(path, f"{error} is missing") from error
+    except (ValueError, TypeError, OverflowError, RecursionError, OSError) as error:
+        raise _none(path, str(error)) from error
+
+
+def _none(path: Path, why: str) -> StoreError:
+    told = one_line(why)
+    return StoreError(f"{path}: holds no calibration ({told}): remove it, and it is made again")
 
 
 @dataclass(frozen=True)

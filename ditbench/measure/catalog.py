@@ -186,13 +186,16 @@ def _inspect(cell: Cell, device: str, price: _Price) -> Inspection:
         values=math.prod(spec.latent),
         decoded=_decoded(spec),
         widest=max(site.tokens * site.heads * site.head_dim for site in sites(spec)),
-        notes=_notes(spec, found, cell) if found.taken else (),
+        notes=_notes(spec, found, cell, method) if found.taken else (),
     )
 
 
-def _notes(spec: Architecture, found: Places, cell: Cell) -> tuple[str, ...]:
+def _notes(
+    spec: Architecture, found: Places, cell: Cell, method: AttentionMethod
+) -> tuple[str, ...]:
     simulated = asked(lambda: accelerator_of(cell)).simulated
-    return tuple(filter(None, (*notes(spec, found), simulated)))
+    remarks = _reasons("remarks", lambda: method.remarks(cell))
+    return tuple(filter(None, (*notes(spec, found), *remarks, simulated)))
 
 
 def _uncompiled(method: AttentionMethod, cell: Cell) -> list[str]:

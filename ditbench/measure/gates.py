@@ -76,6 +76,8 @@ def _check(
     evidence.facts |= price.facts
     if told := notes(bench.denoiser.spec, bench.places):
         evidence.facts["sites"] = list(told)
+    if remarks := bench.method.remarks(bench.cell):
+        evidence.facts["remarks"] = list(remarks)
     if bench.accelerator.simulated:
         evidence.facts["simulated"] = bench.accelerator.simulated
     check_cost(price)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from ditbench.errors import UsageError
+from ditbench.errors import UsageError, one_line
 from ditbench.records import Cell
 
 
@@ -174,13 +174,20 @@ def read(content: bytes, place: str) -> Plan:
     try:
         plain = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{place}: is no JSON ({error})") from error
+        raise _none(place, f"is no JSON ({error})") from error
     if isinstance(plain, dict) and isinstance(plain.get("found"), dict):
         plain = plain["found"]
     try:
         return of_json(plain)
-    except ValueError as error:
-        raise UsageError(f"{place}: is no plan: {error}") from error
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise _none(place, f"is no plan: {error}") from error
+
+
+def _none(place: str, cause: str) -> UsageError:
+    told = one_line(cause)
+    return UsageError(
+        f"{place}: {told}; name a calibration.json of a run, or write one as docs/ditfastattn.md tells"
+    )
 
 
 def of_json(plain: Any) -> Plan:  # noqa: ANN401 (whatever a file holds)

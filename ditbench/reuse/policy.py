@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -46,6 +47,10 @@ SHAPES = ((_WIDTH, len(INPUTS)), (_WIDTH, _WIDTH), (1, _WIDTH))
 _NAMES = tuple((f"{number}.weight", f"{number}.bias") for number in range(len(SHAPES)))
 _NAMED = ", ".join(INPUTS)
 _ABOUT = "policy"  # the entry of a file's metadata that says what it is, in JSON
+_AND = "; "  # between several of what a policy was trained on
+# As traces tell a network, and a method that reuses outputs.
+_TRACED = re.compile(r"(.+?), weights .+, \S+ ([0-9]+) steps, ")
+_OUTPUT = re.compile(r"[\[,]mode=output[],]")
 _SPREAD = 0.1  # of untrained weights, on either side of zero
 
 
@@ -105,7 +110,7 @@ class Policy:
             tensors = load(data)
         except KeyError as error:  # numpy has no bfloat16
             raise _none(place, f"it has numbers of type {error}, not float32") from error
-        except (SafetensorError, ValueError, AttributeError) as error:
+        except (SafetensorError, ValueError, AttributeError, TypeError, RecursionError) as error:
             raise _none(place, f"no safetensors file ({one_line(str(error))})") from error
         if about.pop("format", "") != FORMAT or about.pop("inputs", "") != _NAMED:
             raise _none(place, f"its metadata does not say {FORMAT}, and {_NAMED} as its inputs")
@@ -122,6 +127,23 @@ class Policy:
         told = {"format": FORMAT, "inputs": _NAMED, **self.about}
         # One entry: safetensors writes several in an order of its own, another at each time.
         return save(tensors, {_ABOUT: json.dumps(told, sort_keys=True)})
+
+    def elsewhere(self, model: str, mode: str, steps: int) -> list[str]:
+        """What it was trained on that a cell is not, each as a clause; empty where it does not say."""
+        traced = [_TRACED.match(one) for one in self.about.get("model", "").split(_AND)]
+        methods = [
+            one for one in self.about.get("method", "").split(_AND) if one.startswith("dqar")
+        ]
+        taught = {
+            "model": ({one[1] for one in traced if one}, model),
+            "mode": ({"output" if _OUTPUT.search(one) else "kv" for one in methods}, mode),
+            "steps": ({one[2] for one in traced if one}, str(steps)),
+        }
+        return [
+            f"{what} {' and '.join(sorted(theirs))}, not {ours}"
+            for what, (theirs, ours) in taught.items()
+            if theirs and ours not in theirs
+        ]
 
     def probability(
         self, entropy: float, log_snr: float, log_norm: float, step_share: float, prompt: float

@@ -45,6 +45,7 @@ _FACTS = {
         "kernels",
         "uncounted",
         "sites",
+        "remarks",
     },
     Stage.TIME: {
         "gpu_uuid",

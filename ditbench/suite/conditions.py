@@ -22,7 +22,6 @@ from ditbench.suite.kinds import (
     Text,
     Whole,
     Word,
-    kind_of,
     read,
     table,
 )
@@ -109,7 +108,7 @@ def named(at: At, offer: plugins.Offer, catalog: Catalog) -> Named | None:
         return None
     plugin, given = found
     read = {
-        setting.name: kind_of(setting).read(given[setting.name])
+        setting.name: plugins.value(given[setting.name], setting, catalog)
         for setting in plugin.settings
         if setting.name in given
     }

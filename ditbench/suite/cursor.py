@@ -137,18 +137,12 @@ class At:
             first.setdefault(value, item.where)
         return tuple(first)
 
-    def integer(self, least: float | None = None, most: int | None = None) -> int | None:
+    def integer(self, least: float | None = None, most: float | None = None) -> int | None:
         """A whole number; true and 1.0 are none."""
         value = self.node.value if isinstance(self.node, Leaf) else None
-        if (
-            isinstance(value, int)
-            and not isinstance(value, bool)
-            and _at_least(value, least)
-            and (most is None or value <= most)
-        ):
+        if isinstance(value, int) and not isinstance(value, bool) and _within(value, least, most):
             return value
-        limit = "" if most is None else f" and <= {most}"
-        self._expected(f"a whole number{_bound(least)}{limit}")
+        self._expected(f"a whole number{_bounds(least, most)}")
         return None
 
     def batch(self) -> int | None:
@@ -170,17 +164,21 @@ class At:
         self.wrong(f"must be a whole number >= 1 or {word}, not {_shown(self.node)}{hint}")
         return None
 
-    def number(self, least: float | None = None, above: float | None = None) -> float | None:
+    def number(
+        self, least: float | None = None, most: float | None = None, *, above: float | None = None
+    ) -> float | None:
         """A number, whole or not; `above` is itself too small."""
         value = self.node.value if isinstance(self.node, Leaf) else None
         if (
             isinstance(value, int | float)
             and not isinstance(value, bool)
-            and _at_least(value, least)
+            and _within(value, least, most)
             and (above is None or value > above)
         ):
             return float(value)
-        self._expected(f"a number{_bound(least)}" + ("" if above is None else f" > {above:g}"))
+        self._expected(
+            f"a number{_bounds(least, most)}" + ("" if above is None else f" > {above:g}")
+        )
         return None
 
     def switch(self) -> bool | None:
@@ -199,15 +197,19 @@ class At:
         self._expected("one line of text")
         return None
 
-    def word(self, known: Iterable[str], noun: str) -> str | None:
-        """One of the known words, without a blank too many."""
+    def word(self, known: Iterable[str], noun: str, few: int = 0) -> str | None:
+        """One of the known words, without a blank too many. few: so many are all told beside the nearest."""
         known = tuple(known)
         if self.text() is None:
             return None
         value = str(self.node.value) if isinstance(self.node, Leaf) else ""
         if value in known:
             return value
-        near = did_you_mean(value[:60], known) or f" (known: {', '.join(known)})"
+        near, every = did_you_mean(value[:60], known), f"known: {', '.join(known)})"
+        if not near:
+            near = f" ({every}"
+        elif len(known) <= few:
+            near = f"{near.removesuffix(')')} {every}"
         self.wrong(f"unknown {noun} {value[:60]!r}{near}")
         return None
 
@@ -247,12 +249,14 @@ class At:
         return found
 
 
-def _at_least(value: float, least: float | None) -> bool:
-    return least is None or value >= least
+def _within(value: float, least: float | None, most: float | None) -> bool:
+    return (least is None or value >= least) and (most is None or value <= most)
 
 
-def _bound(least: float | None) -> str:
-    return "" if least is None else f" >= {least:g}"
+def _bounds(least: float | None, most: float | None) -> str:
+    told = [f">= {least:g}"] if least is not None else []
+    told += [f"<= {most:g}"] if most is not None else []
+    return f" {' and '.join(told)}" if told else ""
 
 
 def _shown(node: Node) -> str:

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass, replace
+from importlib.metadata import EntryPoint
 from typing import Any, Protocol
 
 from ditbench import units
 from ditbench.catalog import Setting
-from ditbench.digests import sealed
-from ditbench.errors import UsageError
+from ditbench.digests import content, sealed
+from ditbench.errors import UsageError, one_line
+from ditbench.registry import asked
 from ditbench.suite.cursor import At
 
 Schema = Mapping[str, Any]
+
+# So many words are all told where another stands: the nearest of them need not be near in meaning.
+_FEW = 8
 
 
 class Kind(Protocol):
@@ -87,7 +92,7 @@ class Whole:
     """A whole number."""
 
     least: float | None = None
-    most: int | None = None
+    most: float | None = None
 
     def read(self, at: At) -> int | None:
         """Within the bounds, both included."""
@@ -130,14 +135,16 @@ class Number:
 
     least: float | None = None
     above: float | None = None
+    most: float | None = None
 
     def read(self, at: At) -> float | None:
         """Within the bounds."""
-        return at.number(self.least, above=self.above)
+        return at.number(self.least, self.most, above=self.above)
 
     def schema(self) -> Schema:
-        """`minimum` and `exclusiveMinimum`."""
-        return {"type": "number"} | _given(minimum=self.least, exclusiveMinimum=self.above)
+        """`minimum`, `exclusiveMinimum` and `maximum`."""
+        bounds = _given(minimum=self.least, exclusiveMinimum=self.above, maximum=self.most)
+        return {"type": "number"} | bounds
 
 
 @dataclass(frozen=True)
@@ -174,17 +181,30 @@ class Text:
         return {"title": "one line of text", "type": "string", "pattern": pattern}
 
 
+@dataclass(frozen=True)
 class Filed(Text):
-    """The name of a file that is there, with a digest of what it says."""
+    """The name of a file that is there, with a digest of what it says. reader: see `registry.setting`."""
+
+    reader: str = ""
 
     def read(self, at: At) -> str | None:
-        """As `digests.sealed` makes it."""
+        """As `digests.sealed` makes it, where the reader can read it."""
         named = super().read(at)
         try:
-            return sealed(named) if named else named
+            return self._sealed(named) if named else named
         except UsageError as error:
-            at.wrong(str(error))
+            at.wrong(one_line(str(error)))
             return None
+
+    def _sealed(self, named: str) -> str:
+        """Raises UsageError where there is no such file, or one of another kind."""
+        found = sealed(named)
+        if self.reader:
+            data, told = content(found), f"{self.reader} cannot be used: "
+            read = asked(EntryPoint("reader", self.reader, "").load, told)
+            if cause := asked(lambda: _unread(read, data, named), told):
+                raise UsageError(cause)
+        return found
 
 
 @dataclass(frozen=True)
@@ -196,7 +216,7 @@ class Word:
 
     def read(self, at: At) -> str | None:
         """Exactly as it is known."""
-        return at.word(self.known, self.noun)
+        return at.word(self.known, self.noun, _FEW)
 
     def schema(self) -> Schema:
         """`enum`."""
@@ -315,14 +335,23 @@ class Made:
 def kind_of(setting: Setting) -> Kind:
     """The kind of value that a plug-in's setting takes."""
     if setting.kind == "int":
-        return Whole(setting.least)
+        return Whole(setting.least, setting.most)
     if setting.kind == "float":
-        return Number(setting.least)
+        return Number(setting.least, most=setting.most)
     if setting.kind == "bool":
         return Switch()
     if setting.file:
-        return Filed()
+        return Filed(reader=setting.reader)
     return Word(setting.choices) if setting.choices else Text()
+
+
+def _unread(read: Callable[[bytes, str], object], data: bytes, place: str) -> str:
+    """Why a reader refuses a file; empty where it does not."""
+    try:
+        read(data, place)
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def _given(**bounds: float | None) -> dict[str, float]:

@@ -30,6 +30,8 @@ _NO_KEY_OF = {
 }
 # What a suite says of itself and of its cells, which no quick form replaces.
 _SAID = ("name", "exclude")
+# The setting by which a method with memory names another.
+_CORE = "core"
 _OUTSIDE = re.compile(r"\w+(\.\w+)*:\w+")
 _NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -109,17 +111,18 @@ def from_outside(text: str, path: str, axis: str) -> tuple[str, ...]:
         return ()
     places = (root, root.fields.get("quick")) if isinstance(root, Fields) else ()
     listed = [node.fields.get(axis) for node in places if isinstance(node, Fields)]
-    nodes = (
-        item for node in listed for item in (node.items if isinstance(node, Items) else (node,))
-    )
-    names = itertools.chain.from_iterable(_names(item) for item in nodes)
+    names = itertools.chain.from_iterable(map(_names, listed))
     return tuple(dict.fromkeys(name for name in names if _OUTSIDE.fullmatch(name)))
 
 
 def _names(node: Node | None) -> tuple[str, ...]:
-    """Of `name`, `{name: {setting: value}}` and `{name: it, setting: value}`."""
+    """Of `name`, `{name: {setting: value}}` and `{name: it, setting: value}`, and of cores in settings."""
+    if isinstance(node, Items):
+        return tuple(itertools.chain.from_iterable(map(_names, node.items)))
     if isinstance(node, Fields):
-        return (*node.fields, *_names(node.fields.get("name")))
+        settings = [one for one in node.fields.values() if isinstance(one, Fields)]
+        told = (node.fields.get("name"), *(one.fields.get(_CORE) for one in settings))
+        return (*node.fields, *itertools.chain.from_iterable(map(_names, told)))
     return (str(node.value),) if isinstance(node, Leaf) else ()
 
 
@@ -162,7 +165,7 @@ def settable_axes(catalog: Catalog) -> tuple[str, ...]:
 
 def _kind(root: At) -> str:
     """The kind of suite that a text says it is."""
-    known = root.child("kind").word(KINDS, "kind of suite") if root.has("kind") else MODEL
+    known = Word(KINDS, "kind of suite").read(root.child("kind")) if root.has("kind") else MODEL
     return known or MODEL
 
 

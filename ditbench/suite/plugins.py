@@ -19,6 +19,7 @@ MODEL: Schema = {"$ref": "#/$defs/model"}
 AXIS_OF_METHODS: Schema = {"$ref": "#/$defs/axis_of_methods"}
 METHOD: Schema = {"$ref": "#/$defs/method"}
 AXIS_OF_ACCELERATORS: Schema = {"$ref": "#/$defs/axis_of_accelerators"}
+NAME_OF_METHOD: Schema = {"$ref": "#/$defs/name_of_method"}
 ACCELERATOR: Schema = {"$ref": "#/$defs/accelerator"}
 
 # What a cell has one of, each with its settings.
@@ -83,14 +84,22 @@ def spread(at: At, offer: Offer, catalog: Catalog) -> Spread | None:
     if named is None:
         return None
     plugin, given = named
-    values = tuple(_values(given, setting) for setting in plugin.settings)
+    values = tuple(_values(given, setting, catalog) for setting in plugin.settings)
     return Spread(at, plugin, values)
 
 
-def _values(given: Mapping[str, At], setting: Setting) -> tuple[Scalar, ...]:
+def _values(given: Mapping[str, At], setting: Setting, catalog: Catalog) -> tuple[Scalar, ...]:
     if setting.name not in given:
         return (setting.default,)
-    return given[setting.name].axis(kind_of(setting).read)
+    return given[setting.name].axis(lambda at: value(at, setting, catalog))
+
+
+def value(at: At, setting: Setting, catalog: Catalog) -> Scalar | None:
+    """One value of a setting."""
+    if setting.method:
+        return None if _is_nowhere(at, catalog) else at.word(catalog.methods, METHODS.noun)
+    read: Scalar | None = kind_of(setting).read(at)
+    return read
 
 
 def named_plugin(at: At, offer: Offer, catalog: Catalog) -> tuple[Plugin, dict[str, At]] | None:

@@ -13,7 +13,9 @@ from typing import Any
 from ditbench.catalog import Accelerator, Catalog, Method, Model, Setting
 from ditbench.records import OP
 from ditbench.suite import parse
-from ditbench.suite.kinds import Axis, Key, Keys, Kind, Schema, kind_of, table
+from ditbench.suite.cursor import At
+from ditbench.suite.kinds import Axis, Key, Keys, Kind, Made, Schema, kind_of, table
+from ditbench.suite.plugins import NAME_OF_METHOD
 
 _OUTSIDE = r"^\w+(\.\w+)*:\w+$"
 
@@ -44,6 +46,9 @@ def schema(catalog: Catalog) -> dict[str, Any]:
             "model": {"anyOf": [*_named(models), *map(_architecture, models), *_FROM_OUTSIDE]},
             "axis_of_methods": _plugins(methods, axes=True),
             "method": _plugins(methods, axes=False),
+            "name_of_method": {
+                "anyOf": [*_named(methods), {"type": "string", "pattern": _OUTSIDE}]
+            },
             "axis_of_accelerators": _plugins(catalog.accelerators.values(), axes=True),
             "accelerator": _plugins(catalog.accelerators.values(), axes=False),
         },
@@ -108,10 +113,11 @@ def _settings(settings: Iterable[Setting], *, axes: bool) -> Keys:
 
 
 def _kind(setting: Setting, *, axes: bool) -> Kind:
-    return Axis(kind_of(setting)) if axes else kind_of(setting)
+    kind = Made(At.text, NAME_OF_METHOD) if setting.method else kind_of(setting)
+    return Axis(kind) if axes else kind
 
 
 def _range(setting: Setting) -> str:
     """`int, at least 1`."""
-    least = "" if setting.least is None else f", at least {setting.least:g}"
-    return f"{'one of ' + ', '.join(setting.choices) if setting.choices else setting.kind}{least}"
+    kind = f"one of {', '.join(setting.choices)}" if setting.choices else setting.kind
+    return f"{kind}{setting.bounds}"

@@ -248,6 +248,11 @@ def _sites(suspect: Suspect) -> str:
     return "; ".join(map(str, suspect.evidence.facts.get("sites", ())))
 
 
+def _remarks(suspect: Suspect) -> str:
+    """What its method says of its settings on this cell."""
+    return "; ".join(map(str, suspect.evidence.facts.get("remarks", ())))
+
+
 def _unpictured(suspect: Suspect) -> str:
     pictures = suspect.evidence.pictures
     return str(pictures.facts.get("unpictured", "")) if pictures else ""
@@ -333,6 +338,7 @@ _DOUBTS: tuple[Callable[[Suspect], str], ...] = (
     _uncounted,
     _simulated,
     _sites,
+    _remarks,
     _unlike,
     _incomplete,
     _unjudged,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import subprocess
 import sys
 import typing
 import warnings
@@ -584,3 +585,29 @@ def test_settings_are_scalars_with_limits_that_the_defaults_satisfy(plugin):
         assert hints[setting.name] in (int, float, bool, str)
         assert not setting.choices or setting.default in setting.choices
         assert setting.least is None or setting.default >= setting.least
+        assert setting.most is None or setting.default <= setting.most
+        assert setting.method is (setting.name == "core")
+
+
+@every_plugin
+def test_whoever_names_a_file_says_who_can_read_it_without_torch(plugin):
+    for setting in settings_of(plugin):
+        assert bool(setting.reader) is setting.file
+        if setting.reader:
+            code = (
+                f"import {setting.reader.partition(':')[0]}, sys; sys.exit('torch' in sys.modules)"
+            )
+            subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("static-reuse", {"share": 1, "warmup": 1}),
+        ("dqar", {"min_probability": 1, "bits": 8}),
+        ("ditfastattn", {"warmup": 1}),
+    ],
+)
+def test_no_share_of_a_method_with_memory_is_above_one(name, most):
+    told = {one.name: one.most for one in settings_of(METHODS.get(name)) if one.most is not None}
+    assert told == most

@@ -124,6 +124,9 @@ def test_json_has_all_of_it(capsys):
         "least": 1,
         "choices": [],
         "file": False,
+        "reader": "",
+        "method": False,
+        "most": None,
     }
     assert found["settings"][0] == block_size
 

@@ -120,12 +120,45 @@ def test_samples_of_a_calibration_are_nobodys_pictures(job):
     assert not torch.equal(ours[0], theirs[0])
 
 
-def test_a_torn_calibration_is_named_with_the_way_out(job):
+PLANNED = cell("ditfastattn", settings=(("threshold", 0.0),), steps=3)
+HERE = {"seconds": 1, "weights": "random, seed 0"}
+
+
+@pytest.mark.parametrize(
+    ("of", "kept", "why"),
+    [
+        (CELL, '{"seconds": 1', "Expecting "),
+        (CELL, "[" * 100_000, ""),
+        (CELL, "null", ""),
+        (CELL, '{"found": {"factor": 1}}', "'seconds' is missing"),
+        (CELL, json.dumps(HERE | {"found": {"a": 1}}), "'factor'"),
+        (PLANNED, json.dumps(HERE | {"found": {"a": 1}}), "'model' is missing"),
+        (
+            CELL,
+            json.dumps(HERE | {"weights": "theirs", "found": {"factor": 1}}),
+            "it was found on weights theirs, and these are random, seed 0",
+        ),
+    ],
+    ids=range(7),
+)
+def test_a_file_that_is_no_calibration_of_this_is_named_with_the_way_out(job, of, kept, why):
+    path = calibration.path_of(job.pictures, of)
+    path.parent.mkdir(parents=True)
+    path.write_text(kept)
+    with pytest.raises(StoreError) as caught:
+        calibration.ready(job, set_up(of, "cpu"), silent)
+    told = str(caught.value)
+    assert told.startswith(f"{path}: holds no calibration ({why}")
+    assert told.endswith("): remove it, and it is made again")
+    assert "\n" not in told
+
+
+def test_a_calibration_of_these_weights_is_taken(job):
     path = calibration.path_of(job.pictures, CELL)
     path.parent.mkdir(parents=True)
-    path.write_text('{"seconds": 1')
-    with pytest.raises(StoreError, match=r"calibration\.json: holds no calibration .*remove it"):
-        calibration.ready(job, set_up(CELL, "cpu"), silent)
+    path.write_text(json.dumps(HERE | {"found": {"factor": 2.0}}))
+    assert calibration.ready(job, set_up(CELL, "cpu"), silent).method == Scaled(2.0)
+    assert not TRIED
 
 
 @dataclass(frozen=True)

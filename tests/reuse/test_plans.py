@@ -87,16 +87,21 @@ def test_what_is_wrong_with_a_plan_is_told_in_one_line(changes, told):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"[" * 100_000, "is no JSON"),
         (b"{", "is no JSON"),
         (b"\xff", "is no JSON"),
+        (b"[" * 100_000, "is no JSON"),
         (b"[1]", "is no plan: it is [1], not a table"),
+        (written(window=10**400), "is no plan: "),
+        (written(model="a\nb", steps=9), "is no plan: "),
     ],
+    ids=range(6),
 )
 def test_a_file_that_holds_something_else(content, told):
     with pytest.raises(UsageError, match=r"^p\.json: ") as caught:
         plans.read(content, "p.json")
     assert told in str(caught.value)
+    assert "docs/ditfastattn.md" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_plan_fits_its_own_cell_and_says_why_no_other():

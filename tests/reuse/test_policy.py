@@ -115,6 +115,30 @@ def test_what_is_written_is_read():
     assert back.write() == policy.write()
 
 
+TAUGHT = {
+    "model": "small, weights x, y, ddim 20 steps, guidance 2, float32; "
+    "dit[hidden=32,depth=2], weights random, seed 0, ddim 20 steps, guidance 2, float32",
+    "method": "dqar[mode=output,limit=4]; dqar[limit=4,mode=output]; theirs[mode=kv]",
+}
+
+
+@pytest.mark.parametrize(
+    ("about", "cell", "told"),
+    [
+        (TAUGHT, ("small", "output", 20), []),
+        (TAUGHT, ("dit[hidden=32,depth=2]", "output", 20), []),
+        (TAUGHT, ("large", "output", 20), ["model dit[hidden=32,depth=2] and small, not large"]),
+        (TAUGHT, ("small", "kv", 12), ["mode output, not kv", "steps 20, not 12"]),
+        ({"method": "dqar"}, ("small", "output", 20), ["mode kv, not output"]),
+        ({"trained": "no"}, ("small", "output", 20), []),
+        ({"model": "by hand", "method": "mine"}, ("small", "output", 20), []),
+    ],
+    ids=range(7),
+)
+def test_it_knows_what_it_was_trained_on(about, cell, told):
+    assert Policy(Policy.untrained().layers, about).elsewhere(*cell) == told
+
+
 def _without(name):
     tensors = load(Policy.untrained().write())
     del tensors[name]
@@ -133,6 +157,11 @@ def _bfloat16():
     return save_torch({k: torch.tensor(v).bfloat16() for k, v in tensors.items()}, _metadata())
 
 
+def _headed(head):
+    """A file of a head and nothing else."""
+    return len(head).to_bytes(8, "little") + head
+
+
 def _metadata(**changed):
     told = {"format": "ditbench reuse policy 1", "inputs": ", ".join(INPUTS)}
     return {"policy": json.dumps(told | changed)}
@@ -143,6 +172,8 @@ def _metadata(**changed):
     [
         (b"", "no safetensors file"),
         (b"{}" * 40, "no safetensors file"),
+        (_headed(b"[" * 100_000), "no safetensors file"),
+        (_headed(b'{"__metadata__": {"policy": 5}}'), "no safetensors file"),
         (Policy.untrained().write()[:-1], "no safetensors file"),
         (save(load(Policy.untrained().write())), "its metadata does not say"),
         (save(load(Policy.untrained().write()), _metadata(inputs="entropy")), "its metadata"),

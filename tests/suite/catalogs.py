@@ -41,6 +41,13 @@ CATALOG = Catalog(
                 Setting("reuse_az", "bool", True),
                 Setting("ridge", "float", 0.5, least=0.0),
             ),
+            _method(
+                "sparing",
+                Setting("core", "str", "sdpa", method=True),
+                Setting("share", "float", 0.5, least=0, most=1),
+                Setting("bits", "int", 8, least=2, most=8),
+                Setting("schedule", "str", "linear", choices=("linear", "reverse", "exponential")),
+            ),
             _method("their.package:Theirs", Setting("rank", "int", 8)),
             Method("their.package:Broken", broken="ValueError: as it was imported"),
         )

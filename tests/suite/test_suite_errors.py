@@ -55,7 +55,48 @@ def problems(text, overrides=None):
         ),
         (
             HEAD + "attention: {sdpa: {backend: maths}}",
-            ["3:29: attention.sdpa.backend: unknown value 'maths' (did you mean 'math'?)"],
+            [
+                "3:29: attention.sdpa.backend: unknown value 'maths' (did you mean 'math'? known: auto, math)"
+            ],
+        ),
+        (
+            HEAD + "attention:\n  - sparing: {core: [sdpaa, softmax, 3]}",
+            [
+                (
+                    "4:22: attention[0].sparing.core[0]: unknown attention method 'sdpaa'"
+                    " (did you mean 'sdpa'?)"
+                ),
+                "4:38: attention[0].sparing.core[2]: must be one line of text, not 3",
+            ],
+        ),
+        (
+            HEAD + "attention:\n  - sparing: {schedule: cosine}",
+            [
+                (
+                    "4:25: attention[0].sparing.schedule: unknown value 'cosine' "
+                    "(did you mean 'linear'? known: linear, reverse, exponential)"
+                )
+            ],
+        ),
+        (
+            HEAD
+            + "attention:\n  - sparing: {share: 7, bits: 12}\n  - sparing: {share: 1, bits: 8}",
+            [
+                "4:22: attention[0].sparing.share: must be a number >= 0 and <= 1, not 7",
+                "4:31: attention[0].sparing.bits: must be a whole number >= 2 and <= 8, not 12",
+            ],
+        ),
+        (
+            HEAD
+            + "attention: {sparing: {core: 'their.package:Their'}}\nexclude:\n"
+            + "  - {attention: {sparing: {core: softmix}}, because: slow}",
+            [
+                "3:29: attention.sparing.core: there is no 'Their' in their.package",
+                (
+                    "5:34: exclude[0].attention.sparing.core: unknown attention method 'softmix'"
+                    " (did you mean 'softmax'?)"
+                ),
+            ],
         ),
         (
             HEAD + "attention: [softmax, monarch, monarch: {block_size: [8, 16]}]",
@@ -128,7 +169,10 @@ def problems(text, overrides=None):
             HEAD + "attention: softmax\nsampling: {guidance_scale: 0.5, dtype: float23, sede: 1}",
             [
                 "4:28: sampling.guidance_scale: must be a number >= 1, not 0.5",
-                "4:40: sampling.dtype: unknown dtype 'float23' (did you mean 'float32'?)",
+                (
+                    "4:40: sampling.dtype: unknown dtype 'float23' (did you mean 'float32'? "
+                    "known: float32, bfloat16, float16)"
+                ),
                 "4:49: sampling: unknown key 'sede' (did you mean 'seed'?)",
             ],
         ),
@@ -229,7 +273,10 @@ def problems(text, overrides=None):
             + "attention: softmax\nclaims:\n  - {metric: macs, value: 1, tolerance: 1%, sampler: dim}",
             [
                 "5:5: claims[0]: 'source' is missing",
-                "5:54: claims[0].sampler: unknown sampler 'dim' (did you mean 'ddim'?)",
+                (
+                    "5:54: claims[0].sampler: unknown sampler 'dim' (did you mean 'ddim'? "
+                    "known: ddim, ddpm, dpmsolver++, flow-euler, ddim-leading)"
+                ),
             ],
         ),
     ],

@@ -124,7 +124,7 @@ def test_a_mistake_is_told_at_its_place(line, told):
 
 def test_another_kind_of_suite_is_refused():
     assert problems("name: x\nkind: ops\nmodel: small\nattention: softmax") == [
-        "s.yaml:2:7: kind: unknown kind of suite 'ops' (did you mean 'op'?)"
+        "s.yaml:2:7: kind: unknown kind of suite 'ops' (did you mean 'op'? known: model, op)"
     ]
 
 

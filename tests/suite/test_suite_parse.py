@@ -203,6 +203,8 @@ def test_mistake_08_halves_are_resolved_for_each_model():
         ("attention: [", ()),
         ("- a:B", ()),
         ("name: a:B", ()),
+        ("attention: {dqar: {core: a:B, policy: c:D}}", ("a:B",)),
+        ("attention: [dqar: {core: [sdpa, a.b:C]}]", ("a.b:C",)),
     ],
 )
 def test_methods_from_outside_are_found_without_a_catalog(text, names):

@@ -290,6 +290,13 @@ def test_what_only_simulates_integers_has_no_speedup_and_says_why():
     assert row(of, *BASE, *good(of, 0.2)).speedup is not None
 
 
+def test_what_a_method_says_of_its_settings_stands_beside_the_figures():
+    of = cell("sdpa")
+    assert "trained on another model" in doubts(
+        of, *BASE, *good(of, 0.8, remarks=["trained on another model"])
+    )
+
+
 def test_an_exact_method_whose_pictures_drift_is_doubted_by_dtype():
     of = cell("sdpa")
     records = (*good(of, 0.8, exact=True), quality(of, 0.1))
