@@ -43,7 +43,9 @@ def _content(path: str) -> bytes:
     try:
         return Path(path).expanduser().read_bytes()
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+        there = isinstance(error, FileNotFoundError) and not Path(path).expanduser().is_absolute()
+        where = f" in {Path.cwd()}" if there else ""
+        raise UsageError(f"{path}: cannot be read: {error.strerror}{where}") from error
 
 
 def _digest(content: bytes) -> str:

@@ -32,6 +32,12 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path):
         digests.sealed(str(tmp_path / "no.json"))
 
 
+def test_a_relative_name_is_told_with_the_folder_where_it_was_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=rf"no\.json: .* directory in {tmp_path}$"):
+        digests.sealed("no.json")
+
+
 def test_a_file_is_called_by_its_stem_and_a_word_by_itself():
     assert digests.stem("plans/fashion-dit.safetensors#8d1945f2369b") == "fashion-dit"
     assert digests.stem("a.b") == "a.b"
