@@ -15,7 +15,7 @@ block). Its pictures are therefore others. This tells quality and nothing of spe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import nn
 
 from ditbench.accelerators.base import Accelerator, Handle, Host, register
+from ditbench.accelerators.none import Idle
 from ditbench.attention.base import METHODS, Trial
 from ditbench.registry import setting
 from ditbench.reuse import fake_quant
@@ -30,7 +31,6 @@ from ditbench.reuse.fake_quant import Group, Widths
 
 if TYPE_CHECKING:
     from ditbench.attention.base import Moment
-    from ditbench.attention.memory import Decision
 
 # In a block, as diffusers and our own networks name them: attention, and the feed-forward part's two layers.
 _LAYOUTS = (("attn1", "ff.net.0.proj", "ff.net.2"), ("attn", "ff.0", "ff.2"))
@@ -59,22 +59,10 @@ def _laid(block: str, attention: str, wide: str, narrow: str) -> tuple[Group, ..
 
 
 @dataclass(frozen=True)
-class Rounded:
-    """Rounding layers in a network; nothing is kept from step to step."""
+class Rounded(Idle):
+    """Rounding layers in a network: alike at every step, nothing skipped, nothing kept for later ones."""
 
     layers: ExitStack
-
-    def at(self, now: Moment) -> None:
-        """Every step is rounded alike."""
-
-    def decisions(self) -> Mapping[str, Sequence[Decision]]:
-        """Nothing is skipped."""
-        return {}
-
-    @property
-    def cache_bytes(self) -> int:
-        """Nothing is kept for later steps; the rounded weights stand beside the network's own."""
-        return 0
 
     def uninstall(self) -> None:
         """The very layers that were there are put back."""
